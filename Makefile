@@ -1,0 +1,38 @@
+# make demo | make test | make lint: each sets up what it needs first. PYTHON picks the interpreter (3.11 or 3.12).
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= demo_out
+export MUJOCO_GL ?= egl
+export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
+
+.PHONY: demo test lint setup system clean
+
+demo: setup
+	$(BIN)/visual-irl demo --out $(OUT)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: system $(VENV)/installed
+
+system:
+	@.ci/system-packages
+
+# torch first and exactly: an unpinned torch would bring several GB of another build
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"visual_irl needs Python 3.11 or 3.12, {sys.executable} is {v[0]}.{v[1]}; say which with: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0 $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/visual-irl models pull
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,57 @@
+"""One error tree: every failure that a user can meet is a `VisualIrlError` and also the builtin a caller would guess.
+
+A message says what was wrong, where, the value and its bound, and the way out.
+"""
+
+from __future__ import annotations
+
+
+class VisualIrlError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidInput(VisualIrlError, ValueError):
+    """A value, array or file content breaks its contract."""
+
+
+class UnknownName(VisualIrlError, KeyError):
+    """A name is not registered; the message lists the names that are."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingDependency(VisualIrlError, ImportError):
+    """An optional package or system library is absent; the message holds the install command."""
+
+
+class MissingFile(VisualIrlError, FileNotFoundError):
+    """A named file or folder does not exist."""
+
+
+class UnreadableFile(VisualIrlError, OSError):
+    """A file exists but does not hold what its name promises."""
+
+
+class UnwritableOutput(VisualIrlError, OSError):
+    """A result cannot be written where the user asked for it."""
+
+
+class DownloadFailed(VisualIrlError, ConnectionError):
+    """No source of a weight file answered, or what came had the wrong digest."""
+
+
+class NoPersonFound(VisualIrlError, ValueError):
+    """A video shows no usable person or arm."""
+
+
+class Unreachable(VisualIrlError, ValueError):
+    """A hand target lies outside of what the arm can reach."""
+
+
+class RefusedTrajectory(VisualIrlError, ValueError):
+    """The guard found a reason not to execute a trajectory."""
+
+
+class LearningFailed(VisualIrlError, RuntimeError):
+    """A learner did not converge or its demonstrations carry no signal."""

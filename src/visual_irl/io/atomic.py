@@ -1,0 +1,48 @@
+"""Write a file completely or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from visual_irl.errors import UnwritableOutput
+
+
+def require_writable_folder(folder: Path) -> Path:
+    """Create `folder` if needed and prove that a file can be written there, before any long work starts.
+
+    Raises:
+        UnwritableOutput: the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UnwritableOutput(f"cannot write to '{folder}': {error.strerror or error}; choose another --out") from error
+    return folder
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary sibling of `path` to write to; it replaces `path` when the block ends, and vanishes when it raises.
+
+    Raises:
+        UnwritableOutput: the folder cannot be written to or the disk is full.
+    """
+    path = Path(path)
+    require_writable_folder(path.parent)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise  # an error of ours that happens to be an OSError
+        raise UnwritableOutput(f"cannot write '{path}': {error.strerror or error}; choose another --out") from error
+    finally:
+        partial.unlink(missing_ok=True)

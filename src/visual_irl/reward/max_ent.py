@@ -1,0 +1,104 @@
+"""Maximum causal entropy inverse reinforcement learning on the pick-inspect-place graph.
+
+Ziebart, Bagnell and Dey 2010, "Modeling interaction via the principle of maximum causal entropy": find the linear reward
+under which the demonstrated moves are most likely for an agent whose policy is soft-optimal,
+
+    Q_t(s, a) = theta . phi(s, a, s') + V_{t+1}(s'),    V_t(s) = log sum_a exp Q_t(s, a),    pi(a|s) = exp(Q - V),
+
+with a Gaussian prior on theta. Dynamics are known and deterministic, so the likelihood is exact and its gradient is the
+difference of feature counts. The demonstrations hold states only: which move was made is read off consecutive states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from visual_irl.errors import LearningFailed
+from visual_irl.reward.model import LinearReward
+from visual_irl.tasks.pick_place_graph import Graph, Relations
+
+
+@dataclass(frozen=True)
+class MaxEnt:
+    """Configuration of the learner."""
+
+    prior: float = 0.02
+    """Weight of `|theta|^2` per episode: keeps weights finite where demonstrations never fail."""
+    horizon: int = 8
+    """Longest episode in moves: go, grasp, go, go, release and slack."""
+    iterations: int = 200
+    """Most L-BFGS iterations."""
+
+    def build(self) -> MaxEnt:
+        """The learner itself: it has no state."""
+        return self
+
+    def learn(
+        self,
+        relations: Relations,
+        graph: Graph,
+        state_sequences: Sequence[Sequence[int]],
+        progress: Callable[[int, float], None] = lambda iteration, loss: None,
+    ) -> LinearReward:
+        """The reward that explains the demonstrated state sequences, one an episode of the graph.
+
+        Raises:
+            LearningFailed: a sequence is not possible on the graph, or the likelihood is not finite.
+        """
+        steps = _demonstrated_moves(graph, state_sequences, self.horizon)
+        features = relations(graph.before, graph.after)
+        theta = torch.zeros(features.shape[-1], dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.LBFGS([theta], max_iter=self.iterations, line_search_fn="strong_wolfe")
+        calls = 0
+
+        def loss() -> Tensor:
+            nonlocal calls
+            optimiser.zero_grad()
+            log_policy = soft_policy(graph, features @ theta, self.horizon)
+            likelihood = torch.stack([log_policy[t, e, s, m] for e, t, s, m in steps]).sum()
+            value = -likelihood / len(state_sequences) + self.prior * (theta**2).sum()
+            value.backward()
+            calls += 1
+            progress(calls, float(value.detach()))
+            return value
+
+        optimiser.step(loss)
+        if not torch.isfinite(theta).all():
+            raise LearningFailed(f"the reward diverged ({theta.tolist()}); raise --prior above {self.prior}")
+        return LinearReward(relations, theta.detach())
+
+
+def soft_policy(graph: Graph, reward: Float[Tensor, "E N M"], horizon: int) -> Float[Tensor, "H E N M"]:
+    """Log-probability of every move at every time, by backward recursion; -inf for moves that do not exist."""
+    exists = graph.successors >= 0
+    ended = ~exists.any(dim=1)
+    value = reward.new_zeros(reward.shape[0], len(graph.states))
+    policies = []
+    for _ in range(horizon):
+        q = (reward + value[:, graph.successors.clamp(min=0)]).masked_fill(~exists, -torch.inf)
+        v = torch.logsumexp(q.masked_fill(ended[:, None], 0.0), dim=-1)
+        policies.append(q - v[..., None])
+        value = v.masked_fill(ended, 0.0)
+    return torch.stack(policies[::-1])
+
+
+def _demonstrated_moves(
+    graph: Graph, sequences: Sequence[Sequence[int]], horizon: int
+) -> list[tuple[int, int, int, int]]:
+    """(episode, time, state, move) for each demonstrated step."""
+    steps = []
+    for e, sequence in enumerate(sequences):
+        if len(sequence) - 1 > horizon:
+            raise LearningFailed(f"episode {e} has {len(sequence) - 1} moves; raise --horizon above {horizon}")
+        for t, (s, s_next) in enumerate(zip(sequence[:-1], sequence[1:], strict=True)):
+            moves = (graph.successors[s] == s_next).nonzero()
+            if not len(moves):
+                raise LearningFailed(f"episode {e}: no move leads from {graph.states[s]} to {graph.states[s_next]}")
+            steps.append((e, t, s, int(moves[0])))
+    return steps
+

@@ -1,0 +1,106 @@
+"""Onion sorting (Asali and Doshi 2024): pick each onion, inspect it, place it in the bin for its kind.
+
+World frame: table top z = 0, the person sits behind x = 0 and looks along +x, +y is the person's left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput
+from visual_irl.tasks.scene import Fixture, Scene, SceneObject
+
+BLEMISHED = "blemished"
+"""The attribute that decides where an onion belongs."""
+
+
+@dataclass(frozen=True)
+class OnionSorting:
+    """Where things stand and how large they are [m]. The bins' order: unblemished on the left, blemished on the right."""
+
+    onions_x: tuple[float, float] = (0.14, 0.30)
+    """Range of the onions' start along x [m]: within reach of a seated adult and of both robots."""
+    onions_y: tuple[float, float] = (-0.30, 0.04)
+    """Range of the onions' start along y [m]."""
+    radius: tuple[float, float] = (0.026, 0.033)
+    """Range of onion radii [m]; a gripper with an 80 mm stroke closes on all of them."""
+    clearance: float = 0.10
+    """Smallest distance between onion centres at the start [m]: room for two fingers."""
+    bin_unblemished: tuple[float, float] = (0.10, 0.22)
+    bin_blemished: tuple[float, float] = (0.08, -0.48)
+    bin_half_size: tuple[float, float] = (0.08, 0.10)
+    bin_height: float = 0.05
+
+    name = "onion_sorting"
+    label = "onion"
+
+    def fixtures(self) -> tuple[Fixture, ...]:
+        """Both bins at their standard places."""
+        return (
+            self._bin("bin_unblemished", self.bin_unblemished, (0.20, 0.55, 0.28, 1.0)),
+            self._bin("bin_blemished", self.bin_blemished, (0.20, 0.30, 0.75, 1.0)),
+        )
+
+    def _bin(self, name: str, xy: tuple[float, float], rgba: tuple[float, float, float, float]) -> Fixture:
+        T = se3.transform(np.eye(3), np.array([*xy, 0.0]))
+        return Fixture(name, T, *self.bin_half_size, self.bin_height, rgba)
+
+    def fixtures_at(self, poses: Mapping[str, Float[ndarray, "4 4"]]) -> tuple[Fixture, ...]:
+        """The bins where a recording says they stand.
+
+        Raises:
+            InvalidInput: a bin is missing; names it and those that are there.
+        """
+        fixtures = []
+        for standard in self.fixtures():
+            if standard.name not in poses:
+                raise InvalidInput(
+                    f"the recording has no static transform from 'world' to '{standard.name}' (it has: "
+                    f"{', '.join(sorted(poses)) or 'none'}); publish one for each bin while recording"
+                )
+            fixtures.append(
+                Fixture(standard.name, np.asarray(poses[standard.name], float), standard.half_x, standard.half_y,
+                        standard.height, standard.rgba)
+            )
+        return tuple(fixtures)
+
+    def sample_scene(self, rng: np.random.Generator, onions: int) -> Scene:
+        """A random start: `onions` onions apart from each other, at least one of each kind when there are two or more.
+
+        Raises:
+            InvalidInput: so many onions do not fit.
+        """
+        if not 1 <= onions <= 6:
+            raise InvalidInput(f"{onions} onions do not fit on the table; choose 1 to 6")
+        centres: list[np.ndarray] = []
+        for _ in range(10_000):
+            if len(centres) == onions:
+                break
+            xy = rng.uniform([self.onions_x[0], self.onions_y[0]], [self.onions_x[1], self.onions_y[1]])
+            if all(np.linalg.norm(xy - other) >= self.clearance for other in centres):
+                centres.append(xy)
+        if len(centres) < onions:
+            raise InvalidInput(f"no free place for onion {len(centres) + 1} of {onions}; try another seed or fewer onions")
+        blemished = rng.random(onions) < 0.5
+        if onions > 1 and blemished.all() == blemished.any():
+            blemished[rng.integers(onions)] ^= True
+        objects = []
+        for i, xy in enumerate(centres):
+            radius = float(rng.uniform(*self.radius))
+            attributes = {BLEMISHED: float(blemished[i])}
+            objects.append(SceneObject(f"onion_{i}", self.label, np.array([*xy, radius]), radius, attributes))
+        return Scene(tuple(objects), self.fixtures())
+
+    def goal(self, attributes: Mapping[str, float]) -> str:
+        """The bin in which an object with these attributes belongs."""
+        return "bin_blemished" if attributes[BLEMISHED] > 0.5 else "bin_unblemished"
+
+    def success(self, scene: Scene, p_world: Mapping[str, Float[ndarray, "3"]]) -> dict[str, bool]:
+        """Per object of `scene`, whether it lies in its bin at the end; positions [m] are measured, not planned."""
+        return {o.name: scene.fixture(self.goal(o.attributes)).contains(p_world[o.name]) for o in scene.objects}

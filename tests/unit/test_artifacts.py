@@ -1,0 +1,112 @@
+"""Files round-trip, wrong ones are refused with the way out, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, UnwritableOutput
+from visual_irl.io import artifacts
+from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
+
+
+def demonstration(frames: int = 7) -> Demonstration:
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=(frames, len(KEYPOINTS), 3))
+    p[2] = np.nan
+    return Demonstration(
+        t=np.arange(frames) / 15.0,
+        side="right",
+        p_world=p,
+        sigma=np.abs(p),
+        seen=np.isfinite(p).all(axis=(1, 2)),
+        aperture=np.full(frames, 0.05),
+        objects={"onion_0": rng.normal(size=(frames, 3))},
+        radii={"onion_0": 0.03},
+        attributes={"onion_0": {"blemished": 1.0}},
+        held=("",) * (frames - 2) + ("onion_0",) * 2,
+        fixtures={"bin_blemished": np.eye(4)},
+        frame="world",
+        task="onion_sorting",
+        provenance={"made": "by a test"},
+    )
+
+
+def test_demonstration_round_trip(tmp_path: Path) -> None:
+    demo = demonstration()
+    artifacts.save_demonstration(tmp_path / "demo.npz", demo)
+    back = artifacts.load_demonstration(tmp_path / "demo.npz")
+    assert np.array_equal(back.p_world, demo.p_world, equal_nan=True)
+    assert back.held == demo.held and back.attributes == demo.attributes and back.side == demo.side
+    assert np.array_equal(back.objects["onion_0"], demo.objects["onion_0"])
+
+
+def test_arrays_are_copies_and_read_only() -> None:
+    demo = demonstration()
+    with pytest.raises(ValueError, match="read-only"):
+        demo.p_world[0, 0, 0] = 1.0
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 truncated"])
+def test_garbage_is_unreadable_and_says_what_makes_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(UnreadableFile, match="visual-irl extract"):
+        artifacts.load_demonstration(tmp_path / "x.npz")
+
+
+def test_truncated_file_is_unreadable(tmp_path: Path) -> None:
+    artifacts.save_demonstration(tmp_path / "demo.npz", demonstration())
+    whole = (tmp_path / "demo.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableFile):
+        artifacts.load_demonstration(tmp_path / "cut.npz")
+
+
+def test_missing_file_and_wrong_kind(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="visual-irl map"):
+        artifacts.load_trajectory(tmp_path / "none.npz")
+    artifacts.save_demonstration(tmp_path / "demo.npz", demonstration())
+    with pytest.raises(UnreadableFile, match="expected a trajectory"):
+        artifacts.load_trajectory(tmp_path / "demo.npz")
+
+
+def test_trajectory_round_trip_with_extras(tmp_path: Path) -> None:
+    t = np.linspace(0, 1, 5)
+    trajectory = JointTrajectory(("a", "b"), t, np.ones((5, 2)), np.zeros((5, 2)), np.full(5, 0.08))
+    artifacts.save_trajectory(tmp_path / "t.npz", trajectory, {"robot": "panda"}, reachable=np.ones(5, bool))
+    back, header, extras = artifacts.load_trajectory(tmp_path / "t.npz")
+    assert back.joint_names == ("a", "b") and header["robot"] == "panda" and extras["reachable"].all()
+    assert np.array_equal(back.q, trajectory.q)
+
+
+def test_trajectory_with_nan_is_refused_with_its_place() -> None:
+    q = np.ones((5, 2))
+    q[3, 1] = np.nan
+    with pytest.raises(InvalidInput, match=r"nan at index \(3, 1\)"):
+        JointTrajectory(("a", "b"), np.linspace(0, 1, 5), q, np.zeros((5, 2)), np.zeros(5))
+
+
+def test_failed_write_leaves_old_file_and_no_partial(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "x.json") as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert (tmp_path / "x.json").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableOutput, match="choose another --out"):
+        require_writable_folder(tmp_path / "file" / "out")
+
+
+def test_sidecar_records_config_digest_and_versions(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    artifacts.write_sidecar(tmp_path / "a", {"seed": 3}, {"source": tmp_path / "a"})
+    sidecar = json.loads((tmp_path / "a.json").read_text())
+    assert sidecar["config"] == {"seed": 3} and sidecar["sha256"] == artifacts.digest(tmp_path / "a")
+    assert sidecar["inputs"]["source"]["sha256"] == sidecar["sha256"] and "numpy" in sidecar["versions"]
