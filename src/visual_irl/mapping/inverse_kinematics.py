@@ -21,21 +21,19 @@ from visual_irl.robots.model import RobotModel
 class IkConfig:
     """How the hand is solved for."""
 
-    position_tolerance: float = 1e-4
+    position_tolerance: float = 1e-5
     """A hand closer than this is exact [m]."""
-    rotation_tolerance: float = 1e-3
+    rotation_tolerance: float = 1e-4
     """A hand turned by less than this is exact [rad]."""
     iterations: int = 60
     """Most steps a frame."""
-    posture_iterations: int = 8
+    posture_iterations: int = 4
     """Steps in which the posture is pulled on; the later ones only finish the hand."""
     damping: float = 1e-4
     """Damping of the hand's least squares, relative to unit Jacobian columns."""
     step: float = 0.3
     """Largest joint step [rad]."""
-    elbow_gain: float = 1.5
-    """Null-space pull towards the human's upper-arm direction [rad/m per m]."""
-    posture_gain: float = 0.05
+    posture_gain: float = 0.3
     """Null-space pull towards the symbolic posture, per step."""
     margin: float = 0.02
     """Distance kept from every joint limit [rad]."""
@@ -72,20 +70,30 @@ class HandFirstIk:
         shoulder, elbow, wrist = points
         return shoulder, elbow, wrist
 
+    def hand_error(self, q: Float[ndarray, "J"], T_base_tcp: Float[ndarray, "4 4"]) -> tuple[float, float]:
+        """Distance [m] and angle [rad] of the hand to a pose."""
+        T = self.robot.fk(q, self.robot.tcp_frame)
+        angle = np.linalg.norm(pin.log3(np.ascontiguousarray(T[:3, :3].T @ T_base_tcp[:3, :3])))
+        return float(np.linalg.norm(T[:3, 3] - T_base_tcp[:3, 3])), float(angle)
+
     def solve(
         self,
         T_base_tcp: Float[ndarray, "4 4"],
         q_start: Float[ndarray, "J"],
-        upper_direction: Float[ndarray, "3"] | None = None,
         q_posture: Float[ndarray, "J"] | None = None,
+        within: Float[ndarray, "J"] | None = None,
     ) -> Solution:
-        """Joint angles for a hand pose, from a start, pulled towards a human upper-arm direction and a posture.
+        """Joint angles for a hand pose, from a start, pulled towards a posture as far as the hand allows.
 
-        Returns the best angles found also when the pose is not reached; `exact` tells.
+        No joint moves farther from the start than `within` [rad], when given. Returns the best angles found also when
+        the pose is not reached; `exact` tells.
         """
         c = self.config
+        lower, upper = self.lower, self.upper
+        if within is not None:
+            lower, upper = np.maximum(lower, q_start - within), np.minimum(upper, q_start + within)
         target = pin.SE3(np.ascontiguousarray(T_base_tcp))
-        q = np.clip(q_start, self.lower, self.upper)
+        q = np.clip(q_start, lower, upper)
         best = (np.inf, q, np.inf, np.inf)
         stalled = 0
         for iteration in range(c.iterations):
@@ -95,7 +103,7 @@ class HandFirstIk:
             position = float(np.linalg.norm(self.data.oMf[self.tcp].translation - target.translation))
             rotation = float(np.linalg.norm(error[3:]))
             score = position + 0.1 * rotation
-            pulling = iteration < c.posture_iterations and (upper_direction is not None or q_posture is not None)
+            pulling = q_posture is not None and iteration < c.posture_iterations
             if not pulling:
                 stalled = 0 if score < 0.9 * best[0] else stalled + 1
                 if score < best[0]:
@@ -103,25 +111,14 @@ class HandFirstIk:
                 if position < c.position_tolerance and rotation < c.rotation_tolerance or stalled > 12:
                     break
             J = pin.getFrameJacobian(self.model, self.data, self.tcp, pin.LOCAL)
-            pull = self._posture_gradient(q, upper_direction, q_posture) if pulling else np.zeros_like(q)
-            q = self._limited_step(q, J, error, pull)
+            pull = c.posture_gain * (q_posture - q) if pulling else np.zeros_like(q)
+            q = self._limited_step(q, J, error, pull, lower, upper)
         _, q, position, rotation = best
         return Solution(q, position, rotation, position < c.position_tolerance and rotation < c.rotation_tolerance)
 
-    def _posture_gradient(self, q: ndarray, upper_direction: ndarray | None, q_posture: ndarray | None) -> ndarray:
-        """Joint direction [rad] that turns the robot's upper arm to the human's and the joints to the posture."""
-        pull = np.zeros_like(q)
-        if upper_direction is not None:
-            shoulder = self.data.oMf[self.shoulder].translation
-            elbow = self.data.oMf[self.elbow].translation
-            wanted = shoulder + upper_direction * np.linalg.norm(elbow - shoulder)
-            J = pin.getFrameJacobian(self.model, self.data, self.elbow, pin.LOCAL_WORLD_ALIGNED)[:3]
-            pull += self.config.elbow_gain * (J.T @ (wanted - elbow))
-        if q_posture is not None:
-            pull += self.config.posture_gain * (q_posture - q)
-        return pull
-
-    def _limited_step(self, q: ndarray, J: ndarray, error: ndarray, pull: ndarray) -> ndarray:
+    def _limited_step(
+        self, q: ndarray, J: ndarray, error: ndarray, pull: ndarray, lower: ndarray, upper: ndarray
+    ) -> ndarray:
         """One damped step with null-space pull; joints that would cross a limit are held and the rest solved again."""
         free = np.ones(len(q), bool)
         dq = np.zeros_like(q)
@@ -131,11 +128,11 @@ class HandFirstIk:
             dq[:] = 0.0
             dq[free] = pinv @ error + pull[free] - pinv @ (Jf @ pull[free])
             dq *= min(1.0, self.config.step / max(float(np.abs(dq).max()), 1e-12))
-            crossing = free & ((q + dq > self.upper) & (dq > 0) & (q >= self.upper - 1e-9)
-                               | (q + dq < self.lower) & (dq < 0) & (q <= self.lower + 1e-9))
+            crossing = free & ((q + dq > upper) & (dq > 0) & (q >= upper - 1e-9)
+                               | (q + dq < lower) & (dq < 0) & (q <= lower + 1e-9))
             if not crossing.any():
                 break
             free &= ~crossing
             if free.sum() == 0:
                 return q
-        return np.clip(q + dq, self.lower, self.upper)
+        return np.clip(q + dq, lower, upper)

@@ -1,9 +1,9 @@
 """A human arm onto a robot: the hand exactly, the joints as the symbolic correspondence says, every limit kept.
 
 Symbolic part: each robot declares which of its joints stand for which human angles. Inverse kinematics then adjusts that
-posture as little as the hand allows. The first frame is solved from many starts (the arm's branches); every distinct
-branch is followed through the whole motion, and the motion that is exact most often, then most human, wins. Frames that
-cannot be reached are reported, with the nearest pose; nothing is clipped in silence.
+posture as little as the hand allows: all analytic solutions of every frame, the best path through them, smoothed, and
+then adjusted until the hand is exact again. Frames that cannot be reached are reported, with the nearest pose; nothing is
+clipped in silence.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.ndimage import gaussian_filter1d
 
 from visual_irl import se3
 from visual_irl.errors import Unreachable
+from visual_irl.mapping.branch_path import BranchCosts, best_path
 from visual_irl.mapping.inverse_kinematics import HandFirstIk, IkConfig
 from visual_irl.mapping.timing import resample, retime
+from visual_irl.robots.analytic_ik import SOLVERS
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import ARM_ANGLES, HumanArmTrajectory, JointTrajectory
 
@@ -28,20 +31,19 @@ class RetargetConfig:
     """How a human arm becomes a robot's motion."""
 
     ik: IkConfig = field(default_factory=IkConfig)
-    starts: int = 40
-    """Random starts for the first frame, beside home and the symbolic posture."""
-    branches: int = 4
-    """Branches that are followed through the whole motion."""
-    jump: float = 0.35
-    """A joint step above this between two frames is a jump [rad]."""
+    costs: BranchCosts = field(default_factory=BranchCosts)
+    smooth_seconds: float = 0.12
+    """Standard deviation of the window that smooths the posture before the hand is made exact [s]."""
+    step: float = 0.4
+    """Largest joint step between two frames of one branch [rad]; above it, the arm leaves the path to change branch."""
     speed_share: float = 0.7
     """Share of the robot's speed and acceleration limits that is used."""
+    elbow_up: bool = True
+    """Mirror the upper arm's direction upwards: an arm that stands on the table cannot let its elbow hang below it."""
     rate: float = 100.0
     """Samples a second of the result [1/s]."""
     min_reachable: float = 0.5
     """Smallest share of reachable frames for which a trajectory is made."""
-    seed: int = 0
-    """Seed of the random starts."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ def tool_rotation(R_world_hand: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B 
     return np.stack([thumb, -palm, fingers], axis=-1)
 
 
+def limb_reference(arm: HumanArmTrajectory, elbow_up: bool) -> Float[ndarray, "T 3"]:
+    """Upper-arm directions in the world that the robot is pulled towards: the human's, or those mirrored upwards."""
+    upper = _unit(arm.elbow - arm.shoulder)
+    return np.column_stack([upper[:, :2], np.abs(upper[:, 2])]) if elbow_up else upper
+
+
 def symbolic_posture(robot: RobotModel, q_human: Float[ndarray, "T 7"]) -> Float[ndarray, "T J"]:
     """The robot joints that the declared correspondence gives for human angles, inside the limits."""
     q = np.tile(robot.home, (len(q_human), 1))
@@ -103,17 +111,19 @@ def retarget(
     """
     Ts_base_tcp = np.tile(se3.inverse(T_world_base), (len(arm.t), 1, 1)) @ _tool_poses(arm)
     R_base_world = T_world_base[:3, :3].T
-    upper = _unit(arm.elbow - arm.shoulder) @ R_base_world.T
+    upper = limb_reference(arm, config.elbow_up) @ R_base_world.T
     posture = symbolic_posture(robot, arm.q)
     ik = HandFirstIk(robot, config.ik)
-    starts = _branches(ik, Ts_base_tcp, upper, posture, config)
-    runs = []
-    for k, start in enumerate(starts):
-        runs.append(_follow(ik, Ts_base_tcp, upper, posture, start,
-                            lambda done, k=k: progress(k * len(arm.t) + done, len(starts) * len(arm.t))))
-    progress(1, 1)
-    reports = [_report(ik, arm, T_world_base, q, errors) for q, errors in runs]
-    report = min(reports, key=lambda r: _cost(r, config))
+    steps = np.full((len(arm.t), len(robot.joint_names)), config.step)
+    solver = SOLVERS[robot.name]
+    total = 2 * len(arm.t)
+    path = best_path(
+        ik, lambda T: solver(robot, T), Ts_base_tcp, upper, posture, arm.t, steps, config.costs, lambda k: progress(k, total)
+    ).q
+    path = _smooth(path, arm.t, steps, config.smooth_seconds)
+    q, errors = _exact(ik, Ts_base_tcp, path, steps, lambda k: progress(len(arm.t) + k, total))
+    progress(total, total)
+    report = _report(ik, arm, T_world_base, q, errors)
     share = float(report.reachable.mean())
     if not share >= config.min_reachable:
         far = float(np.median(report.position_error[~report.reachable]))
@@ -134,35 +144,35 @@ def _tool_poses(arm: HumanArmTrajectory) -> ndarray:
     return Ts
 
 
-def _branches(ik: HandFirstIk, Ts: ndarray, upper: ndarray, posture: ndarray, config: RetargetConfig) -> list[ndarray]:
-    """Distinct solutions of the first frame, the most human and farthest from limits first."""
-    rng = np.random.default_rng(config.seed)
-    seeds = [posture[0], ik.robot.home, *rng.uniform(ik.lower, ik.upper, (config.starts, len(ik.lower)))]
-    found: list[tuple[float, ndarray]] = []
-    for seed in seeds:
-        solution = ik.solve(Ts[0], seed, upper[0])
-        if all(np.abs(solution.q - q).max() > 0.3 for _, q in found):
-            shoulder, elbow, _ = ik.limb_points(solution.q)
-            human = float(se3.angle_between(elbow - shoulder, upper[0]))
-            margin = float(np.minimum(solution.q - ik.lower, ik.upper - solution.q).min())
-            far = 10.0 * min(solution.position_error, 1.0) if not solution.exact else 0.0
-            found.append((far + human + 2.0 * max(0.0, 0.3 - margin), solution.q))
-    return [q for _, q in sorted(found, key=lambda item: item[0])[: config.branches]]
+def _smooth(path: ndarray, t: ndarray, steps: ndarray, seconds: float) -> ndarray:
+    """The path without the grid of the redundant joint; changes of branch, which no arm makes in a frame, stay sharp."""
+    width = seconds / float(np.median(np.diff(t)))
+    changes = np.nonzero((np.abs(np.diff(path, axis=0)) > steps[1:]).any(axis=1))[0] + 1
+    parts = np.split(path, changes)
+    return np.concatenate([gaussian_filter1d(part, width, axis=0, mode="nearest") for part in parts])
 
 
-def _follow(
-    ik: HandFirstIk, Ts: ndarray, upper: ndarray, posture: ndarray, start: ndarray, progress: Callable[[int], None]
+def _exact(
+    ik: HandFirstIk, Ts: ndarray, path: ndarray, steps: ndarray, progress: Callable[[int], None]
 ) -> tuple[ndarray, ndarray]:
-    """Joint path from a start through all frames, and the hand's errors (T, 2) [m], [rad]."""
-    q, path, errors = start, [], []
+    """The joint path near `path` whose hand is exact, no step above `steps`; what is left of the hand's errors (T, 2).
+
+    After a change of branch the arm moves to the new one as fast as it may; meanwhile the hand is off, and says so.
+    """
+    q, rows, errors = path[0], [], []
     for k, T in enumerate(Ts):
-        solution = ik.solve(T, q, upper[k], posture[k])
-        q = solution.q
-        path.append(q)
-        errors.append((solution.position_error, solution.rotation_error))
+        within = steps[k] if k else np.full_like(q, np.inf)
+        if (np.abs(path[k] - q) > 1.5 * within).any():
+            q = q + np.clip(path[k] - q, -within, within)
+            error = ik.hand_error(q, T)
+        else:
+            solution = ik.solve(T, q, q_posture=path[k], within=within)
+            q, error = solution.q, (solution.position_error, solution.rotation_error)
+        rows.append(q)
+        errors.append(error)
         if k % 50 == 0:
             progress(k)
-    return np.array(path), np.array(errors)
+    return np.array(rows), np.array(errors)
 
 
 def _report(ik: HandFirstIk, arm: HumanArmTrajectory, T_world_base: ndarray, q: ndarray, errors: ndarray) -> MappingReport:
@@ -172,13 +182,6 @@ def _report(ik: HandFirstIk, arm: HumanArmTrajectory, T_world_base: ndarray, q: 
     fore = se3.angle_between(points[:, 2] - points[:, 1], arm.wrist - arm.elbow)
     reachable = (errors[:, 0] < 1e-3) & (errors[:, 1] < np.radians(1.0))
     return MappingReport(arm.t, q, errors[:, 0], errors[:, 1], upper, fore, reachable, points)
-
-
-def _cost(report: MappingReport, config: RetargetConfig) -> float:
-    """What makes a branch worse: frames out of reach, jumps, and an arm unlike the human's."""
-    jumps = int((np.abs(np.diff(report.q, axis=0)).max(axis=1) > config.jump).sum())
-    limbs = float(report.upper_error.mean() + report.fore_error.mean())
-    return 100.0 * float((~report.reachable).mean()) + 10.0 * jumps + limbs
 
 
 def _unit(v: ndarray) -> ndarray:

@@ -24,7 +24,7 @@ def retime(
     second around the place that needs it, so that it does not jerk.
 
     Raises:
-        InvalidInput: no slow-down within a factor of 20 satisfies the limits: the path itself has a corner or jump.
+        InvalidInput: no slow-down within a factor of 50 satisfies the limits: the path itself has a corner or jump.
     """
     steps = np.diff(t)
     width = max(3, int(0.25 / float(np.median(steps))))
@@ -40,7 +40,7 @@ def retime(
             return times + t[0]
         grow = np.maximum(1.0, 1.02 * need)
         slow = slow * gaussian_filter1d(maximum_filter1d(grow, width), width / 3, mode="nearest").clip(grow)
-        if slow.max() > 20.0:
+        if slow.max() > 50.0:
             break
     worst = int(np.argmax(need))
     raise InvalidInput(

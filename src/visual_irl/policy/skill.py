@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from visual_irl.errors import LearningFailed
@@ -34,7 +35,7 @@ class Reward(Protocol):
 class PolicyConfig:
     """How a plan becomes a hand path."""
 
-    rate: float = 50.0
+    rate: float = 40.0
     """Samples a second of the hand path [1/s]."""
     approach: float = 0.10
     """Height above an object or a release from which the hand comes straight down [m]."""
@@ -44,8 +45,12 @@ class PolicyConfig:
     """Time for the gripper to close or open [s]."""
     descend_speed: float = 0.15
     """Speed of the last straight part [m/s]."""
-    turn: float = 0.5
+    look_seconds: float = 1.2
+    """Shortest time to inspect [s]."""
+    turn: float = 0.35
     """How far the object is turned to and fro while it is inspected [rad]."""
+    smooth_seconds: float = 0.06
+    """Standard deviation of the window that rounds the corners of the path [s]."""
     clearance: float = 0.02
     """Room between a carried object and a fixture's wall below it [m]."""
 
@@ -154,7 +159,7 @@ class HandPath:
         """Bring what is held to the inspection place and turn it."""
         assert self.inspect is not None
         self.travel("inspect", self.inspect)
-        self.hold(max(0.4, seconds), "look", self.config.turn)
+        self.hold(max(self.config.look_seconds, seconds), "look", self.config.turn)
 
     def release(self, fixture: str, looked: bool) -> None:
         """Bring what is held over a fixture, let go, and rise."""
@@ -171,12 +176,14 @@ class HandPath:
         """Return to rest; the whole plan."""
         self.travel("return", self.motion.rest.copy())
         Ts = np.tile(np.eye(4), (len(self.rows), 1, 1))
-        yaw = np.array([r[1] for r in self.rows])
+        width = self.config.smooth_seconds * self.config.rate
+        yaw = gaussian_filter1d(np.array([r[1] for r in self.rows]), width, mode="nearest")
         heading = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=1)
         down = np.tile([0.0, 0.0, -1.0], (len(yaw), 1))
         Ts[:, :3, 0], Ts[:, :3, 1], Ts[:, :3, 2] = np.cross(heading, down), heading, down
-        Ts[:, :3, 3] = [r[0] for r in self.rows]
-        grip, swivel = (np.array([r[k] for r in self.rows]) for k in (2, 3))
+        Ts[:, :3, 3] = gaussian_filter1d(np.array([r[0] for r in self.rows]), width, axis=0, mode="nearest")
+        grip = np.array([r[2] for r in self.rows])
+        swivel = gaussian_filter1d(np.array([r[3] for r in self.rows]), width, mode="nearest")
         t = np.arange(len(self.rows)) / self.config.rate
         return HandPlan(t, Ts, grip, swivel, tuple(r[4] for r in self.rows), tuple(r[5] for r in self.rows))
 

@@ -123,7 +123,7 @@ def _moves(
     place, held, inspected, ended = state
     if ended:
         return {}
-    options = {f"go_{p}": (p, held, inspected or (held and p == "inspect"), False) for p in places if p != place}
+    options = {f"go_{p}": (p, held, inspected or (held and p == "inspect"), False) for p in places if p not in (place, "start")}
     if held:
         options["release"] = (place, False, inspected, True)
     else:

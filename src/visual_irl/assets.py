@@ -1,0 +1,25 @@
+"""Files that come with the package and are not Python: robot descriptions, manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from visual_irl.errors import MissingFile
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def asset_path(relative: str) -> Path:
+    """Where an asset such as "urdf/panda.urdf" lies: in the installed package, else in the source checkout.
+
+    Raises:
+        MissingFile: neither place has it; names both.
+    """
+    places = (PACKAGE / "assets" / relative, PACKAGE.parents[1] / relative)
+    for path in places:
+        if path.exists():
+            return path
+    raise MissingFile(
+        f"asset '{relative}' is neither at {places[0]} nor at {places[1]}: reinstall the package, or install the "
+        "checkout with `pip install -e .`"
+    )

@@ -1,0 +1,1 @@
+"""Stages on files, figures of merit, pictures and reports."""

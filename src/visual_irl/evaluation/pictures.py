@@ -1,0 +1,145 @@
+"""Pictures of results: learned reward over time, human arm against robot arm, contact sheets, and a replay as MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+from numpy import ndarray
+from PIL import Image, ImageDraw
+
+from visual_irl.io.atomic import atomic_path
+from visual_irl.mapping.retarget import MappingReport
+from visual_irl.types import HumanArmTrajectory
+
+matplotlib.use("Agg")
+HUMAN, ROBOT, MUTED = "#c2452d", "#1f6fb4", "#888888"
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
+
+
+def plot_reward(
+    path: Path, t: Float[ndarray, "T"], reward: Float[ndarray, "T"], held: Sequence[str], title: str
+) -> None:
+    """The learned reward of every step of a demonstration, and its sum, with the time in which an object is held."""
+    figure = Figure(figsize=(10, 4))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot(t, reward, color=HUMAN, lw=1)
+    upper.set_ylabel("reward a step")
+    lower.plot(t, np.cumsum(reward), color=ROBOT)
+    lower.set_ylabel("sum so far")
+    lower.set_xlabel("time [s]")
+    holding = np.array([bool(h) for h in held])
+    for axis in (upper, lower):
+        low, high = axis.get_ylim()
+        axis.fill_between(t, low, high, where=holding, color="#e8d9a8", alpha=0.6, lw=0, label="object in hand")
+        axis.set_ylim(low, high)
+    upper.legend(loc="upper right", fontsize=8)
+    upper.set_title(title, fontsize=10)
+    save_figure(figure, path)
+
+
+def plot_weights(path: Path, names: Sequence[str], theta: Float[ndarray, "F"]) -> None:
+    """The learned weight of every feature."""
+    figure = Figure(figsize=(7, 0.32 * len(names) + 0.8))
+    axis = figure.subplots()
+    axis.barh(np.arange(len(names)), theta, color=[ROBOT if w > 0 else HUMAN for w in theta])
+    axis.set_yticks(np.arange(len(names)), [n.replace("_", " ") for n in names], fontsize=8)
+    axis.invert_yaxis()
+    axis.axvline(0.0, color="black", lw=0.8)
+    axis.set_xlabel("learned weight")
+    save_figure(figure, path)
+
+
+def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot: str, moments: int = 4) -> None:
+    """Human arm against robot arm at some moments, from the front and from above."""
+    figure = Figure(figsize=(3.1 * moments, 6.2))
+    rows = np.linspace(0.08, 0.92, moments) * (len(arm.t) - 1)
+    human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
+    both = np.concatenate([human, report.robot_points], axis=1)[rows.astype(int)].reshape(-1, 3)
+    low, high = both.min(axis=0) - 0.08, both.max(axis=0) + 0.08
+    for column, k in enumerate(rows.astype(int)):
+        for row, (i, j, name) in enumerate([(0, 2, "from the side"), (1, 0, "from above")]):
+            axis = figure.add_subplot(2, moments, row * moments + column + 1)
+            for points, colour, label in ((human[k], HUMAN, "human"), (report.robot_points[k], ROBOT, robot)):
+                axis.plot(points[:, i], points[:, j], "o-", color=colour, lw=3, ms=5, label=label)
+            axis.plot(*human[k, 3, [i, j]], "x", color="black", ms=9, label="hand target")
+            axis.set_xlim(low[i], high[i])
+            axis.set_ylim(low[j], high[j])
+            axis.set_aspect("equal")
+            if i == 1:
+                axis.invert_xaxis()  # +y is the person's left: drawn as the person sees it
+            axis.set_title(f"{name}, t = {arm.t[k]:.1f} s", fontsize=8)
+            axis.tick_params(labelsize=6)
+            if row == column == 0:
+                axis.legend(fontsize=7)
+    save_figure(figure, path)
+
+
+def plot_tracking(path: Path, report: MappingReport) -> None:
+    """The hand's error and the limbs' angles over time."""
+    figure = Figure(figsize=(10, 4))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot(report.t, report.position_error * 1e3, color=ROBOT)
+    upper.fill_between(report.t, 0, 1, where=~report.reachable, color=HUMAN, alpha=0.3, lw=0,
+                       transform=upper.get_xaxis_transform(), label="out of reach")
+    upper.set_ylabel("hand error [mm]")
+    upper.legend(fontsize=8, loc="upper right")
+    lower.plot(report.t, np.degrees(report.upper_error), color=HUMAN, label="upper arm")
+    lower.plot(report.t, np.degrees(report.fore_error), color=ROBOT, label="forearm")
+    lower.set_ylabel("angle to the human's [deg]")
+    lower.set_xlabel("time [s]")
+    lower.legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def contact_sheet(path: Path, images: Sequence[UInt8[ndarray, "H W 3"]], labels: Sequence[str], columns: int = 4) -> None:
+    """Equal pictures in a grid, each with its label, as PNG."""
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for k, (image, label) in enumerate(zip(images, labels, strict=True)):
+        tile = Image.fromarray(image)
+        draw = ImageDraw.Draw(tile)
+        draw.rectangle((0, 0, 7 * len(label) + 10, 18), fill=(0, 0, 0))
+        draw.text((5, 3), label, fill=(255, 255, 255))
+        sheet.paste(tile, ((k % columns) * width, (k // columns) * height))
+    with atomic_path(path) as partial:
+        sheet.save(partial, format="PNG")
+
+
+class Mp4Writer:
+    """Writes frames of one size as H.264, playable in browsers; the file appears when the block ends without an error."""
+
+    def __init__(self, path: Path, fps: int, width: int, height: int) -> None:
+        self.path, self.fps, self.width, self.height = path, fps, width, height
+
+    def __enter__(self) -> Mp4Writer:
+        self._atomic = atomic_path(self.path)
+        self._container = av.open(str(self._atomic.__enter__()), "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=self.fps)
+        self._stream.width, self._stream.height = self.width, self.height
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.options = {"crf": "26", "preset": "veryfast"}
+        return self
+
+    def write(self, image: UInt8[ndarray, "H W 3"]) -> None:
+        """Add one frame."""
+        for packet in self._stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")):
+            self._container.mux(packet)
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        if kind is None:
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+        self._container.close()
+        self._atomic.__exit__(kind, value, trace)  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""Universal Robots UR5e with a generic parallel gripper of 85 mm stroke."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from visual_irl import se3
+from visual_irl.assets import asset_path
+from visual_irl.robots.model import JointPair, RobotModel
+
+
+@lru_cache(maxsize=1)
+def ur5e() -> RobotModel:
+    """The UR5e; accelerations are those of Universal_Robots_ROS2_Description (half a turn a second squared).
+
+    The maker publishes no jerk limit; ours lets an acceleration build up in a tenth of a second. The correspondence is
+    the mirror image described at `visual_irl.robots.panda`; the arm has no joint for the shoulder's axial rotation.
+    """
+    return RobotModel(
+        name="ur5e",
+        urdf_path=asset_path("urdf/ur5e.urdf"),
+        joint_names=(
+            "shoulder_pan_joint",
+            "shoulder_lift_joint",
+            "elbow_joint",
+            "wrist_1_joint",
+            "wrist_2_joint",
+            "wrist_3_joint",
+        ),
+        finger_joints=("gripper_finger_joint1", "gripper_finger_joint2"),
+        acceleration=np.full(6, np.pi),
+        jerk=np.full(6, 10.0 * np.pi),
+        home=np.array([-0.308, -1.743, 1.706, -1.535, -np.pi / 2, -1.879]),
+        T_world_base=se3.transform(np.eye(3), np.array([-0.35, -0.12, 0.0])),
+        shoulder_frame="upper_arm_link",
+        elbow_frame="forearm_link",
+        wrist_frame="wrist_1_link",
+        grip_force=40.0,
+        correspondence=(
+            JointPair("shoulder_pan_joint", "shoulder_plane", 1.0, -np.pi / 2),
+            JointPair("shoulder_lift_joint", "shoulder_elevation", 1.0, -np.pi / 2),
+            JointPair("elbow_joint", "elbow_flexion", 1.0, 0.0),
+            JointPair("wrist_1_joint", "wrist_flexion", 1.0, -np.pi),
+            JointPair("wrist_2_joint", "wrist_deviation", 1.0, -np.pi / 2),
+            JointPair("wrist_3_joint", "forearm_rotation", -1.0, -np.pi / 2),
+        ),
+    )
