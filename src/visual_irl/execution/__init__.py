@@ -1,0 +1,16 @@
+"""From a planned motion to a measured one: the guard approves, an executor moves."""
+
+from __future__ import annotations
+
+from visual_irl.registry import Registry
+
+EXECUTORS = Registry(
+    "executors",
+    {
+        "mujoco": (
+            "visual_irl.execution.mujoco_executor:MujocoExecutor",
+            '`pip install "visual-irl"` (it brings MuJoCo)',
+        )
+    },
+)
+"""Name -> executor class; an executor takes nothing but an `ApprovedTrajectory`."""

@@ -1,0 +1,35 @@
+"""MuJoCo, imported so that physics runs where no OpenGL is installed.
+
+With MUJOCO_GL=egl or osmesa and the library absent, PyOpenGL fails inside `import mujoco` with an AttributeError;
+rendering is then switched off and asked for again only by `renderer`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from visual_irl.errors import MissingDependency
+
+try:
+    import mujoco
+except AttributeError:
+    os.environ["MUJOCO_GL"] = "disable"
+    import mujoco
+
+__all__ = ["mujoco", "renderer"]
+
+
+def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
+    """An off-screen renderer of `width` x `height` pixels.
+
+    Raises:
+        MissingDependency: there is no OpenGL; says what to install.
+    """
+    try:
+        return mujoco.Renderer(model, height, width)
+    # each GL backend fails in its own way: ImportError, AttributeError, FatalError, a GLFW warning made an error
+    except Exception as error:
+        raise MissingDependency(
+            f"pictures of the simulation need OpenGL ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri` and "
+            "set MUJOCO_GL=egl before starting Python, or run without pictures"
+        ) from error
