@@ -1,4 +1,4 @@
-# make demo | make test | make lint: each sets up what it needs first. PYTHON picks the interpreter (3.11 or 3.12).
+# make demo | make test | make lint | make format: each sets up what it needs first. PYTHON picks the interpreter (3.11 or 3.12).
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ OUT ?= demo_out
 export MUJOCO_GL ?= egl
 export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint setup system clean
+.PHONY: demo test lint format setup system clean
 
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
@@ -19,6 +19,10 @@ lint: setup
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
 
 setup: system $(VENV)/installed
 

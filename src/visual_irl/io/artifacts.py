@@ -57,6 +57,15 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def code_digest() -> str:
+    """SHA-256 of this package's own source: results of other code are not reused."""
+    package = Path(visual_irl.__file__).parent
+    h = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        h.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return h.hexdigest()
+
+
 def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
     """Write `<path>.json`: the resolved config, versions, the digest of the artefact and of what it was made from."""
     packages = ("numpy", "mediapipe", "mujoco", "pin", "torch")
@@ -72,6 +81,7 @@ def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
         "config": config,
         "inputs": {name: {"name": Path(p).name, "sha256": digest(p)} for name, p in inputs.items()},
         "versions": versions,
+        "code": code_digest(),
     }
     write_json(Path(path).with_name(Path(path).name + ".json"), content)
 

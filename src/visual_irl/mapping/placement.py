@@ -118,7 +118,7 @@ def _look(placement: Placement, arm: HumanArmTrajectory, robot: RobotModel) -> t
     """Share of more frames with a solution, and how often the best path through them changes branch."""
     placed, rows, Ts = _targets(placement, arm, LOOK)
     upper = limb_reference(placed, elbow_up=False)[rows] @ placement.T_world_base[:3, :3]
-    posture = symbolic_posture(robot, placed.q[rows])
+    posture = symbolic_posture(robot, placed.side, placed.q[rows])
     steps = np.full((len(rows), len(robot.joint_names)), STEP)
     solver = SOLVERS[robot.name]
     path = best_path(

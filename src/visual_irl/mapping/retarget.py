@@ -89,11 +89,16 @@ def limb_reference(arm: HumanArmTrajectory, elbow_up: bool) -> Float[ndarray, "T
     return np.column_stack([upper[:, :2], np.abs(upper[:, 2])]) if elbow_up else upper
 
 
-def symbolic_posture(robot: RobotModel, q_human: Float[ndarray, "T 7"]) -> Float[ndarray, "T J"]:
-    """The robot joints that the declared correspondence gives for human angles, inside the limits."""
+MIRRORED = ("shoulder_plane", "shoulder_rotation")
+"""Angles whose joints turn the other way for a left arm: the correspondence is declared for a right one."""
+
+
+def symbolic_posture(robot: RobotModel, side: str, q_human: Float[ndarray, "T 7"]) -> Float[ndarray, "T J"]:
+    """The robot joints that the declared correspondence gives for the angles of a human arm, inside the limits."""
     q = np.tile(robot.home, (len(q_human), 1))
     for joint, angle, sign, offset in robot.correspondence:
-        q[:, robot.joint_names.index(joint)] = sign * q_human[:, ARM_ANGLES.index(angle)] + offset
+        mirror = -1.0 if side == "left" and angle in MIRRORED else 1.0
+        q[:, robot.joint_names.index(joint)] = mirror * (sign * q_human[:, ARM_ANGLES.index(angle)] + offset)
     return np.clip(q, robot.lower, robot.upper)
 
 
@@ -112,7 +117,7 @@ def retarget(
     Ts_base_tcp = np.tile(se3.inverse(T_world_base), (len(arm.t), 1, 1)) @ _tool_poses(arm)
     R_base_world = T_world_base[:3, :3].T
     upper = limb_reference(arm, config.elbow_up) @ R_base_world.T
-    posture = symbolic_posture(robot, arm.q)
+    posture = symbolic_posture(robot, arm.side, arm.q)
     ik = HandFirstIk(robot, config.ik)
     steps = np.full((len(arm.t), len(robot.joint_names)), config.step)
     solver = SOLVERS[robot.name]

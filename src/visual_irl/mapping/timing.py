@@ -42,9 +42,9 @@ def retime(
         slow = slow * gaussian_filter1d(maximum_filter1d(grow, width), width / 3, mode="nearest").clip(grow)
         if slow.max() > 50.0:
             break
-    worst = int(np.argmax(need))
+    worst = int(np.argmax((np.abs(np.diff(q, axis=0)) / velocity).max(axis=1)))
     raise InvalidInput(
-        f"the path jumps at sample {worst} (t = {t[worst]:.2f} s): joints would need {need.max():.1f} times their limits; "
+        f"the path jumps after sample {worst} (t = {t[worst]:.2f} s): joints would need {need.max():.1f} times their limits; "
         "the hand target may be out of reach there: move the mount with --mount or choose the other robot"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ HORIZON = 8
 """Most moves for one object."""
 
 
+@runtime_checkable
 class Reward(Protocol):
     """What the policy needs of a reward: see `visual_irl.reward.model.RewardModel`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ from visual_irl.io.atomic import atomic_path
 from visual_irl.tasks.pick_place_graph import Relations
 
 
+@runtime_checkable
 class RewardModel(Protocol):
     """A learned reward."""
 

@@ -1,0 +1,199 @@
+"""The verbs: `visual-irl record | extract | learn | map | replay | models | demo`. Each is a typed function; nothing heavy loads for --help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from visual_irl.errors import VisualIrlError
+
+Positional = tyro.conf.Positional
+
+
+def record(
+    out: Positional[Path],
+    camera: str = "synthetic",
+    seed: int = 0,
+    onions: int = 3,
+    body_seed: int = 0,
+    side: Literal["right", "left"] = "right",
+    raw: bool = False,
+) -> None:
+    """Record a demonstration as a rosbag2 MCAP folder with the RealSense driver's topics.
+
+    The synthetic camera films a scripted person who sorts onions; the truth lies beside it as truth.npz.
+
+    Example: visual-irl record out/recording --seed 1 --onions 2
+
+    Args:
+        out: Folder to make; an existing one is never overwritten.
+        camera: Name of the camera.
+        seed: Seed of the scene, the motion and the sensor noise.
+        onions: How many onions lie on the table, 1 to 6.
+        body_seed: Seed of the person's build and looks.
+        side: The arm that sorts.
+        raw: Write uncompressed images, about 20 times larger.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.record(out, camera, seed, onions, body_seed, side, raw)
+
+
+def extract(
+    source: Positional[Path],
+    out: Path = Path("out/demonstration.npz"),
+    side: Literal["auto", "right", "left"] = "auto",
+    task: str = "onion_sorting",
+    pictures: Path | None = None,
+    upper_arm: float | None = None,
+    forearm: float | None = None,
+    every: int = 1,
+) -> None:
+    """Extract 3D keypoints and objects from a recording, a folder of colour and depth pictures, or any video.
+
+    Example: visual-irl extract models/recordings/onion_sorting --out out/demonstration.npz --pictures out/pictures
+
+    Args:
+        source: Recording folder or .mcap, folder of pictures with a camera.json, or a video file.
+        out: Demonstration file to write.
+        side: The arm that demonstrates; auto takes the one that moves more.
+        task: Task whose objects are looked for.
+        pictures: Folder for pictures of the keypoints on the frames.
+        upper_arm: The person's upper arm [m], for videos without depth; a typical adult's when not given.
+        forearm: The person's forearm [m], likewise.
+        every: Use every n-th frame.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every)
+
+
+def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:
+    """Learn a reward and a policy from one or more demonstrations, without seeing any action.
+
+    Example: visual-irl learn out/demonstration.npz --out out/skill
+
+    Args:
+        demonstrations: Demonstration files of the same task.
+        out: Skill folder to write.
+        learner: Name of the reward learner.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.learn(demonstrations, out, learner)
+
+
+def map_(
+    demonstration: Positional[Path],
+    robot: str = "panda",
+    skill: Path | None = None,
+    out: Path = Path("out/trajectory.npz"),
+    mount: tuple[float, float, float, float] | None = None,
+    pictures: Path | None = None,
+) -> None:
+    """Map an arm onto a robot: of the demonstration itself, or of what a skill does with the demonstration's objects.
+
+    Example: visual-irl map out/demonstration.npz --skill out/skill --robot ur5e --out out/ur5e.npz
+
+    Args:
+        demonstration: Demonstration file; gives the arm, or with a skill the objects and fixtures.
+        robot: Name of the robot.
+        skill: Skill folder; without it the demonstrated arm itself is mapped.
+        out: Trajectory file to write.
+        mount: Robot base in the world: x y z [m] and yaw [rad]; the robot's standard place (with a skill), or the best
+            one found by search when not given.
+        pictures: Folder for pictures of the human arm against the robot arm.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.map_motion(demonstration, robot, skill, out, mount, pictures)
+
+
+def replay(
+    trajectory: Positional[Path],
+    out: Path = Path("out/replay"),
+    world: Path | None = None,
+    seed: int = 0,
+    video: bool = True,
+) -> None:
+    """Replay a trajectory in MuJoCo: position control, a gripper that holds by friction, success read from the physics.
+
+    Example: visual-irl replay out/ur5e.npz --world models/recordings/onion_sorting/truth.npz --out out/replay
+
+    Args:
+        trajectory: Trajectory file.
+        out: Folder for report.json, replay.mp4 and filmstrip.png.
+        world: Demonstration file with the true objects to simulate; the perceived ones when not given.
+        seed: Seed of the physics: friction, masses and small offsets of the objects.
+        video: Render pictures and the video.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.replay(trajectory, out, world, seed, video)
+
+
+def models(
+    action: Positional[Literal["pull", "list"]],
+    names: Positional[tuple[str, ...]] = (),
+) -> None:
+    """Fetch or list the perception weights.
+
+    Example: visual-irl models pull
+
+    Args:
+        action: pull fetches what is missing, list shows what there is.
+        names: Only these; all defaults when empty.
+    """
+    from visual_irl.evaluation import stages
+
+    stages.models(action, names)
+
+
+def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int = 5) -> None:
+    """The main job: a recorded demonstration becomes a skill that a Panda and a UR5e replay; ends with a report.
+
+    Example: visual-irl demo --out demo_out
+
+    Args:
+        out: Folder for everything that is made; a second run reuses it.
+        recording: Recording of onion sorting; the shipped one when not given.
+        seeds: Physics seeds a robot.
+    """
+    from visual_irl.evaluation.demo import run_demo
+
+    run_demo(out, recording, seeds)
+
+
+VERBS = {
+    "record": record,
+    "extract": extract,
+    "learn": learn,
+    "map": map_,
+    "replay": replay,
+    "models": models,
+    "demo": demo,
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            VERBS,
+            prog="visual-irl",
+            description="Show a manipulation task to an RGB-D camera a few times; a cobot then does it, and moves like a person.",
+            args=args,
+        )
+    except VisualIrlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

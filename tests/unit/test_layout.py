@@ -1,0 +1,43 @@
+"""The architecture holds: import contracts, a light package, no grab-bags."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("torch", "mediapipe", "cv2", "mujoco", "pinocchio", "matplotlib", "scipy")
+
+
+def heavy_modules_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_is_light() -> None:
+    assert heavy_modules_after("import visual_irl") == set()
+
+
+def test_the_light_test_can_fail() -> None:
+    assert "scipy" in heavy_modules_after("import visual_irl, scipy")
+
+
+def test_help_is_light() -> None:
+    assert heavy_modules_after("import visual_irl.cli") <= {"scipy"}
+
+
+def test_import_contracts() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([str(lint)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT / "src")))
+def test_no_module_is_a_grab_bag(path: Path) -> None:
+    assert path.stem not in {"utils", "util", "helpers", "misc", "common", "tools"}
+    assert len(path.read_text().splitlines()) <= 450
+    assert path.read_text().startswith('"""'), "every module says its one idea first"

@@ -1,0 +1,39 @@
+"""Names lead to plug-ins, and a wrong name or a missing package says the way out. Every registry loads every name."""
+
+from __future__ import annotations
+
+import pytest
+
+from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.execution import EXECUTORS
+from visual_irl.perception import CAMERAS, DETECTORS
+from visual_irl.registry import Registry
+from visual_irl.reward import LEARNERS
+from visual_irl.robots import ROBOTS
+from visual_irl.tasks import TASKS
+
+ALL = (ROBOTS, TASKS, CAMERAS, DETECTORS, LEARNERS, EXECUTORS)
+
+
+@pytest.mark.parametrize(("registry", "name"), [(r, n) for r in ALL for n in r.names])
+def test_every_registered_name_loads(registry: Registry, name: str) -> None:
+    assert registry.load(name) is not None
+
+
+@pytest.mark.parametrize("registry", ALL)
+def test_unknown_name_lists_the_known(registry: Registry) -> None:
+    with pytest.raises(UnknownName) as error:
+        registry.load("nonesuch")
+    assert all(name in str(error.value) for name in registry.names)
+
+
+def test_missing_package_names_install_command() -> None:
+    registry = Registry("things", {"x": ("a_package_that_is_not_there:X", 'pip install "thing[x]"')})
+    with pytest.raises(MissingDependency, match=r'pip install "thing\[x\]"'):
+        registry.load("x")
+
+
+def test_taken_name_is_refused() -> None:
+    registry = Registry("things", {"x": ("json:loads", "-")})
+    with pytest.raises(InvalidInput, match="already registered"):
+        registry.register("x", "json:dumps", "-")
