@@ -20,6 +20,7 @@ def record(
     onions: int = 3,
     body_seed: int = 0,
     side: Literal["right", "left"] = "right",
+    rate: float = 15.0,
     raw: bool = False,
 ) -> None:
     """Record a demonstration as a rosbag2 MCAP folder with the RealSense driver's topics.
@@ -35,11 +36,12 @@ def record(
         onions: How many onions lie on the table, 1 to 6.
         body_seed: Seed of the person's build and looks.
         side: The arm that sorts.
-        raw: Write uncompressed images, about 20 times larger.
+        rate: Frames a second.
+        raw: Write uncompressed images, much larger.
     """
     from visual_irl.evaluation import stages
 
-    stages.record(out, camera, seed, onions, body_seed, side, raw)
+    stages.record(out, camera, seed, onions, body_seed, side, rate, raw)
 
 
 def extract(

@@ -78,7 +78,7 @@ def rotation_between(a: Float[ndarray, "3"], b: Float[ndarray, "3"]) -> Float[nd
 def angle_between(a: Float[ndarray, "*B 3"], b: Float[ndarray, "*B 3"]) -> Float[ndarray, "*B"]:
     """The angle [rad] between directions, in [0, pi]."""
     cross = np.linalg.norm(np.cross(a, b), axis=-1)
-    return np.arctan2(cross, np.sum(a * b, axis=-1))
+    return np.asarray(np.arctan2(cross, np.sum(a * b, axis=-1)))
 
 
 def look_at(eye: Float[ndarray, "3"], target: Float[ndarray, "3"]) -> Float[ndarray, "4 4"]:

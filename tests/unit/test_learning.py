@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from visual_irl.errors import LearningFailed, UnreadableFile
-from visual_irl.pipeline import LearnConfig, Skill, demonstrated_states, learn, plan, reward_over_time, things_of
+from visual_irl.pipeline import LearnConfig, Skill, demonstrated_states, learn, plan, reward_over_time
 from visual_irl.policy.optimal import plan_episodes
-from visual_irl.policy.skill import PolicyConfig, decide
+from visual_irl.policy.skill import PolicyConfig, Thing, decide
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
 from visual_irl.tasks.body import sample_body
@@ -153,9 +153,10 @@ def test_policy_sorts_new_scenes_over_ten_seeds() -> None:
     for seed in range(10):
         learned = learn([shown(seed)], LearnConfig())
         for k in range(3):
-            scene = shown(1000 + 10 * seed + k, onions=4)
+            scene = OnionSorting().sample_scene(np.random.default_rng(1000 + 10 * seed + k), 4)
+            things = [Thing(o.name, o.p_world, o.radius, o.attributes[BLEMISHED]) for o in scene.objects]
             reward = LinearReward(learned.reward.relations, learned.reward.theta)
-            for thing, best in decide(reward, learned.reward.relations, learned.motion.rest, things_of(scene, BLEMISHED)):
+            for thing, best in decide(reward, learned.reward.relations, learned.motion.rest, things):
                 goal = OnionSorting().goal({BLEMISHED: thing.attribute})
                 looked = best.moves.index("go_inspect") if "go_inspect" in best.moves else len(best.moves)
                 right += best.moves[-2:] == (f"go_{goal}", "release") and looked < len(best.moves) - 2

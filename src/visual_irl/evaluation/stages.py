@@ -49,14 +49,16 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side: str, raw: bool) -> None:
+def record(
+    out: Path, camera: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool
+) -> None:
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter
     from visual_irl.perception import CAMERAS
 
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise UnwritableOutput(f"'{out}' exists and a recording is never overwritten; choose another folder or remove it")
-    source = CAMERAS.load(camera)(seed=seed, onions=onions, body_seed=body_seed, side=side)
+    source = CAMERAS.load(camera)(seed=seed, onions=onions, body_seed=body_seed, side=side, rate=rate)
     require_writable_folder(out.parent)
     total = len(source.truth.t)
     with (
@@ -95,6 +97,8 @@ def extract(
     artifacts.write_sidecar(out, config, {"source": source})
     if pictures is not None:
         contact_sheet(pictures / "keypoints.png", [image for _, image in overlays], [f"t = {t:.1f} s" for t, _ in overlays])
+    if demo.provenance["note"]:
+        say(f"note: {demo.provenance['note']}")
     say(describe(demo))
     truth = source / TRUTH_FILE if source.is_dir() else source.parent / TRUTH_FILE
     if truth.is_file():

@@ -1,0 +1,17 @@
+"""From pictures to 3D: frame sources, keypoint detectors, lifting, smoothing. Plug-ins are imported when named."""
+
+from __future__ import annotations
+
+from visual_irl.registry import Registry
+
+CAMERAS = Registry(
+    "cameras",
+    {"synthetic": ("visual_irl.perception.synthetic_camera:SyntheticCamera", "`pip install visual-irl`")},
+)
+"""Live and simulated cameras; recordings, videos and folders are opened with `perception.sources.open_frames`."""
+
+DETECTORS = Registry(
+    "detectors",
+    {"mediapipe": ("visual_irl.perception.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`")},
+)
+"""Keypoint detectors: a config whose `build()` gives a `perception.detection.Detector`."""

@@ -1,0 +1,148 @@
+"""Frames in, a demonstration out: keypoints and objects of every frame, smoothed and put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from visual_irl.errors import InvalidInput
+from visual_irl.perception.assembly import assemble
+from visual_irl.perception.drawing import draw_keypoints
+from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
+from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
+from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
+from visual_irl.perception.tracking import TrackingConfig
+from visual_irl.types import SIDES, Demonstration, KeypointFrame
+
+
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """How frames become a demonstration."""
+
+    side: str = "auto"
+    """The demonstrating arm: right, left, or auto for the one that moves more."""
+    task: str = "onion_sorting"
+    """Task whose objects are looked for."""
+    every: int = 1
+    """Use every n-th frame: a long clip at 30 frames a second loses little at 10."""
+    keypoints: KeypointConfig = field(default_factory=KeypointConfig)
+    objects: OnionDetectorConfig = field(default_factory=OnionDetectorConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    lengths: ArmLengths = field(default_factory=ArmLengths)
+    """The person's arm, which gives a video without depth its scale."""
+
+    def __post_init__(self) -> None:
+        if self.side not in ("auto", *SIDES):
+            raise InvalidInput(f"side '{self.side}' is unknown; known: auto, {', '.join(SIDES)}")
+
+        if not 1 <= self.every <= 30:
+            raise InvalidInput(f"every is {self.every}, must lie between 1 and 30")
+
+    def with_lengths(self, upper_arm: float | None, forearm: float | None) -> ExtractionConfig:
+        """The same with the person's own limb lengths [m], where they are given."""
+        given = {"upper_arm_length": upper_arm, "forearm_length": forearm}
+        for name, length in given.items():
+            if length is not None and not 0.1 < length < 0.6:
+                raise InvalidInput(f"{name.replace('_', ' ')} is {length} m, must lie between 0.1 and 0.6 m")
+        lengths = dataclasses.replace(self.lengths, **{k: v for k, v in given.items() if v is not None})
+        return dataclasses.replace(self, lengths=lengths)
+
+
+def extract_demonstration(
+    path: Path,
+    config: ExtractionConfig,
+    pictures: int,
+    progress: Callable[[int, int], None],
+) -> tuple[Demonstration, list[tuple[float, UInt8[ndarray, "H W 3"]]]]:
+    """The demonstration that a recording, folder or video shows, and up to `pictures` frames with the keypoints on them.
+
+    Objects are looked for where there is depth in a calibrated world. Without one, the world is the person's torso.
+
+    Raises:
+        MissingFile, UnreadableFile, InvalidInput: the input cannot be read.
+        NoPersonFound: no arm is seen in enough frames.
+    """
+    album = _Album(pictures)
+    frames: list[KeypointFrame] = []
+    calibrated = metric = True
+    with open_frames(path, config.video) as every_frame:
+        source = thinned(every_frame, config.every)
+        detector, finder = config.keypoints.build_detector(), config.objects.build()
+        try:
+            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints):
+                calibrated &= frame.T_world_camera is not None
+                metric &= frame.depth is not None
+                if frame.depth is not None and frame.T_world_camera is not None:
+                    keypoints = dataclasses.replace(keypoints, objects=finder.detect(frame))
+                frames.append(keypoints)
+                album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
+                progress(len(frames), source.count or len(frames))
+        finally:
+            detector.close()
+        fixtures = source.fixtures if calibrated else {}
+        notes = {"source": Path(path).name, "calibrated": calibrated, "depth": metric, "note": source.note}
+    side = demonstrating_side(frames) if config.side == "auto" else config.side
+    if not calibrated:
+        frames, _ = align_to_torso(frames, side, None if metric else config.lengths)
+        frames = [dataclasses.replace(f, objects=()) for f in frames]
+    frames = _smoothed(frames, config.smoothing)
+    world = "world" if calibrated else "torso"
+    demo = assemble(frames, side, fixtures, config.task, world, _provenance(notes, frames), config.tracking)
+    return demo, album.pages
+
+
+def thinned(source: FrameSource, every: int) -> FrameSource:
+    """Every n-th frame of a source."""
+    count = None if source.count is None else -(-source.count // every)
+    return FrameSource(source.path, lambda: islice(source, 0, None, every), count, source.has_depth, source.fixtures, source.note)
+
+
+def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[KeypointFrame]:
+    """The frames with smoothed keypoints; what the smoother could not bridge is lost."""
+    t = (np.array([f.stamp_ns for f in frames]) - frames[0].stamp_ns) * 1e-9
+    paths = smooth_keypoints(t, frames, config)
+    found = np.isfinite(paths.p_world).all(axis=2)
+    return [
+        dataclasses.replace(f, p_world=p, sigma=s, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
+        for f, p, s, ok in zip(frames, paths.p_world, paths.sigma, found, strict=True)
+    ]
+
+
+def _provenance(notes: dict[str, Any], frames: list[KeypointFrame]) -> dict[str, Any]:
+    return {**notes, "frames": len(frames), "frames_with_person": sum(f.person for f in frames)}
+
+
+class _Album:
+    """Keeps some evenly spaced pictures of a stream of unknown length in bounded memory."""
+
+    def __init__(self, pages: int) -> None:
+        self._wanted, self._stride, self._seen = pages, 1, 0
+        self._kept: list[tuple[float, ndarray]] = []
+
+    def offer(self, rgb: ndarray, keypoints: KeypointFrame, start_ns: int) -> None:
+        """Maybe keep a frame."""
+        if self._wanted and self._seen % self._stride == 0:
+            self._kept.append(((keypoints.stamp_ns - start_ns) * 1e-9, draw_keypoints(rgb, keypoints)))
+            if len(self._kept) >= 4 * self._wanted:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+        self._seen += 1
+
+    @property
+    def pages(self) -> list[tuple[float, ndarray]]:
+        """The wanted number of pictures, from beginning to end."""
+        if len(self._kept) <= self._wanted:
+            return self._kept
+        rows = np.linspace(0, len(self._kept) - 1, self._wanted).astype(int)
+        return [self._kept[i] for i in rows]

@@ -1,0 +1,94 @@
+"""Keypoints of one person over a whole recording or video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl.errors import InvalidInput, NoPersonFound
+from visual_irl.perception import DETECTORS
+from visual_irl.perception.detection import Detector
+from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
+from visual_irl.perception.sources import FrameSource
+from visual_irl.perception.torso import ARM, arm_seen
+from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is being done, how many frames are done, and how many there are where that is known."""
+
+
+@dataclass(frozen=True)
+class KeypointConfig:
+    """How keypoints are extracted."""
+
+    detector: str = "mediapipe"
+    """A name of `perception.DETECTORS`."""
+    lifting: LiftingConfig = field(default_factory=LiftingConfig)
+    min_seen: float = 0.1
+    """Smallest share of frames in which one arm must be complete; with less there is nothing to learn from."""
+
+    def build_detector(self) -> Detector:
+        """The detector with its default options."""
+        detector: Detector = DETECTORS.load(self.detector)().build()
+        return detector
+
+
+def iterate_keypoints(
+    source: FrameSource, detector: Detector, config: KeypointConfig
+) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
+    """Each frame with its keypoints: in the world frame when the camera is calibrated, else in the camera frame.
+
+    A frame without a person has all keypoints NaN and confidence 0. Depth that is NaN everywhere loses its frame.
+
+    Raises:
+        InvalidInput: no frame has any usable depth although the source has depth.
+        NoPersonFound: an arm is complete in too few frames.
+    """
+    frames = persons = arms = with_depth = 0
+    for frame in source:
+        person = detector.detect(frame.rgb, frame.stamp_ns)
+        usable = frame.depth is None or bool(np.isfinite(frame.depth).any())
+        lifted = lift_keypoints(person, frame.depth, frame.intrinsics, config.lifting) if person and usable else None
+        keypoints = to_world(lifted, frame.stamp_ns, frame.T_world_camera)
+        frames, persons, with_depth = frames + 1, persons + (person is not None), with_depth + usable
+        arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
+        yield frame, keypoints
+    if frames and not with_depth:
+        raise InvalidInput(
+            f"'{source.path}': no pixel of {frames} depth pictures is known; check that the depth stream is on "
+            "and its depth unit is right"
+        )
+    needed = max(1, math.ceil(config.min_seen * frames))
+    if arms < needed:
+        raise NoPersonFound(
+            f"'{source.path}': an arm ({', '.join(ARM)}) is seen in {arms} of {frames} frames, {needed} are needed "
+            f"(a body in {persons}); film the person from the front, shoulders and the whole arm in the picture"
+        )
+
+
+def extract_keypoints(
+    source: FrameSource,
+    config: KeypointConfig | None = None,
+    progress: Progress | None = None,
+    detector: Detector | None = None,
+) -> tuple[Float[ndarray, "T"], list[KeypointFrame]]:
+    """Times [s] from the first frame, and the keypoints of every frame; see `iterate_keypoints`."""
+    config = config or KeypointConfig()
+    own = detector is None
+    detector = detector or config.build_detector()
+    frames: list[KeypointFrame] = []
+    try:
+        for _, keypoints in iterate_keypoints(source, detector, config):
+            frames.append(keypoints)
+            if progress:
+                progress("finding keypoints", len(frames), source.count)
+    finally:
+        if own:
+            detector.close()
+    stamps = np.array([frame.stamp_ns for frame in frames])
+    return (stamps - stamps[0]) / 1e9, frames

@@ -1,0 +1,197 @@
+"""Frames from a file or folder: a recording, an ordinary video, or a folder of colour and depth pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from numpy import ndarray
+
+from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.io.recording import open_recording
+from visual_irl.types import Intrinsics, RgbdFrame
+
+FORMATS = "a rosbag2 folder, an .mcap file, a video file, or a folder with camera.json and color*.png (and depth*.png)"
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """What a plain video does not say about its camera."""
+
+    horizontal_fov: float = np.deg2rad(60.0)
+    """Horizontal field of view [rad]; phones and webcams have 55 to 75 degrees. Of the wider side when upright."""
+
+
+class FrameSource:
+    """Frames in the order of their stamps, one at a time; iterate as often as you like. A context manager.
+
+    `count` is the number of frames, where it is known before reading; `has_depth` whether frames carry depth;
+    `fixtures` the poses in the world that a recording states (its static transforms), `note` what the user should know:
+    what was lost of a recording that was cut off.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        frames: Callable[[], Iterator[RgbdFrame]],
+        count: int | None,
+        has_depth: bool,
+        fixtures: Mapping[str, Float[ndarray, "4 4"]],
+        note: str | None = None,
+    ) -> None:
+        self.path, self.count, self.has_depth, self.fixtures, self.note = path, count, has_depth, dict(fixtures), note
+        self._frames = frames
+        self._open: list[Iterator[RgbdFrame]] = []
+
+    def __iter__(self) -> Iterator[RgbdFrame]:
+        frames = self._frames()
+        self._open.append(frames)
+        return frames
+
+    def __enter__(self) -> FrameSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for frames in self._open:
+            if hasattr(frames, "close"):
+                frames.close()  # a generator: lets go of its file
+        self._open.clear()
+
+
+def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
+    """The frames of whatever lies at `path`.
+
+    Raises:
+        MissingFile: nothing is there.
+        UnreadableFile: no known format, damaged, or without a single frame.
+        InvalidInput: a camera.json or an option is wrong.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFile(f"no recording or video at '{path}'; give {FORMATS}")
+    if path.is_dir() and (path / "camera.json").is_file():
+        return _open_folder(path)
+    if path.suffix == ".mcap" or (path.is_dir() and ((path / "metadata.yaml").is_file() or any(path.glob("*.mcap")))):
+        recording = open_recording(path, require_depth=True)
+        frames = partial(iter, recording)
+        return FrameSource(path, frames, recording.count, True, recording.fixtures, recording.recovered)
+    if path.is_dir():
+        raise UnreadableFile(f"'{path}' is a folder of no known format; give {FORMATS}")
+    return _open_video(path, config or VideoConfig())
+
+
+def _open_video(path: Path, config: VideoConfig) -> FrameSource:
+    if not 0.1 < config.horizontal_fov < np.pi:
+        raise InvalidInput(f"horizontal_fov is {config.horizontal_fov:.3g} rad, must lie in (0.1, 3.14)")
+    if path.stat().st_size == 0:
+        raise UnreadableFile(f"'{path}' is empty (0 bytes); copy or record it again")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise UnreadableFile(f"'{path}' holds no video stream; give {FORMATS}")
+            count = container.streams.video[0].frames or None
+            if next(_decode(container, path), None) is None:
+                raise UnreadableFile(f"'{path}' holds no frame (0 decoded); copy or record it again")
+    except av.error.FFmpegError as error:
+        raise UnreadableFile(f"'{path}' is no video that can be read: {error.strerror}; give {FORMATS}") from error
+    return FrameSource(path, lambda: _video_frames(path, config, count), count, False, {})
+
+
+def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    number = 0
+    try:
+        for frame in container.decode(stream):
+            yield frame
+            number += 1
+    except av.error.FFmpegError as error:
+        raise UnreadableFile(
+            f"'{path}' is damaged: {error.strerror} after frame {number}; copy it again or cut it there"
+        ) from error
+
+
+def _video_frames(path: Path, config: VideoConfig, count: int | None) -> Iterator[RgbdFrame]:
+    number, last = 0, None
+    with av.open(str(path)) as container:
+        for frame in _decode(container, path):
+            if frame.pts is None or frame.time_base is None:
+                raise UnreadableFile(f"'{path}': frame {number} has no presentation time; convert it to .mp4")
+            stamp_ns = int(frame.pts * frame.time_base * 1_000_000_000)
+            if last is not None and stamp_ns <= last:
+                raise UnreadableFile(
+                    f"'{path}': frame {number} is shown at {stamp_ns / 1e9:.3f} s, not after the one before it "
+                    f"({last / 1e9:.3f} s); convert it to .mp4"
+                )
+            rgb = upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+            yield RgbdFrame(stamp_ns, rgb, None, _assumed_intrinsics(rgb, config.horizontal_fov), None)
+            number, last = number + 1, stamp_ns
+    if count is not None and number < 0.9 * count:
+        raise UnreadableFile(f"'{path}' is cut off: {number} of {count} frames are there; copy or record it again")
+
+
+def upright(rgb: UInt8[ndarray, "H W 3"], rotation: int) -> UInt8[ndarray, "H2 W2 3"]:
+    """The picture as players show it: turned counter-clockwise by its display `rotation` [deg], a multiple of 90."""
+    if rotation % 90:
+        raise UnreadableFile(f"the video is to be shown turned by {rotation} degrees; only multiples of 90 are handled")
+    return np.ascontiguousarray(np.rot90(rgb, rotation // 90))
+
+
+def _assumed_intrinsics(rgb: UInt8[ndarray, "H W 3"], fov: float) -> Intrinsics:
+    height, width = rgb.shape[:2]
+    focal = Intrinsics.from_fov(max(height, width), min(height, width), fov).fx
+    return Intrinsics(focal, focal, 0.5 * width - 0.5, 0.5 * height - 0.5, width, height)
+
+
+def _open_folder(path: Path) -> FrameSource:
+    try:
+        camera = json.loads((path / "camera.json").read_text())
+        fx, fy, cx, cy = (float(camera[name]) for name in ("fx", "fy", "cx", "cy"))
+        intrinsics = Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"'{path / 'camera.json'}' needs numbers fx, fy, cx, cy [px], width and height: {error!r}"
+        ) from error
+    colours, depths = sorted(path.glob("color*.png")), sorted(path.glob("depth*.png"))
+    if not colours:
+        raise UnreadableFile(f"'{path}' has a camera.json but no color*.png")
+    if depths and [d.name.removeprefix("depth") for d in depths] != [c.name.removeprefix("color") for c in colours]:
+        raise InvalidInput(
+            f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name"
+        )
+    if depths and not camera.get("depth_unit_m", 0) > 0:
+        raise InvalidInput(f"'{path / 'camera.json'}' needs depth_unit_m > 0, the metres of one step of depth*.png")
+    if len(colours) > 1 and not camera.get("fps", 0) > 0:
+        raise InvalidInput(f"'{path / 'camera.json'}' needs fps > 0 for its {len(colours)} pictures")
+
+    def frames() -> Iterator[RgbdFrame]:
+        T = camera.get("T_world_camera")
+        for i, colour in enumerate(colours):
+            rgb = _read_picture(colour, cv2.IMREAD_COLOR_RGB)
+            depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera["depth_unit_m"]) if depths else None
+            stamp_ns = round(i * 1e9 / camera["fps"]) if i else 0
+            yield RgbdFrame(stamp_ns, rgb, depth, intrinsics, None if T is None else np.array(T, float))
+
+    return FrameSource(path, frames, len(colours), bool(depths), {})
+
+
+def metres(steps: ndarray, unit: float) -> Float32[ndarray, "H W"]:
+    """Depth [m] of integer steps of `unit` [m]; 0 is the sensors' sign for "not known" and becomes NaN."""
+    depth = steps.astype(np.float32) * np.float32(unit)
+    depth[steps == 0] = np.nan
+    return depth
+
+
+def _read_picture(path: Path, flags: int) -> ndarray:
+    picture = cv2.imread(str(path), flags)
+    if picture is None:
+        raise UnreadableFile(f"'{path}' is no picture that can be read; copy or record it again")
+    return picture

@@ -1,0 +1,225 @@
+"""A camera without hardware: films a scripted person who sorts onions, as a RealSense D435 would.
+
+Colour and depth come from MuJoCo's offscreen renderer, drawn once at twice the size: colour is averaged down (smooth
+edges), depth is taken without mixing near and far.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput, MissingDependency
+
+try:
+    import mujoco
+except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL, mujoco cannot even be imported
+    raise MissingDependency(
+        f"mujoco found no OpenGL to draw with ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri`"
+    ) from error
+
+from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise
+from visual_irl.perception.synthetic_world import build_world
+from visual_irl.tasks.body import sample_body
+from visual_irl.tasks.demonstrator import DemonstratorConfig, Performance, demonstrate, table_for
+from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
+
+SUPERSAMPLING = 2
+START_NS = 1_700_000_000_000_000_000
+"""Stamp of the first frame [ns]: recordings are the same on every machine."""
+
+
+@dataclass(frozen=True)
+class SyntheticCamera:
+    """Iterate it to get frames; the same settings give the same frames. `truth` is what really happened.
+
+    Raises:
+        MissingDependency: on iteration, when there is no OpenGL to draw with; holds the install command.
+        Unreachable: when the scene of this seed is out of this person's reach.
+    """
+
+    seed: int = 0
+    """Draws the scene, the person's timing and the noise."""
+    onions: int = 3
+    body_seed: int = 0
+    """Draws the person; 0 is the average one."""
+    side: str = "right"
+    """The hand that sorts; the table and the camera are mirrored for the left."""
+    rate: float = 15.0
+    """Frames a second [Hz]."""
+    width: int = 640
+    height: int = 480
+    horizontal_fov: float = float(np.radians(69.0))
+    """Of the D435's colour camera [rad]."""
+    eye: tuple[float, float, float] = (0.95, -0.24, 0.58)
+    """Where the camera stands [m]: opposite the person, on the side of the hand that sorts."""
+    target: tuple[float, float, float] = (0.0, -0.10, 0.255)
+    """What the camera looks at [m]: head, both arms, onions and bins are in the picture."""
+    noise: bool = True
+    """Whether colour and depth are as noisy as a real camera's."""
+    depth_noise: DepthNoise = field(default_factory=DepthNoise)
+    colour_noise: float = 0.8
+    """Standard deviation of colour noise [levels of 255]."""
+
+    def __post_init__(self) -> None:
+        if not (self.width >= 16 and self.height >= 16 and 0.1 <= self.horizontal_fov <= 2.5):
+            raise InvalidInput(
+                f"camera of {self.width}x{self.height} px and {self.horizontal_fov} rad is outside of 16 px or more "
+                "and 0.1 to 2.5 rad"
+            )
+
+    @cached_property
+    def performance(self) -> Performance:
+        """What the scripted person does in front of the camera."""
+        task = table_for(self.side)
+        scene = task.sample_scene(np.random.default_rng(self.seed), self.onions)
+        config = DemonstratorConfig(seed=self.seed, side=self.side, rate=self.rate)
+        return demonstrate(scene, sample_body(self.body_seed), config, task)
+
+    @property
+    def truth(self) -> Demonstration:
+        """The true joints and objects, one sample a frame."""
+        return self.performance.demonstration
+
+    @property
+    def fixtures(self) -> Mapping[str, Float[ndarray, "4 4"]]:
+        """Poses of the bins."""
+        return self.truth.fixtures
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The pinhole camera, without distortion."""
+        return Intrinsics.from_fov(self.width, self.height, self.horizontal_fov)
+
+    @property
+    def T_world_camera(self) -> Float[ndarray, "4 4"]:
+        """Pose of the optical frame."""
+        mirror = np.array([1.0, 1.0 if self.side == "right" else -1.0, 1.0])
+        return se3.look_at(mirror * self.eye, mirror * self.target)
+
+    def __len__(self) -> int:
+        return len(self.truth.t)
+
+    def stamp_ns(self, i: int) -> int:
+        """Sensor time of frame `i`."""
+        return START_NS + round(float(self.truth.t[i]) * 1e9)
+
+    def __iter__(self) -> Iterator[RgbdFrame]:
+        with Renderer(self) as renderer:
+            for i in range(len(self)):
+                yield self._frame(renderer, i)
+
+    def frame(self, i: int) -> RgbdFrame:
+        """Frame `i` alone."""
+        with Renderer(self) as renderer:
+            return self._frame(renderer, i)
+
+    def _frame(self, renderer: Renderer, i: int) -> RgbdFrame:
+        rgb, depth = renderer.draw(i)
+        if self.noise:
+            rng = np.random.default_rng([self.seed, 0xCA, i])
+            grain = np.float32(self.colour_noise) * rng.standard_normal(rgb.shape[:2], dtype=np.float32)
+            rgb = np.clip(rgb + grain[..., None], 0, 255).round().astype(np.uint8)
+            depth = add_depth_noise(depth, self.depth_noise, rng)
+        return RgbdFrame(self.stamp_ns(i), rgb, depth, self.intrinsics, self.T_world_camera)
+
+
+class Renderer:
+    """Draws the frames of one camera; holds an OpenGL context, so use it as a context manager."""
+
+    def __init__(self, camera: SyntheticCamera) -> None:
+        self._performance = camera.performance
+        k = camera.intrinsics
+        width, height = SUPERSAMPLING * k.width, SUPERSAMPLING * k.height
+        fovy = 2.0 * float(np.arctan(0.5 * k.height / k.fy))
+        self._model = build_world(self._performance, camera.T_world_camera, (width, height), fovy, camera.seed)
+        self._data = mujoco.MjData(self._model)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=1000)
+        self._option = mujoco.MjvOption()
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._view.fixedcamid = self._model.camera("camera").id
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._gl, self._context = _open_gl(self._model, width, height)
+        self._colour = np.empty((height, width, 3), dtype=np.uint8)
+        self._depth = np.empty((height, width), dtype=np.float32)
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()
+
+    def draw(self, i: int) -> tuple[UInt8[ndarray, "H W 3"], Float32[ndarray, "H W"]]:
+        """Colour, and depth [m] along the optical axis, of sample `i` without noise."""
+        self._pose(i)
+        self._gl.make_current()
+        mujoco.mjv_updateScene(
+            self._model, self._data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._colour, self._depth, self._rect, self._context)
+        near, far = self._model.vis.map.znear, self._model.vis.map.zfar
+        # the depth buffer holds 1 at the near and 0 at the far plane, and is linear in 1/z; rows come bottom up
+        z = near * far / (near + self._depth * (far - near))
+        return _shrink_colour(self._colour)[::-1].copy(), _shrink_depth(z)[::-1].copy()
+
+    def _pose(self, i: int) -> None:
+        p = self._performance
+        Ts = p.Ts_world_bone[i]
+        n = len(Ts)
+        self._data.mocap_pos[:n] = Ts[:, :3, 3]
+        for k in range(n):
+            mujoco.mju_mat2Quat(self._data.mocap_quat[k], Ts[k, :3, :3].ravel())
+        for k, item in enumerate(p.scene.objects, start=n):
+            self._data.mocap_pos[k] = p.demonstration.objects[item.name][i]
+            mujoco.mju_mat2Quat(self._data.mocap_quat[k], p.Rs_object[item.name][i].ravel())
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+
+def _open_gl(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
+    """A context without a window: EGL on Linux, unless MUJOCO_GL asks for another backend."""
+    try:
+        if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
+            from mujoco.egl import GLContext  # mujoco itself would need a display
+        else:
+            GLContext = mujoco.GLContext
+        gl = GLContext(width, height)
+        gl.make_current()
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    except Exception as error:  # each backend raises a type of its own, some while they are imported
+        raise MissingDependency(
+            f"the synthetic camera found no OpenGL to draw with ({type(error).__name__}: {error}); run "
+            "`apt-get install -y libegl1 libgl1-mesa-dri`"
+        ) from error
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+    return gl, context
+
+
+def _corners(image: ndarray) -> tuple[ndarray, ndarray, ndarray, ndarray]:
+    return image[::2, ::2], image[::2, 1::2], image[1::2, ::2], image[1::2, 1::2]
+
+
+def _shrink_colour(rgb: UInt8[ndarray, "H2 W2 3"]) -> UInt8[ndarray, "H W 3"]:
+    a, b, c, d = (x.astype(np.uint16) for x in _corners(rgb))
+    return ((a + b + c + d + 2) >> 2).astype(np.uint8)
+
+
+def _shrink_depth(z: Float32[ndarray, "H2 W2"], jump: float = 0.01) -> Float32[ndarray, "H W"]:
+    """The mean of four samples on one surface; across an edge of more than `jump` [m] the nearest one."""
+    a, b, c, d = _corners(z)
+    low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+    return np.where(high - low < jump, 0.25 * (a + b + c + d), low).astype(np.float32)

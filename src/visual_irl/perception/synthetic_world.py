@@ -1,0 +1,223 @@
+"""The MuJoCo model that a synthetic camera looks at: person, table, bins, onions, room.
+
+The person is a set of MuJoCo skins, one for each material, whose bones are mocap bodies: a new frame costs 104 body
+poses and no recompilation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.tasks.body import Body, Rig
+from visual_irl.tasks.demonstrator import Performance
+from visual_irl.tasks.human import FLOOR_Z
+from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.tasks.scene import Fixture, SceneObject
+
+TABLE = (-0.03, 0.62, 0.80)
+"""Table's edge at the person, far edge, and half width [m]."""
+WALL_X = -1.30
+"""The wall behind the person [m]."""
+BIN_WALL = 0.004
+BLEMISH_ANGLE = (0.48, 0.58)
+"""Half angle of blemish patches [rad]: seen from ahead they cover sin^2, 21 to 30 % of the disc."""
+
+COVER_RANGE = 0.10
+"""Signed distance [m] from an edge of hair or shirt that the person's texture spans to either side."""
+_TEXELS = 256
+
+_FIXED_COLOURS = {
+    "trousers": (0.16, 0.17, 0.20),
+    "sclera": (0.93, 0.93, 0.93),
+    "iris": (0.14, 0.09, 0.05),
+}
+_ONION = (0.86, 0.42, 0.06)
+_BLEMISH = (0.13, 0.07, 0.035)
+
+
+def build_world(
+    performance: Performance, T_world_camera: Float[ndarray, "4 4"], size: tuple[int, int], fovy: float, seed: int
+) -> mujoco.MjModel:
+    """The compiled model. Mocap bodies: every bone in the rig's order, then every object in the scene's order.
+
+    Args:
+        performance: who and what is drawn.
+        T_world_camera: pose of the camera named 'camera'.
+        size: width and height of the picture [px].
+        fovy: vertical field of view [rad].
+        seed: draws the onions' looks.
+    """
+    rng = np.random.default_rng([seed, 0x0B])
+    spec = mujoco.MjSpec()
+    _settings(spec, size)
+    _room(spec)
+    _lights(spec)
+    _person(spec, performance)
+    eye = T_world_camera[:3, 3]
+    for item in performance.scene.objects:
+        _onion(spec, item, eye, rng)
+    for fixture in performance.scene.fixtures:
+        _bin(spec, fixture)
+    camera = spec.worldbody.add_camera(name="camera", fovy=float(np.degrees(fovy)), pos=eye)
+    camera.quat = se3.quaternion_wxyz(T_world_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))  # OpenGL: y up, z back
+    return spec.compile()
+
+
+def _settings(spec: mujoco.MjSpec, size: tuple[int, int]) -> None:
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = size
+    spec.visual.quality.offsamples = 0  # anti-aliasing blends depth across edges and is slow in software
+    spec.visual.quality.shadowsize = 0
+    spec.visual.headlight.ambient = [0.34, 0.34, 0.34]
+    spec.visual.headlight.diffuse = [0.16, 0.16, 0.16]
+    spec.visual.headlight.specular = [0.0, 0.0, 0.0]
+    spec.visual.map.znear, spec.visual.map.zfar = 0.05, 12.0
+    spec.stat.extent = 1.0
+    spec.stat.center = [0.2, 0.0, 0.2]
+
+
+def _material(spec: mujoco.MjSpec, name: str, rgb: Sequence[float], shine: float = 0.08) -> None:
+    spec.add_material(name=name, rgba=[*rgb, 1.0], specular=shine, shininess=0.25, reflectance=0.0)
+
+
+def _room(spec: mujoco.MjSpec) -> None:
+    for name, rgb in (
+        ("table", (0.70, 0.70, 0.68)),
+        ("wall", (0.66, 0.70, 0.72)),
+        ("floor", (0.42, 0.42, 0.44)),
+        ("chair", (0.22, 0.24, 0.28)),
+    ):
+        _material(spec, name, rgb, shine=0.0)
+    near, far, half = TABLE
+    boxes: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...] = (
+        ("table", (0.5 * (near + far), 0.0, -0.015), (0.5 * (far - near), half, 0.015)),
+        ("wall", (WALL_X - 0.05, 0.0, 1.0), (0.05, 4.0, 2.5)),
+        ("floor", (1.0, 0.0, FLOOR_Z - 0.05), (3.0, 4.0, 0.05)),
+        ("chair", (-0.36, 0.0, -0.02), (0.02, 0.20, 0.24)),
+    )
+    for name, pos, half_size in boxes:
+        spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=half_size, material=name)
+
+
+def _lights(spec: mujoco.MjSpec) -> None:
+    """A window to the person's front left and a lamp to the right: enough shape on a face, no shadows."""
+    for pos, diffuse in (((1.2, 1.4, 2.0), 0.46), ((1.0, -1.6, 1.5), 0.22)):
+        aim = np.array([-0.05, 0.0, 0.25]) - pos
+        spec.worldbody.add_light(
+            pos=pos,
+            dir=aim / np.linalg.norm(aim),
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            diffuse=[diffuse] * 3,
+            specular=[0.15] * 3,
+            castshadow=False,
+        )
+
+
+def _person(spec: mujoco.MjSpec, performance: Performance) -> None:
+    rig, body = performance.human.rig, performance.human.body
+    for bone in rig.bones:
+        spec.worldbody.add_body(name=f"bone_{bone}", mocap=True)
+    lip = [float(c) for c in 0.72 * np.array(body.skin) + 0.28 * np.array([0.70, 0.22, 0.22])]
+    _texture(spec, body)
+    _material(spec, "person_person", (1.0, 1.0, 1.0), shine=0.08)
+    spec.material("person_person").textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "person"
+    for name, colour in [*_FIXED_COLOURS.items(), ("lip", lip)]:
+        _material(spec, f"person_{name}", colour, shine=0.08)
+    for name in sorted(set(rig.face_class)):
+        _skin(spec, rig, str(name))
+
+
+def _texture(spec: mujoco.MjSpec, body: Body) -> None:
+    """Two colours on each side of two edges: along u from outside to inside of the hair, along v of the shirt."""
+    picture = np.empty((_TEXELS, _TEXELS, 3))
+    picture[:] = body.skin
+    picture[_TEXELS // 2 :] = body.shirt
+    picture[:, _TEXELS // 2 :] = body.hair
+    texture = spec.add_texture(
+        name="person", type=mujoco.mjtTexture.mjTEXTURE_2D, width=_TEXELS, height=_TEXELS, nchannel=3
+    )
+    texture.data = (255 * picture).round().astype(np.uint8).tobytes()
+
+
+def _skin(spec: mujoco.MjSpec, rig: Rig, name: str) -> None:
+    """One material's part of the mesh. Rest coordinates equal the bones' own, so bind poses are identities."""
+    used, faces = np.unique(rig.faces[rig.face_class == name], return_inverse=True)
+    row, slot = np.nonzero(rig.bone_weight[used] > 1e-4)
+    bone, weight = rig.bone_index[used][row, slot], rig.bone_weight[used][row, slot]
+    bones = np.unique(bone)
+    spec.add_skin(
+        name=f"person_{name}",
+        material=f"person_{name}",
+        vert=rig.vertices[used].ravel(),
+        texcoord=np.clip(0.5 + 0.5 * rig.cover[used] / COVER_RANGE, 0.01, 0.99).ravel(),
+        face=faces.ravel(),
+        bodyname=[f"bone_{rig.bones[b]}" for b in bones],
+        bindpos=np.zeros(3 * len(bones)),
+        bindquat=np.tile([1.0, 0.0, 0.0, 0.0], len(bones)),
+        vertid=[row[bone == b] for b in bones],
+        vertweight=[weight[bone == b] for b in bones],
+    )
+
+
+def _bin(spec: mujoco.MjSpec, fixture: Fixture) -> None:
+    """An open box with thin walls around its inner size."""
+    _material(spec, fixture.name, fixture.rgba[:3], shine=0.05)
+    body = spec.worldbody.add_body(
+        name=fixture.name, pos=fixture.T_world[:3, 3], quat=se3.quaternion_wxyz(fixture.T_world[:3, :3])
+    )
+    x, y, z, w = fixture.half_x, fixture.half_y, 0.5 * fixture.height, 0.5 * BIN_WALL
+    plates = [((0.0, 0.0, 0.0005), (x, y, 0.0005))]
+    for sign in (-1.0, 1.0):
+        plates += [((sign * (x + w), 0.0, z), (w, y + 2 * w, z)), ((0.0, sign * (y + w), z), (x + 2 * w, w, z))]
+    for pos, size in plates:
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=size, material=fixture.name)
+
+
+def _onion(spec: mujoco.MjSpec, item: SceneObject, eye: ndarray, rng: np.random.Generator) -> None:
+    """A ball with a small neck and, if blemished, a dark patch on the side that faces the camera at the start."""
+    shade = rng.uniform(0.92, 1.06)
+    colour = [float(c) for c in np.clip(np.array(_ONION) * shade + rng.uniform(-0.015, 0.015, 3), 0.0, 1.0)]
+    _material(spec, item.name, colour, shine=0.25)
+    body = spec.worldbody.add_body(name=item.name, mocap=True, pos=item.p_world)
+    body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[item.radius, 0.0, 0.0], material=item.name)
+    body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
+        size=[0.18 * item.radius, 0.18 * item.radius, 0.30 * item.radius],
+        pos=[0.0, 0.0, 0.95 * item.radius],
+        material=item.name,
+    )
+    angle, tilt = rng.uniform(*BLEMISH_ANGLE), rng.uniform(-0.15, 0.15, 3)
+    edge = 1.0 + 0.12 * np.sin(np.arange(24) * 2 * np.pi / 24 * 3 + rng.uniform(0, 6)) + rng.uniform(-0.06, 0.06, 24)
+    if item.attributes[BLEMISHED] > 0.5:
+        _material(spec, f"{item.name}_blemish", _BLEMISH, shine=0.05)
+        towards = eye - item.p_world
+        vertices, faces = _patch(towards / np.linalg.norm(towards) + tilt, 1.006 * item.radius, angle * edge)
+        spec.add_mesh(
+            name=f"{item.name}_blemish",
+            uservert=vertices.ravel(),
+            userface=faces.ravel(),
+            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+        )
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{item.name}_blemish", material=f"{item.name}_blemish")
+
+
+def _patch(centre: ndarray, radius: float, half_angles: Float[ndarray, "N"]) -> tuple[ndarray, ndarray]:
+    """Vertices and triangles of a patch on a sphere about direction `centre` with an uneven edge [rad]."""
+    R = se3.rotation_between(np.array([0.0, 0.0, 1.0]), centre)
+    n, rings = len(half_angles), 5
+    around = np.arange(n) * 2 * np.pi / n
+    points = [np.array([0.0, 0.0, 1.0])]
+    for k in range(1, rings + 1):
+        theta = half_angles * k / rings
+        points += list(np.stack([np.sin(theta) * np.cos(around), np.sin(theta) * np.sin(around), np.cos(theta)], 1))
+    faces = [(0, 1 + i, 1 + (i + 1) % n) for i in range(n)]
+    for k in range(rings - 1):
+        for i in range(n):
+            a, b = 1 + k * n + i, 1 + k * n + (i + 1) % n
+            faces += [(a, a + n, b + n), (a, b + n, b)]
+    return radius * np.array(points) @ R.T, np.array(faces)

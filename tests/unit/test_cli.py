@@ -1,0 +1,150 @@
+"""What goes wrong ends with one clear message, a non-zero exit and no broken file."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_irl import cli
+from visual_irl.io import artifacts
+from visual_irl.io.recording_writer import RecordingWriter
+from visual_irl.types import Intrinsics, RgbdFrame
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "visual_irl.cli"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """Standard error of a command that must fail."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(args))
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    lines = [line for line in error.replace("\r", "\n").splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in error, error
+    return lines[0]
+
+
+def blank_recording(folder: Path, depth: np.ndarray | None, frames: int = 6) -> Path:
+    camera = Intrinsics.from_fov(64, 48, 1.2)
+    with RecordingWriter(folder, {}) as writer:
+        for i in range(frames):
+            rgb = np.random.default_rng(i).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            writer.write(RgbdFrame(1_000_000_000 + i * 66_000_000, rgb, depth, camera, np.eye(4)))
+    return folder
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([verb, "--help"])
+    assert stop.value.code == 0
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert f"Example: visual-irl {verb}" in text
+
+
+def test_empty_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    message = run(capsys, "extract", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "demo.npz"))
+    assert "empty.mp4" in message and not (tmp_path / "demo.npz").exists()
+
+
+def test_missing_input_and_wrong_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nowhere" in run(capsys, "extract", str(tmp_path / "nowhere"), "--out", str(tmp_path / "d.npz"))
+    (tmp_path / "not.npz").write_text("nothing")
+    assert "visual-irl extract" in run(capsys, "learn", str(tmp_path / "not.npz"), "--out", str(tmp_path / "skill"))
+
+
+def test_wrong_robot_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = run(capsys, "map", str(tmp_path / "d.npz"), "--robot", "pandda", "--out", str(tmp_path / "t.npz"))
+    assert "pandda" in message and "panda, ur5e" in message
+
+
+def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    message = run(capsys, "extract", str(tmp_path), "--out", str(tmp_path / "file" / "demo.npz"))
+    assert "cannot write to" in message and "--out" in message
+
+
+def test_existing_recording_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec" / "precious").write_text("data")
+    assert "never overwritten" in run(capsys, "record", str(tmp_path / "rec"))
+    assert (tmp_path / "rec" / "precious").read_text() == "data"
+
+
+def test_depth_that_is_nan_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = blank_recording(tmp_path / "nan", np.full((48, 64), np.nan, np.float32))
+    message = run(capsys, "extract", str(source), "--out", str(tmp_path / "demo.npz"))
+    assert "depth" in message and not (tmp_path / "demo.npz").exists()
+
+
+def test_missing_depth_topic_names_the_launch_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = blank_recording(tmp_path / "colour", None)
+    message = run(capsys, "extract", str(source), "--out", str(tmp_path / "demo.npz"))
+    assert "align_depth.enable:=true" in message and not (tmp_path / "demo.npz").exists()
+
+
+def test_recording_without_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = blank_recording(tmp_path / "empty_room", np.full((48, 64), 1.0, np.float32))
+    message = run(capsys, "extract", str(source), "--out", str(tmp_path / "demo.npz"))
+    assert "arm" in message and not (tmp_path / "demo.npz").exists()
+
+
+def test_bad_limb_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = run(capsys, "extract", str(tmp_path), "--upper-arm", "30", "--out", str(tmp_path / "demo.npz"))
+    assert "30.0 m" in message and "0.1 and 0.6" in message
+
+
+def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
+    out = tmp_path / "recording"
+    environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    process = subprocess.Popen([*COMMAND, "record", str(out)], env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (out.exists() and any(f.stat().st_size > 300_000 for f in out.glob("*.mcap"))):
+        assert process.poll() is None and time.monotonic() < deadline, "the recording did not start"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert not list(tmp_path.rglob("*partial*"))
+    if out.exists():  # what was filmed until then opens, and says what it is
+        from visual_irl.io.recording import open_recording
+
+        assert len(list(open_recording(out))) >= 1
+
+
+def test_truncated_recording_is_recovered_and_says_so(tmp_path: Path) -> None:
+    from visual_irl.io.recording import open_recording
+    from visual_irl.perception.sources import open_frames
+
+    source = blank_recording(tmp_path / "whole", np.full((48, 64), 1.0, np.float32), frames=400)
+    mcap = next(source.glob("*.mcap"))
+    data = mcap.read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(data[: int(0.6 * len(data))])
+    recording = open_recording(cut)
+    assert recording.recovered and 0 < len(list(recording)) < 400
+    with open_frames(cut) as frames:
+        assert frames.note == recording.recovered
+
+
+def test_world_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from visual_irl.robots import load_robot
+    from visual_irl.types import JointTrajectory
+
+    robot = load_robot("panda")
+    q = np.tile(robot.home, (3, 1))
+    trajectory = JointTrajectory(robot.joint_names, np.arange(3.0), q, 0 * q, np.full(3, 0.08))
+    header = {"robot": "panda", "task": "onion_sorting", "T_world_base": np.eye(4), "objects": {}, "fixtures": {}}
+    artifacts.save_trajectory(tmp_path / "t.npz", trajectory, header)
+    message = run(capsys, "replay", str(tmp_path / "t.npz"), "--world", str(tmp_path / "no.npz"), "--out", str(tmp_path / "r"))
+    assert "no world at" in message

@@ -1,0 +1,185 @@
+"""Lifting recovers known joints from their projections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from visual_irl import se3
+from visual_irl.errors import NoPersonFound
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, skin_depth, to_world
+from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
+from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, keypoint_index
+
+CAMERA = Intrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
+CONFIG = LiftingConfig()
+BODY = {  # joint centres [m] of a person 1.2 m before the camera, who faces it: the left arm is on the picture's right
+    "left_shoulder": (0.18, -0.15, 1.20),
+    "right_shoulder": (-0.18, -0.15, 1.20),
+    "left_elbow": (0.25, 0.08, 1.10),
+    "right_elbow": (-0.26, 0.08, 1.08),
+    "left_wrist": (0.16, 0.14, 0.88),
+    "right_wrist": (-0.12, 0.16, 0.90),
+    "left_hip": (0.10, 0.33, 1.20),
+    "right_hip": (-0.10, 0.33, 1.20),
+}
+
+
+def hand_shape(seed: int = 0) -> np.ndarray:
+    """21 points of a flat hand, 0.18 m long, that points down in the picture."""
+    rng = np.random.default_rng(seed)
+    shape = np.zeros((21, 3))
+    for finger in range(5):
+        for joint in range(4):
+            shape[1 + 4 * finger + joint] = [0.02 * (finger - 2), 0.05 + 0.035 * joint, 0.0]
+    return shape + rng.normal(0.0, 0.002, shape.shape) - shape.mean(0)
+
+
+def person_of(body: dict[str, tuple[float, float, float]], hand: np.ndarray | None = None) -> PersonDetection:
+    """What a perfect detector sees; the shape is turned to the ray on which the person stands, as BlazePose's is."""
+    uv, visibility, shape = np.zeros((33, 2)), np.zeros(33), np.zeros((33, 3))
+    rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
+    p = np.array([body[name] for name in BODY_KEYPOINTS])
+    uv[rows], visibility[rows] = CAMERA.project(p), 0.99
+    ray = CAMERA.back_project(uv[rows].mean(0), np.array(1.0))
+    shape[rows] = (p - p[6:].mean(0)) @ se3.rotation_between(np.array([0.0, 0.0, 1.0]), ray)
+    hands = {}
+    if hand is not None:
+        hand_uv = CAMERA.project(hand)
+        ray = CAMERA.back_project(hand_uv.mean(0), np.array(1.0))
+        R = se3.rotation_between(np.array([0.0, 0.0, 1.0]), ray)
+        hands = {
+            "right": HandDetection(hand_uv, (hand - hand.mean(0)) @ R / 1.1, 0.9, "right")
+        }  # a hand 10 % larger than usual
+    return PersonDetection(uv, visibility, shape, hands)
+
+
+def depth_of(body: dict[str, tuple[float, float, float]], hand: np.ndarray | None = None) -> np.ndarray:
+    """A depth picture with a patch of skin before each joint, and a wall behind."""
+    depth = np.full((480, 640), 2.5, np.float32)
+    points = [(np.array(p), getattr(CONFIG, f"inset_{n.partition('_')[2]}"), 12) for n, p in body.items()]
+    points += [(p, CONFIG.inset_hand, 5) for p in (hand if hand is not None else [])]
+    for p, inset, half in sorted(points, key=lambda point: -float(point[0][2])):
+        u, v = np.round(CAMERA.project(p)).astype(int)
+        depth[v - half : v + half, u - half : u + half] = p[2] * (1.0 - inset / np.linalg.norm(p))
+    return depth
+
+
+def truth(name: str) -> np.ndarray:
+    return np.array(BODY[name])
+
+
+def test_joint_centres_are_recovered_from_depth() -> None:
+    lifted = lift_keypoints(person_of(BODY), depth_of(BODY), CAMERA, CONFIG)
+    assert lifted is not None
+    for name in BODY_KEYPOINTS:
+        row = keypoint_index(name)
+        assert lifted.measured[row]
+        assert np.linalg.norm(lifted.p_camera[row] - truth(name)) < 1e-4, name  # float32 depth
+    assert (lifted.confidence[len(BODY_KEYPOINTS) :] == 0.0).all()
+
+
+def test_the_hand_gets_its_depth_from_skin_and_its_size_from_pixels() -> None:
+    hand = np.array(BODY["right_wrist"]) + [0.0, 0.09, 0.0] + 1.1 * hand_shape()
+    lifted = lift_keypoints(person_of(BODY, hand), depth_of(BODY, hand), CAMERA, CONFIG)
+    assert lifted is not None
+    rows = slice(keypoint_index("right_hand_wrist"), keypoint_index("right_hand_wrist") + 21)
+    error = np.linalg.norm(lifted.p_camera[rows] - hand, axis=1)
+    assert error.max() < 0.008  # neighbouring skin patches overlap, and differ by 2 mm noise of the shape
+    assert lifted.measured[rows].all()
+
+
+def test_something_in_front_of_a_joint_is_not_taken_for_it() -> None:
+    depth = depth_of(BODY)
+    u, v = np.round(CAMERA.project(truth("right_elbow"))).astype(int)
+    depth[v - 20 : v + 20, u - 20 : u + 20] = 0.6  # a box held before the elbow
+    u, v = np.round(CAMERA.project(truth("left_wrist"))).astype(int)
+    depth[v - 20 : v + 20, u - 20 : u + 20] = 2.5  # the wall
+    lifted = lift_keypoints(person_of(BODY), depth, CAMERA, CONFIG)
+    assert lifted is not None
+    for name in ("right_elbow", "left_wrist"):
+        row = keypoint_index(name)
+        assert not lifted.measured[row]
+        assert np.linalg.norm(lifted.p_camera[row] - truth(name)) < 0.03  # placed by the body's shape
+        assert lifted.sigma_depth[row] > CONFIG.sigma_depth
+        assert lifted.confidence[row] < 0.6
+
+
+def test_an_invisible_joint_is_lost() -> None:
+    person = person_of(BODY)
+    visibility = person.visibility.copy()
+    visibility[POSE_INDEX["right_wrist"]] = 0.3
+    lifted = lift_keypoints(replace(person, visibility=visibility), depth_of(BODY), CAMERA, CONFIG)
+    assert lifted is not None
+    row = keypoint_index("right_wrist")
+    assert np.isnan(lifted.p_camera[row]).all() and lifted.confidence[row] == 0.0
+
+
+def test_unknown_depth_everywhere_loses_the_frame() -> None:
+    nothing = np.full((480, 640), np.nan, np.float32)
+    assert lift_keypoints(person_of(BODY), nothing, CAMERA, CONFIG) is None
+    frame = to_world(None, 5, None)
+    assert not frame.person and np.isnan(frame.p_world).all()
+
+
+def test_skin_depth_ignores_unknown_pixels_and_the_outside() -> None:
+    depth = np.full((20, 20), 1.0, np.float32)
+    depth[10, 8:11] = np.nan
+    assert skin_depth(depth, np.array([10.0, 10.0]), 2.0) == pytest.approx(1.0)
+    assert np.isnan(skin_depth(depth, np.array([25.0, 10.0]), 2.0))
+    assert np.isnan(skin_depth(np.full_like(depth, np.nan), np.array([10.0, 10.0]), 2.0))
+
+
+def test_the_majority_decides_where_the_body_is() -> None:
+    z, anchor = reject_by_shape(np.array([1.0, 1.1, 3.0, np.nan, 1.05]), np.array([0.0, 0.1, 0.0, 0.0, 0.1]), 0.2)
+    assert anchor == pytest.approx(1.0)
+    assert np.isnan(z[[2, 3]]).all() and np.isfinite(z[[0, 1, 4]]).all()
+    assert reject_by_shape(np.array([1.0, 2.0]), np.zeros(2), 0.2)[1] is None  # no two agree
+
+
+def test_world_frame_and_sigma_follow_the_camera() -> None:
+    lifted = lift_keypoints(person_of(BODY), depth_of(BODY), CAMERA, CONFIG)
+    T_world_camera = se3.look_at(np.array([1.0, 0.0, 0.6]), np.array([0.0, 0.0, 0.3]))
+    frame = to_world(lifted, 7, T_world_camera)
+    row = keypoint_index("left_wrist")
+    assert np.allclose(frame.p_world[row], se3.apply(T_world_camera, truth("left_wrist")), atol=1e-4)
+    # the camera looks along -x: the uncertain direction
+    assert frame.sigma[row, 0] > frame.sigma[row, 1]
+
+
+def moving_clip(steps: int = 20) -> list[KeypointFrame]:
+    frames = []
+    for i in range(steps):
+        body = dict(BODY)
+        x, y, z = BODY["right_wrist"]
+        body["right_wrist"] = (x + 0.006 * i, y - 0.004 * i, z)
+        lifted = lift_keypoints(person_of(body), None, CAMERA, CONFIG)
+        frames.append(to_world(lifted, i * 33_000_000, None))
+    return frames
+
+
+def test_plain_video_recovers_the_arm_in_the_torso_frame() -> None:
+    frames = moving_clip()
+    side = demonstrating_side(frames)
+    assert side == "right"
+    upper = float(np.linalg.norm(truth("right_elbow") - truth("right_shoulder")))
+    fore = float(np.median([np.linalg.norm(f.p_world[5 + 1] - f.p_world[5]) for f in frames]))
+    assert KEYPOINTS[5:7] == ("right_elbow", "right_wrist")
+    aligned, T = align_to_torso(frames, side, ArmLengths(upper, fore))
+    assert np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-9) and np.linalg.det(T[:3, :3]) > 0
+    shoulder, wrist, other = (keypoint_index(n) for n in ("right_shoulder", "right_wrist", "left_shoulder"))
+    assert np.allclose(aligned[0].p_world[shoulder], 0.0, atol=1e-3)
+    assert np.allclose(aligned[0].p_world[other], [0.0, 0.36, 0.0], atol=0.005)  # y is left
+    # the wrist is before the body and below the shoulder
+    assert np.allclose(aligned[0].p_world[wrist], [0.30, 0.06, -0.31], atol=0.01)
+    moved = aligned[-1].p_world[wrist] - aligned[0].p_world[wrist]
+    # 0.114 m to the picture's right is to the person's left; 0.076 m up
+    assert np.allclose(moved, [0.0, 0.114, 0.076], atol=0.01)
+
+
+def test_no_arm_is_an_error_with_counts() -> None:
+    with pytest.raises(NoPersonFound, match="2 of 3 frames"):
+        demonstrating_side([to_world(None, i, None) for i in range(3)])

@@ -1,0 +1,143 @@
+"""The onion detector on pictures whose truth is known: ray-traced balls on a desk, then the synthetic camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput, MissingDependency
+from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
+
+CAMERA = Intrinsics.from_fov(640, 480, float(np.radians(60.0)))
+T_WORLD_CAMERA = se3.look_at(np.array([1.05, -0.25, 0.6]), np.array([0.1, -0.05, 0.1]))
+ONION, SKIN, DARK_SKIN, DESK, BLACK = (200, 115, 51), (209, 158, 133), (112, 77, 61), (140, 102, 66), (30, 20, 13)
+
+Ball = tuple[np.ndarray, float, tuple[int, int, int]]
+
+
+def picture(balls: list[Ball], seed: int = 0, patches: tuple[int, ...] = (), sigma: float = 0.002) -> RgbdFrame:
+    """Balls on a brown desk by ray casting, shaded, with depth noise and holes at edges.
+
+    `patches` are the balls with a dark patch of 25 degrees half angle towards the camera, a little aside.
+    """
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[: CAMERA.height, : CAMERA.width].astype(float)
+    rays = CAMERA.back_project(np.stack([u, v], -1), np.ones_like(u)) @ T_WORLD_CAMERA[:3, :3].T
+    eye = T_WORLD_CAMERA[:3, 3]
+    z = np.where(rays[..., 2] < 0, -eye[2] / np.minimum(rays[..., 2], -1e-6), 3.0)
+    z = np.minimum(z, 3.0)
+    rgb = np.where(((eye[2] + z * rays[..., 2]) < 1e-6)[..., None], DESK, (170, 178, 184)).astype(float)
+    light = np.array([0.3, 0.4, 0.85]) / np.linalg.norm([0.3, 0.4, 0.85])
+    for i, (centre, radius, colour) in enumerate(balls):
+        d = eye - centre
+        a, b, c = (rays**2).sum(-1), rays @ d, d @ d - radius**2
+        root = b * b - a * c
+        hit = np.where(root > 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
+        nearer = hit < z
+        normal = (d + hit[nearer, None] * rays[nearer]) / radius
+        paint = np.tile(np.array(colour, float), (len(normal), 1))
+        if i in patches:
+            aside = d / np.linalg.norm(d) + rng.uniform(-0.25, 0.25, 3)
+            paint[normal @ aside / np.linalg.norm(aside) > np.cos(np.radians(25.0))] = BLACK
+        rgb[nearer] = paint * (0.45 + 0.55 * np.maximum(normal @ light, 0.0))[:, None]
+        z = np.where(nearer, hit, z)
+    edge = (np.abs(np.diff(z, axis=0, prepend=z[:1])) > 0.02) | (np.abs(np.diff(z, axis=1, prepend=z[:, :1])) > 0.02)
+    depth = (z + rng.normal(0, sigma, z.shape)).astype(np.float32)
+    depth[edge & (rng.random(z.shape) < 0.7)] = np.nan
+    rgb = np.clip(rgb + rng.normal(0, 3.0, rgb.shape), 0, 255).astype(np.uint8)
+    return RgbdFrame(0, rgb, depth, CAMERA, T_WORLD_CAMERA)
+
+
+def nearest(found: tuple[ObjectEstimate, ...], centre: np.ndarray) -> tuple[ObjectEstimate, float]:
+    gaps = [float(np.linalg.norm(o.p_world - centre)) for o in found]
+    return found[int(np.argmin(gaps))], min(gaps)
+
+
+def ball(
+    x: float, y: float, radius: float = 0.03, z: float | None = None, colour: tuple[int, int, int] = ONION
+) -> Ball:
+    return np.array([x, y, radius if z is None else z]), radius, colour
+
+
+DETECTOR = OnionDetectorConfig().build()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_centre_radius_and_blemish_of_resting_onions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    balls = [ball(0.15 + 0.05 * i, -0.3 + 0.13 * i, rng.uniform(0.026, 0.033)) for i in range(4)]
+    found = DETECTOR.detect(picture(balls, seed, patches=(1, 2)))
+    assert len(found) == 4
+    for i, (centre, radius, _) in enumerate(balls):
+        estimate, error = nearest(found, centre)
+        assert error < 0.004 and abs(estimate.radius - radius) < 0.003  # 2 mm of depth noise; no rim, no underside
+        assert (estimate.attributes[BLEMISHED] > 0.5) == (i in (1, 2))
+        assert estimate.label == "onion" and estimate.confidence > 0.6
+
+
+def test_no_onion_where_there_is_none() -> None:
+    """The desk has an onion's hue, hands and faces are balls of skin, and a brown ball of 9 cm is no onion."""
+    balls = [ball(0.2, -0.2, 0.03, 0.1, SKIN), ball(0.2, 0.0, 0.03, 0.1, DARK_SKIN), ball(0.3, 0.15, 0.09)]
+    assert DETECTOR.detect(picture(balls)) == ()
+
+
+def test_outside_of_the_searched_volume_is_ignored() -> None:
+    assert DETECTOR.detect(picture([ball(-0.3, 0.0, 0.03, 0.3)])) == ()
+
+
+def test_held_high_between_fingers_of_skin() -> None:
+    """Two fingers hide a third of it and cut it into pieces: still one onion."""
+    onion = ball(0.1, -0.1, 0.03, 0.28)
+    towards = T_WORLD_CAMERA[:3, 3] - onion[0]
+    towards = towards / np.linalg.norm(towards)
+    fingers = [
+        (onion[0] + 0.037 * towards + np.array([0.0, y, h]), 0.008, SKIN)
+        for y in (-0.012, 0.012)
+        for h in np.linspace(-0.04, 0.04, 9)
+    ]
+    found = DETECTOR.detect(picture([onion, *fingers]))
+    assert len(found) == 1 and nearest(found, onion[0])[1] < 0.008
+
+
+def test_two_onions_that_touch_are_two() -> None:
+    """Side by side in a bin: one connected piece of colour without a step in depth."""
+    balls = [ball(0.10, 0.20, 0.03), ball(0.105, 0.262, 0.032)]
+    found = DETECTOR.detect(picture(balls))
+    assert len(found) == 2
+    for centre, _, _ in balls:
+        assert nearest(found, centre)[1] < 0.006
+
+
+def test_frames_without_depth_or_pose_are_refused() -> None:
+    full = picture([ball(0.2, 0.0)])
+    with pytest.raises(InvalidInput, match="no depth"):
+        DETECTOR.detect(RgbdFrame(0, full.rgb, None, CAMERA, T_WORLD_CAMERA))
+    with pytest.raises(InvalidInput, match="no pose in the world"):
+        DETECTOR.detect(RgbdFrame(0, full.rgb, full.depth, CAMERA, None))
+
+
+def test_empty_pictures_have_no_onions() -> None:
+    nothing = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    lost = np.full((CAMERA.height, CAMERA.width), np.nan, np.float32)
+    assert DETECTOR.detect(RgbdFrame(0, nothing, lost, CAMERA, T_WORLD_CAMERA)) == ()
+    full = picture([ball(0.2, 0.0)])
+    assert DETECTOR.detect(RgbdFrame(0, full.rgb, lost.copy(), CAMERA, T_WORLD_CAMERA)) == ()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_synthetic_camera(seed: int) -> None:
+    """Onions at the start of a recording, with a person at the table, bins and the noise of a D435."""
+    camera = SyntheticCamera(seed=seed, onions=4, body_seed=seed, rate=2.0)  # few samples: only the first is drawn
+    try:
+        found = DETECTOR.detect(camera.frame(0))
+    except MissingDependency as error:
+        pytest.skip(f"no OpenGL to draw with: {error}")
+    assert len(found) == 4
+    for name, path in camera.truth.objects.items():
+        estimate, error = nearest(found, path[0])
+        assert error < 0.008
+        assert (estimate.attributes[BLEMISHED] > 0.5) == (camera.truth.attributes[name][BLEMISHED] > 0.5)

@@ -1,0 +1,77 @@
+"""Real people: a depth recording, demonstrations whose heads are out of the picture, and a lone hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_irl.errors import NoPersonFound
+from visual_irl.perception.drawing import draw_keypoints
+from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
+from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.sources import FrameSource, open_frames
+from visual_irl.perception.torso import arm_seen, demonstrating_side
+from visual_irl.types import SIDES, KeypointFrame, RgbdFrame, keypoint_index
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"real clips are not at '{DATA}'")
+
+
+def excerpt(path: str, frames: int, step: int = 1) -> FrameSource:
+    """The first `frames` of every `step`-th frame of a clip."""
+    whole = open_frames(DATA / path)
+
+    def some() -> Iterator[RgbdFrame]:
+        return islice(iter(whole), 0, frames * step, step)
+
+    return FrameSource(whole.path, some, frames, whole.has_depth, whole.fixtures)
+
+
+def path_of(frames: list[KeypointFrame], name: str) -> np.ndarray:
+    return np.array([frame.p_world[keypoint_index(name)] for frame in frames])
+
+
+def test_depth_recording_gives_human_limbs_of_constant_length() -> None:
+    _, frames = extract_keypoints(excerpt("rgbd/depthkit_typing", 8, 6))
+    for side in SIDES:
+        assert arm_seen(frames, side).all()
+        shoulder, elbow, wrist = (path_of(frames, f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist"))
+        for a, b in ((shoulder, elbow), (elbow, wrist)):
+            lengths = np.linalg.norm(b - a, axis=1)
+            assert 0.22 < np.median(lengths) < 0.33  # adults: 0.24 to 0.31 m
+            assert lengths.std() < 0.02
+        # both networks saw the same wrist, to less than half a hand: each errs by 0.03 m, and insets differ by 0.03 m
+        hand = path_of(frames, f"{side}_hand_wrist")
+        assert np.nanmedian(np.linalg.norm(hand - wrist, axis=1)) < 0.08
+        tip = path_of(frames, f"{side}_hand_middle_tip")
+        assert 0.08 < np.nanmedian(np.linalg.norm(tip - hand, axis=1)) < 0.22
+
+
+def test_an_arm_is_found_without_the_head() -> None:
+    source = excerpt("video/ms_lfo_place.webm", 12, 4)
+    _, frames = extract_keypoints(source)
+    assert demonstrating_side(frames) == "right"  # at the picture's left: the person faces the camera
+    assert arm_seen(frames, "right").sum() >= 8
+    wrist = np.array([frame.uv[keypoint_index("right_wrist")] for frame in frames])[arm_seen(frames, "right")]
+    # the outstretched arm ends at about a sixth to a third of 640 px
+    assert np.abs(np.median(wrist, axis=0) - [170.0, 120.0]).max() < 40.0
+
+
+def test_a_lone_hand_is_no_person() -> None:
+    with pytest.raises(NoPersonFound, match="seen in 0 of 10 frames"):
+        extract_keypoints(excerpt("video/human_hand.mp4", 10, 40))
+
+
+def test_detection_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    detector = MediapipeDetectorConfig(pose_model="full").build()
+    source = excerpt("rgbd/depthkit_typing", 2)
+    _, frames = extract_keypoints(source, KeypointConfig(), detector=detector)
+    detector.close()
+    assert capfd.readouterr().err == ""
+    first = next(iter(source))
+    assert (draw_keypoints(first.rgb, frames[0]) != first.rgb).any()

@@ -1,0 +1,154 @@
+"""Videos and folders of pictures: what is read, and one clear error for what cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from visual_irl.errors import InvalidInput, MissingFile, NoPersonFound, UnreadableFile
+from visual_irl.perception.detection import PersonDetection
+from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
+from visual_irl.perception.mediapipe_detector import letterbox
+from visual_irl.perception.sources import VideoConfig, metres, open_frames
+
+RATE = 10
+
+
+def write_video(path: Path, frames: int, rotation: int = 0) -> Path:
+    """A video of 96x64 whose left half is red."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        container.start_encoding()  # writes the header even when no frame follows
+        for i in range(frames):
+            picture = np.full((64, 96, 3), 10 * (i % 10), np.uint8)
+            picture[:, :48, 0] = 250
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def write_folder(path: Path, depth: np.ndarray, **camera: object) -> Path:
+    path.mkdir(exist_ok=True)
+    for i in range(2):
+        cv2.imwrite(str(path / f"color_{i}.png"), np.full((8, 10, 3), (0, 0, 200), np.uint8))
+        cv2.imwrite(str(path / f"depth_{i}.png"), depth)
+    fields = {"fx": 9, "fy": 9.5, "cx": 4.5, "cy": 3.5, "width": 10, "height": 8, "depth_unit_m": 0.001, "fps": 5}
+    (path / "camera.json").write_text(json.dumps(fields | camera))
+    return path
+
+
+class Nobody:
+    """A detector for streams whose pictures do not matter."""
+
+    def detect(self, rgb: np.ndarray, stamp_ns: int) -> PersonDetection | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def test_frames_carry_presentation_times_and_assumed_intrinsics(tmp_path: Path) -> None:
+    with open_frames(write_video(tmp_path / "a.mp4", 5), VideoConfig(horizontal_fov=np.pi / 2)) as source:
+        frames = list(source)
+        again = list(source)
+    assert source.count == 5 and not source.has_depth and source.fixtures == {}
+    assert [f.stamp_ns for f in frames] == [round(i * 1e9 / RATE) for i in range(5)]
+    assert [f.stamp_ns for f in again] == [f.stamp_ns for f in frames]
+    assert frames[0].intrinsics.fx == pytest.approx(48.0)  # half of 96 px at 45 degrees
+    assert frames[0].depth is None
+    assert frames[0].rgb[32, 10, 0] > 200 and frames[0].rgb[32, 80, 0] < 100
+
+
+@pytest.mark.parametrize(("rotation", "row", "column"), [(90, -10, 32), (-90, 10, 32), (180, 32, -10)])
+def test_pictures_are_shown_upright(tmp_path: Path, rotation: int, row: int, column: int) -> None:
+    (first, *_) = list(open_frames(write_video(tmp_path / "a.mp4", 3, rotation)))
+    assert first.rgb.shape == ((96, 64, 3) if rotation != 180 else (64, 96, 3))
+    assert first.rgb[row, column, 0] > 200  # the red side, turned counter-clockwise
+
+
+def test_a_missing_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match=r"no recording or video at .*nothing.mp4"):
+        open_frames(tmp_path / "nothing.mp4")
+
+
+def test_an_empty_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(UnreadableFile, match="is empty"):
+        open_frames(tmp_path / "empty.mp4")
+
+
+def test_a_text_file_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(UnreadableFile, match="no video that can be read"):
+        open_frames(tmp_path / "text.mp4")
+
+
+def test_a_video_without_frames_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"no frame|no video"):
+        open_frames(write_video(tmp_path / "a.mp4", 0))
+
+
+def test_a_cut_off_video_says_so(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", 60).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # without its index, which stands at the end
+    with pytest.raises(UnreadableFile, match="no video that can be read"):
+        list(open_frames(tmp_path / "cut.mp4"))
+
+
+def test_an_unknown_folder_lists_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match=r"folder of no known format.*camera\.json"):
+        open_frames(tmp_path)
+
+
+def test_a_folder_of_pictures_has_metric_depth(tmp_path: Path) -> None:
+    depth = np.full((8, 10), 1500, np.uint16)
+    depth[0, 0] = 0
+    source = open_frames(write_folder(tmp_path / "rgbd", depth))
+    frames = list(source)
+    assert source.count == 2 and source.has_depth
+    assert [f.stamp_ns for f in frames] == [0, 200_000_000]
+    assert frames[0].rgb[0, 0].tolist() == [200, 0, 0]
+    assert frames[0].depth is not None
+    assert np.isnan(frames[0].depth[0, 0]) and frames[0].depth[1, 1] == pytest.approx(1.5)
+
+
+def test_a_folder_with_a_bad_camera_says_what_is_missing(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "rgbd", np.zeros((8, 10), np.uint16), fps=0)
+    with pytest.raises(InvalidInput, match="fps > 0"):
+        open_frames(folder)
+    (folder / "camera.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="fx"):
+        open_frames(folder)
+
+
+def test_depth_zero_is_unknown() -> None:
+    depth = metres(np.array([[0, 2]], np.uint16), 0.001)
+    assert np.isnan(depth[0, 0]) and depth[0, 1] == pytest.approx(0.002)
+
+
+def test_letterbox_keeps_the_aspect_ratio() -> None:
+    square, offset = letterbox(np.full((64, 96, 3), 7, np.uint8))
+    assert square.shape == (96, 96, 3) and offset.tolist() == [0.0, 16.0]
+    assert (square[16:80] == 7).all() and (square[:16] == 0).all()
+
+
+def test_a_video_without_a_person_is_refused_with_counts(tmp_path: Path) -> None:
+    source = open_frames(write_video(tmp_path / "a.mp4", 4))
+    with pytest.raises(NoPersonFound, match="0 of 4 frames, 1 are needed"):
+        extract_keypoints(source)
+
+
+def test_depth_that_is_never_known_is_refused(tmp_path: Path) -> None:
+    source = open_frames(write_folder(tmp_path / "rgbd", np.zeros((8, 10), np.uint16)))
+    with pytest.raises(InvalidInput, match="no pixel of 2 depth pictures is known"):
+        extract_keypoints(source, KeypointConfig(), detector=Nobody())
