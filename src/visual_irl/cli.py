@@ -1,16 +1,16 @@
-"""The verbs: `visual-irl record | extract | learn | map | replay | models | demo`. Each is a typed function; nothing heavy loads for --help."""
+"""The verbs of `visual-irl`. Each is a typed function; nothing heavy loads for --help."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
+from tyro.conf import Positional
 
 from visual_irl.errors import VisualIrlError
-
-Positional = tyro.conf.Positional
 
 
 def record(
@@ -169,7 +169,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
     run_demo(out, recording, seeds)
 
 
-VERBS = {
+VERBS: dict[str, Callable[..., Any]] = {
     "record": record,
     "extract": extract,
     "learn": learn,
@@ -186,7 +186,7 @@ def main(args: list[str] | None = None) -> None:
         tyro.extras.subcommand_cli_from_dict(
             VERBS,
             prog="visual-irl",
-            description="Show a manipulation task to an RGB-D camera a few times; a cobot then does it, and moves like a person.",
+            description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
             args=args,
         )
     except VisualIrlError as error:

@@ -163,8 +163,10 @@ def _relations_at(learned: Relations, demo: Demonstration) -> Relations:
     fixtures = []
     for name, p in learned.fixtures:
         if name not in demo.fixtures:
-            raise LearningFailed(f"the skill needs the fixture '{name}', this recording has: {', '.join(demo.fixtures) or 'none'}")
-        x, y, z = demo.fixtures[name][:3, 3]
+            raise LearningFailed(
+                f"the skill needs the fixture '{name}', this recording has: {', '.join(demo.fixtures) or 'none'}"
+            )
+        x, y, _ = demo.fixtures[name][:3, 3]
         fixtures.append((name, (float(x), float(y), float(p[2]))))
     return Relations(tuple(fixtures), learned.inspect)
 

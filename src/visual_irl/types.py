@@ -24,9 +24,7 @@ from visual_irl.errors import InvalidInput
 
 SIDES = ("left", "right")
 
-BODY_KEYPOINTS = tuple(
-    f"{side}_{name}" for side in SIDES for name in ("shoulder", "elbow", "wrist", "hip")
-)
+BODY_KEYPOINTS = tuple(f"{side}_{name}" for side in SIDES for name in ("shoulder", "elbow", "wrist", "hip"))
 """Body joint centres."""
 
 HAND_LANDMARKS = (
@@ -94,9 +92,7 @@ class Intrinsics:
 
     def back_project(self, uv: Float[ndarray, "*B 2"], depth: Float[ndarray, "*B"]) -> Float[ndarray, "*B 3"]:
         """Points [m] in the optical frame of pixels at `depth` [m]; NaN depth gives NaN."""
-        return np.stack(
-            [(uv[..., 0] - self.cx) / self.fx * depth, (uv[..., 1] - self.cy) / self.fy * depth, depth], -1
-        )
+        return np.stack([(uv[..., 0] - self.cx) / self.fx * depth, (uv[..., 1] - self.cy) / self.fy * depth, depth], -1)
 
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal: float) -> Intrinsics:

@@ -100,9 +100,7 @@ def test_a_scripted_motion_sorts_an_onion_by_friction(name: str, seed: int) -> N
     report, success = run(name, seed=seed)
     assert report.outcome == "executed"
     assert success["onion_0"], report.details["objects"]
-    assert (
-        np.linalg.norm(report.details["objects"]["onion_1"][:2] - [0.28, -0.02]) < 0.01
-    )  # untouched: 2 mm and rolling
+    assert np.linalg.norm(report.details["objects"]["onion_1"][:2] - [0.28, -0.02]) < 0.01  # untouched: 2 mm and rolling
     assert 20.0 < report.details["grip_peak"] <= load_robot(name).grip_force + 1e-9
     assert report.tracking_rms < 0.005  # drives are stiff and led by the planned speed
     assert report.details["collisions"] == ()

@@ -50,7 +50,13 @@ def test_robot_sorts_what_was_demonstrated(folder: Path) -> None:
 
 
 def test_every_promised_file_is_there_with_its_sidecar(folder: Path) -> None:
-    for name in ("demonstration.npz", "skill/reward.safetensors", "skill/motion.safetensors", "ur5e.npz", "replay/report.json"):
+    for name in (
+        "demonstration.npz",
+        "skill/reward.safetensors",
+        "skill/motion.safetensors",
+        "ur5e.npz",
+        "replay/report.json",
+    ):
         sidecar = json.loads((folder / "out" / f"{name}.json").read_text())
         assert sidecar["sha256"] == artifacts.digest(folder / "out" / name) and sidecar["versions"]["visual_irl"]
     for name in ("pictures/keypoints.png", "pictures/arms_ur5e.png", "replay/replay.mp4", "replay/filmstrip.png"):

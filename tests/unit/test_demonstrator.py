@@ -182,6 +182,4 @@ def test_min_jerk_is_the_quintic() -> None:
     assert np.gradient(x, h).max() == pytest.approx(1.875, abs=1e-3)  # peak speed, Flash and Hogan 1985
     inside = (s > 0.01) & (s < 0.99)
     jerk = np.gradient(np.gradient(np.gradient(x, h), h), h)[inside]
-    np.testing.assert_allclose(
-        jerk, 60.0 - 360.0 * s[inside] + 360.0 * s[inside] ** 2, atol=0.05
-    )  # O(h^2) with h = 1e-3
+    np.testing.assert_allclose(jerk, 60.0 - 360.0 * s[inside] + 360.0 * s[inside] ** 2, atol=0.05)  # O(h^2) with h = 1e-3

@@ -108,9 +108,7 @@ def test_an_opening_that_the_gripper_does_not_have(robot: RobotModel, value: flo
 def test_a_start_away_from_the_robot(robot: RobotModel) -> None:
     trajectory = motion(robot)
     approve(trajectory, robot, robot.home + 0.049)
-    with pytest.raises(
-        RefusedTrajectory, match=r"at sample 0: distance from the robot's position 0\.051 rad is above 0\.05"
-    ):
+    with pytest.raises(RefusedTrajectory, match=r"at sample 0: distance from the robot's position 0\.051 rad is above 0\.05"):
         approve(trajectory, robot, robot.home + 0.051)
     with pytest.raises(RefusedTrajectory, match="expected"):
         approve(trajectory, robot, robot.home[:3])

@@ -1,7 +1,8 @@
-"""The reward: learned from states alone, it prefers what was shown, survives a file, and drives a policy that sorts new scenes."""
+"""The reward, learned from states alone: it prefers what was shown, and its policy sorts new scenes."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_gradient_of_the_likelihood_is_the_difference_of_feature_counts() -> Non
     path = [graph.state(*s) for s in route]
     theta.requires_grad_(True)
     log_policy = soft_policy(graph, features @ theta, 8)
-    moves = [int((graph.successors[a] == b).nonzero()[0]) for a, b in zip(path, path[1:], strict=False)]
+    moves = [int((graph.successors[a] == b).nonzero()[0]) for a, b in itertools.pairwise(path)]
     likelihood = sum(log_policy[t, 0, s, m] for t, (s, m) in enumerate(zip(path, moves, strict=False)))
     (gradient,) = torch.autograd.grad(likelihood, theta)
     shown_counts = sum(features[0, s, m] for s, m in zip(path, moves, strict=False))
@@ -162,7 +163,9 @@ def test_policy_sorts_new_scenes_over_ten_seeds() -> None:
                 right += best.moves[-2:] == (f"go_{goal}", "release") and looked < len(best.moves) - 2
                 total += 1
     share, z = right / total, 1.96
-    low = (share + z * z / (2 * total) - z * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2))) / (1 + z * z / total)
+    low = (share + z * z / (2 * total) - z * np.sqrt(share * (1 - share) / total + z * z / (4 * total**2))) / (
+        1 + z * z / total
+    )
     assert low > 0.9, f"{right} of {total}"
 
 

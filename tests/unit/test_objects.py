@@ -57,9 +57,7 @@ def nearest(found: tuple[ObjectEstimate, ...], centre: np.ndarray) -> tuple[Obje
     return found[int(np.argmin(gaps))], min(gaps)
 
 
-def ball(
-    x: float, y: float, radius: float = 0.03, z: float | None = None, colour: tuple[int, int, int] = ONION
-) -> Ball:
+def ball(x: float, y: float, radius: float = 0.03, z: float | None = None, colour: tuple[int, int, int] = ONION) -> Ball:
     return np.array([x, y, radius if z is None else z]), radius, colour
 
 

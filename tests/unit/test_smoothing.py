@@ -39,8 +39,7 @@ def frames_of(t: np.ndarray, arm: np.ndarray, lost: np.ndarray | None = None) ->
     found = np.isfinite(p).all(-1)
     sigma = np.where(np.isfinite(p), SIGMA, np.nan)
     return [
-        KeypointFrame(round(s * 1e9), p[i], sigma[i], found[i].astype(float), np.full((K, 2), np.nan))
-        for i, s in enumerate(t)
+        KeypointFrame(round(s * 1e9), p[i], sigma[i], found[i].astype(float), np.full((K, 2), np.nan)) for i, s in enumerate(t)
     ]
 
 

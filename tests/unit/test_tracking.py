@@ -65,9 +65,7 @@ class World:
     def t(self) -> np.ndarray:
         return np.arange(len(self.hand)) / RATE
 
-    def see(
-        self, rng: np.random.Generator, hidden: np.ndarray | None = None, blemished: int = 0
-    ) -> list[list[ObjectEstimate]]:
+    def see(self, rng: np.random.Generator, hidden: np.ndarray | None = None, blemished: int = 0) -> list[list[ObjectEstimate]]:
         """What a detector reports: 3 mm noise, in any order; `hidden` (onions, T) is not seen."""
         out = []
         for k in range(len(self.hand)):

@@ -120,9 +120,7 @@ def test_an_interruption_leaves_nothing(server: str, cache: Path) -> None:
         raise KeyboardInterrupt
 
     manifest = manifest_of(f"{server}/good")
-    with_bundle = Manifest(
-        manifest.components, {}, {"bundle": [{"file": "a", "component": "net0", "mean": 0, "std": 1}]}
-    )
+    with_bundle = Manifest(manifest.components, {}, {"bundle": [{"file": "a", "component": "net0", "mean": 0, "std": 1}]})
     with pytest.raises(KeyboardInterrupt):
         weights.pull(["bundle"], interrupt, with_bundle)
     assert files_in(cache) == []

@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,13 @@ class Stages:
         self.code = artifacts.code_digest()
 
     def run(
-        self, name: str, what: str, outputs: list[Path], key: Mapping[str, Any], inputs: list[Path], make: Callable[[], None]
+        self,
+        name: str,
+        what: str,
+        outputs: list[Path],
+        key: Mapping[str, Any],
+        inputs: list[Path],
+        make: Callable[[], object],
     ) -> None:
         """Make `outputs` unless they are already there and current."""
         record = self.folder / f"{name}.json"
@@ -75,17 +82,17 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     source = recording or asset_path("models/recordings/onion_sorting")
     todo = Stages(out)
     demo, skill = out / "demonstration.npz", out / "skill"
-    todo.run("extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source],
-             lambda: _discard(stages.extract(source, demo, "auto", "onion_sorting", out, None, None, 1)))
-    todo.run("learn", "a reward from what was seen, and the policy that maximises it", [skill], {}, [demo],
-             lambda: _discard(stages.learn([demo], skill, "max_ent")))
+    make: Callable[[], object] = partial(stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1)
+    todo.run("extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source], make)
+    make = partial(stages.learn, [demo], skill, "max_ent")
+    todo.run("learn", "a reward from what was seen, and the policy that maximises it", [skill], {}, [demo], make)
     truth = source / stages.TRUTH_FILE if (source / stages.TRUTH_FILE).is_file() else None
     results: dict[str, list[dict[str, Any]]] = {}
     for robot in ROBOTS:
         trajectory = out / f"{robot}.npz"
         pictures = [out / f"arms_{robot}.png", out / f"mapping_{robot}.png"]
-        todo.run(f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill],
-                 lambda robot=robot, trajectory=trajectory: stages.map_motion(demo, robot, skill, trajectory, None, out))
+        make = partial(stages.map_motion, demo, robot, skill, trajectory, None, out)
+        todo.run(f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill], make)
         results[robot] = [_replay(todo, out, robot, trajectory, truth, seed) for seed in range(seeds)]
     clips = _real_clips(todo, out)
     figures = _figures(out, demo, skill, truth)
@@ -100,17 +107,13 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     stages.say(f"replay: {', '.join(str((out / f'replay_{robot}_0' / 'replay.mp4').resolve()) for robot in ROBOTS)}")
 
 
-def _discard(_: object) -> None:
-    """Stages return what they made for callers in Python; here the files count."""
-
-
 def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path | None, seed: int) -> dict[str, Any]:
     """One physics seed; the first is filmed."""
     folder = out / f"replay_{robot}_{seed}"
     film = [folder / "replay.mp4", folder / "filmstrip.png"] if seed == 0 else []
     inputs = [trajectory] + ([truth] if truth else [])
-    todo.run(f"replay {robot} {seed}", "in MuJoCo", [folder / "report.json", *film], {"seed": seed}, inputs,
-             lambda: _discard(stages.replay(trajectory, folder, truth, seed, video=seed == 0)))
+    make = partial(stages.replay, trajectory, folder, truth, seed, seed == 0)
+    todo.run(f"replay {robot} {seed}", "in MuJoCo", [folder / "report.json", *film], {"seed": seed}, inputs, make)
     content: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return content
 
@@ -140,16 +143,18 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": clip.name, "credit": clip.credit, "folder": here, "robots": {}}
         demo = here / "demonstration.npz"
         try:
-            todo.run(f"extract {source.name}", f"a real person: {clip.name}", [demo, here / "keypoints.png"], {"every": clip.every},
-                     [source], lambda source=source, demo=demo, here=here, clip=clip: _discard(
-                         stages.extract(source, demo, "auto", "onion_sorting", here, None, None, clip.every)))
+            make: Callable[[], object] = partial(
+                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every
+            )
+            outputs = [demo, here / "keypoints.png"]
+            todo.run(f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source], make)
             loaded = artifacts.load_demonstration(demo)
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}
             for robot in ROBOTS:
                 trajectory = here / f"{robot}.npz"
-                todo.run(f"map {source.name} {robot}", f"onto the {robot}", [trajectory, here / f"arms_{robot}.png"], {}, [demo],
-                         lambda robot=robot, demo=demo, trajectory=trajectory, here=here: stages.map_motion(
-                             demo, robot, None, trajectory, None, here))
+                make = partial(stages.map_motion, demo, robot, None, trajectory, None, here)
+                outputs = [trajectory, here / f"arms_{robot}.png"]
+                todo.run(f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo], make)
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]
         except VisualIrlError as error:
             stages.say(f"  {clip.name}: {error}")

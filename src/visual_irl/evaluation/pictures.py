@@ -27,9 +27,7 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
 
 
-def plot_reward(
-    path: Path, t: Float[ndarray, "T"], reward: Float[ndarray, "T"], held: Sequence[str], title: str
-) -> None:
+def plot_reward(path: Path, t: Float[ndarray, "T"], reward: Float[ndarray, "T"], held: Sequence[str], title: str) -> None:
     """The learned reward of every step of a demonstration, and its sum, with the time in which an object is held."""
     figure = Figure(figsize=(10, 4))
     upper, lower = figure.subplots(2, 1, sharex=True)
@@ -90,8 +88,17 @@ def plot_tracking(path: Path, report: MappingReport) -> None:
     figure = Figure(figsize=(10, 4))
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.plot(report.t, report.position_error * 1e3, color=ROBOT)
-    upper.fill_between(report.t, 0, 1, where=~report.reachable, color=HUMAN, alpha=0.3, lw=0,
-                       transform=upper.get_xaxis_transform(), label="out of reach")
+    upper.fill_between(
+        report.t,
+        0,
+        1,
+        where=~report.reachable,
+        color=HUMAN,
+        alpha=0.3,
+        lw=0,
+        transform=upper.get_xaxis_transform(),
+        label="out of reach",
+    )
     upper.set_ylabel("hand error [mm]")
     upper.legend(fontsize=8, loc="upper right")
     lower.plot(report.t, np.degrees(report.upper_error), color=HUMAN, label="upper arm")

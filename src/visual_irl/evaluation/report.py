@@ -109,7 +109,9 @@ def clip_section(clip: Mapping[str, Any]) -> str:
         parts.append(picture(folder / "keypoints.png", f"Source: {clip['credit']}."))
     if clip["robots"]:
         parts.append(mapping_table(clip["robots"]))
-        parts += [picture(folder / f"arms_{robot}.png", f"The person's arm, scaled to the {robot}'s.") for robot in clip["robots"]]
+        parts += [
+            picture(folder / f"arms_{robot}.png", f"The person's arm, scaled to the {robot}'s.") for robot in clip["robots"]
+        ]
     if "error" in clip:
         parts.append(f"<p class=bad>{escape(clip['error'])}</p>")
     return "".join(parts)
@@ -117,7 +119,9 @@ def clip_section(clip: Mapping[str, Any]) -> str:
 
 def picture(path: Path, caption: str) -> str:
     """A PNG inside the page."""
-    return f"<figure><img alt='{escape(caption)}' src='data:image/png;base64,{_encoded(path)}'><figcaption>{escape(caption)}</figcaption></figure>"
+    text = escape(caption)
+    image = f"<img alt='{text}' src='data:image/png;base64,{_encoded(path)}'>"
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def film(path: Path, caption: str) -> str:

@@ -49,9 +49,7 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def record(
-    out: Path, camera: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool
-) -> None:
+def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool) -> None:
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter
     from visual_irl.perception import CAMERAS
@@ -268,9 +266,11 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "world": "truth" if world is not None else "perceived",
     }
     artifacts.write_json(out / "report.json", content)
-    artifacts.write_sidecar(out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {}))
+    artifacts.write_sidecar(
+        out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {})
+    )
     if sorted_:
-        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} objects in the right bin (read from the physics)")
+        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} objects in the right bin, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     return content

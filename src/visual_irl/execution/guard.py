@@ -64,9 +64,7 @@ def approve(trajectory: JointTrajectory, robot: RobotModel, q_start: Float[ndarr
     step_speed = np.abs(np.diff(q, axis=0)) / np.diff(t)[:, None]
     _refuse_above(step_speed, robot.velocity, names, "speed from this sample to the next", "rad/s", slower)
     widest = np.array([robot.max_opening])
-    _refuse_above(
-        trajectory.opening[:, None], widest, ("gripper",), "opening", "m", "command an opening the gripper has"
-    )
+    _refuse_above(trajectory.opening[:, None], widest, ("gripper",), "opening", "m", "command an opening the gripper has")
     _refuse_below(trajectory.opening[:, None], 0.0 * widest, ("gripper",), "opening", "m", "0 is closed")
     if np.shape(q_start) != (len(names),):
         raise RefusedTrajectory(f"the robot's state has shape {np.shape(q_start)}, expected {len(names)} joint angles")
@@ -75,9 +73,7 @@ def approve(trajectory: JointTrajectory, robot: RobotModel, q_start: Float[ndarr
         np.abs(q[:1] - q_start), start, names, "distance from the robot's position", "rad", "drive to the start first"
     )
     end = np.full(len(names), END_SPEED)
-    _refuse_above(
-        np.abs(qd[-1:]), end, names, "speed at the end", "rad/s", "let the trajectory come to rest", first=len(t) - 1
-    )
+    _refuse_above(np.abs(qd[-1:]), end, names, "speed at the end", "rad/s", "let the trajectory come to rest", first=len(t) - 1)
     return ApprovedTrajectory(trajectory, robot, token=_TOKEN)
 
 

@@ -106,9 +106,7 @@ class MujocoExecutor:
         """
         trajectory = approved.trajectory
         if approved.robot is not self.robot:
-            raise RefusedTrajectory(
-                f"approved for '{approved.robot.name}', this cell has '{self.robot.name}': approve again"
-            )
+            raise RefusedTrajectory(f"approved for '{approved.robot.name}', this cell has '{self.robot.name}': approve again")
         if not fps > 0:
             raise InvalidInput(f"{fps} pictures a second: fps must be above 0")
         self._go_to_start(trajectory)
@@ -128,9 +126,7 @@ class MujocoExecutor:
             "seed": self.seed,
         }
         outcome = "failed" if unstable else "executed"
-        message = (
-            f"physics became unstable {unstable} times: the motion hits something hard" if unstable else "as approved"
-        )
+        message = f"physics became unstable {unstable} times: the motion hits something hard" if unstable else "as approved"
         return ExecutionReport(outcome, message, t, q_measured, float(np.sqrt(np.mean(error**2))), details)
 
     def render(self, camera: str = "front", width: int = 640, height: int = 480) -> UInt8[ndarray, "H W 3"]:
@@ -143,9 +139,7 @@ class MujocoExecutor:
         if camera not in CAMERAS:
             raise InvalidInput(f"unknown camera '{camera}'; known: {', '.join(CAMERAS)}")
         if not (0 < width <= MAX_IMAGE[0] and 0 < height <= MAX_IMAGE[1]):
-            raise InvalidInput(
-                f"a picture of {width} x {height} is outside 1 x 1 to {MAX_IMAGE[0]} x {MAX_IMAGE[1]} pixels"
-            )
+            raise InvalidInput(f"a picture of {width} x {height} is outside 1 x 1 to {MAX_IMAGE[0]} x {MAX_IMAGE[1]} pixels")
         if self._renderer is None or (self._renderer.width, self._renderer.height) != (width, height):
             self.close()
             self._renderer = renderer(self.model, width, height)

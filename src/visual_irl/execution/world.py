@@ -119,9 +119,7 @@ def _add_room(spec: mujoco.MjSpec, T_world_base: ndarray) -> None:
     )  # fmt: skip
     for x in (x0 + 0.05, x1 - 0.05):
         for y in (y0 + 0.05, y1 - 0.05):
-            _decorate(
-                world, geom.mjGEOM_CYLINDER, [x, y, (FLOOR - 0.04) / 2], [0.022, -(FLOOR + 0.04) / 2, 0.0], _PEDESTAL
-            )
+            _decorate(world, geom.mjGEOM_CYLINDER, [x, y, (FLOOR - 0.04) / 2], [0.022, -(FLOOR + 0.04) / 2, 0.0], _PEDESTAL)
     x, y, z = T_world_base[:3, 3]
     _decorate(world, geom.mjGEOM_BOX, [x, y, (z + FLOOR) / 2 - 0.01], [0.13, 0.13, (z - FLOOR) / 2 - 0.01], _PEDESTAL)
     _decorate(world, geom.mjGEOM_BOX, [x, y, z - 0.01], [0.15, 0.15, 0.01], (0.5, 0.52, 0.54, 1.0))

@@ -1,1 +1,1 @@
-"""Files in and out: artefacts (NumPy and JSON), RGB-D recordings (MCAP) and videos. Nothing half-written is ever left behind."""
+"""Files in and out: artefacts (NumPy and JSON) and RGB-D recordings (MCAP). Nothing half-written is left behind."""

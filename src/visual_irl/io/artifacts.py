@@ -1,4 +1,4 @@
-"""Demonstrations, arm motions and trajectories as `.npz` files (never pickled), each with a JSON sidecar that says how it was made."""
+"""Demonstrations and trajectories as `.npz` files (never pickled), each with a JSON sidecar that says how it was made."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def _save(path: Path, kind: str, arrays: Mapping[str, Any], header: Mapping[str,
         np.savez_compressed(stream, header=np.array(head), **arrays)
 
 
-def _load(path: Path, kind: str, maker: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _load(path: Path, kind: str, maker: str) -> tuple[dict[str, Any], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise MissingFile(f"no {kind} at '{path}'; `{maker}` makes one")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
         header = json.loads(str(arrays.pop("header")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableFile(f"'{path}' is not a {kind} file: {error}; `{maker}` makes one") from error

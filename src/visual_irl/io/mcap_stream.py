@@ -75,9 +75,7 @@ def survey(path: Path) -> McapFile:
     size = path.stat().st_size
     with open(path, "rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
-            raise UnreadableFile(
-                f"'{path}' is not an MCAP file: its first bytes are not the MCAP magic; give a recording"
-            )
+            raise UnreadableFile(f"'{path}' is not an MCAP file: its first bytes are not the MCAP magic; give a recording")
         try:
             topics = _summary(stream)
         except Exception:  # any failure means the same: there is no summary to trust
@@ -111,16 +109,13 @@ def _scan(path: Path, stream: IO[bytes], size: int) -> McapFile:
     try:
         for topic, kind, message in _stream(stream, readable):
             _add(topics, topic, kind, 1)
-            times = (
-                [min(times[0], message.log_time), max(times[1], message.log_time)] if times else [message.log_time] * 2
-            )
+            times = [min(times[0], message.log_time), max(times[1], message.log_time)] if times else [message.log_time] * 2
             last = stream.tell()
     except Exception:  # a damaged chunk: what came before it is good
         readable, closed = last if times else 0, False
     if not times:
         raise UnreadableFile(
-            f"'{path}' ({size} bytes) was cut off or damaged before its first whole chunk: "
-            "nothing can be read; record again"
+            f"'{path}' ({size} bytes) was cut off or damaged before its first whole chunk: nothing can be read; record again"
         )
     lost = f"the last {size - readable:,} of {size:,} bytes are lost"
     if closed:

@@ -120,9 +120,7 @@ def encode_transforms(stamp: int, parent: str, children: Mapping[str, Float[ndar
         rotation = kinds["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w)
         pose = kinds["geometry_msgs/msg/Transform"](translation=translation, rotation=rotation)
         transforms.append(
-            kinds["geometry_msgs/msg/TransformStamped"](
-                header=_header(stamp, parent), child_frame_id=child, transform=pose
-            )
+            kinds["geometry_msgs/msg/TransformStamped"](header=_header(stamp, parent), child_frame_id=child, transform=pose)
         )
     return _message(TRANSFORMS, transforms=transforms)
 
@@ -144,8 +142,7 @@ def _rows(message: Any, pixel: np.dtype, channels: int) -> ndarray:
     data = np.asarray(message.data, np.uint8)
     if data.size < height * step or step < width * channels * pixel.itemsize:
         raise UnreadableFile(
-            f"an image says it is {width}x{height} '{message.encoding}' with {step} bytes a row, "
-            f"but holds {data.size} bytes"
+            f"an image says it is {width}x{height} '{message.encoding}' with {step} bytes a row, but holds {data.size} bytes"
         )
     rows = np.ascontiguousarray(data[: height * step].reshape(height, step)[:, : width * channels * pixel.itemsize])
     return rows.view(pixel).reshape(height, width, channels)

@@ -23,8 +23,7 @@ from visual_irl.io.recording_writer import WORLD_FRAME
 from visual_irl.types import Intrinsics, RgbdFrame
 
 ALIGN_HINT = (
-    "start the RealSense driver with `align_depth.enable:=true` and record "
-    "`/camera/camera/aligned_depth_to_color/image_raw`"
+    "start the RealSense driver with `align_depth.enable:=true` and record `/camera/camera/aligned_depth_to_color/image_raw`"
 )
 
 _PICTURES = (messages.IMAGE, messages.COMPRESSED_IMAGE)
@@ -79,9 +78,7 @@ class Recording:
     def _read_intrinsics(self) -> tuple[Intrinsics, Int[ndarray, "H W"] | None]:
         for _, data in self._messages(self._camera.info):
             return messages.decode_camera_info(data)
-        raise InvalidInput(
-            f"'{self.path}' has no '{self._camera.info}' message; record the camera info beside the pictures"
-        )
+        raise InvalidInput(f"'{self.path}' has no '{self._camera.info}' message; record the camera info beside the pictures")
 
     def _first_stamps(self) -> tuple[list[int], str]:
         stamps, frame = [], ""
@@ -138,9 +135,7 @@ class Recording:
             yield from self._match(waiting[colour], waiting[depth])
         self.unpaired += len(waiting[colour])
 
-    def _match(
-        self, colours: deque[tuple[int, bytes]], depths: deque[tuple[int, bytes]]
-    ) -> Iterator[tuple[bytes, bytes]]:
+    def _match(self, colours: deque[tuple[int, bytes]], depths: deque[tuple[int, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         while colours and depths:
             lag = depths[0][0] - colours[0][0]
             if abs(lag) < 0.5 * self.period_ns:
@@ -163,9 +158,7 @@ class Recording:
             _, metres = messages.decode_depth(self._kinds[self._camera.depth], depth)
         if self._source is not None:
             if rgb.shape[:2] != self._source.shape or (metres is not None and metres.shape != self._source.shape):
-                raise InvalidInput(
-                    f"'{self.path}': pictures do not have the size that the camera info says; record anew"
-                )
+                raise InvalidInput(f"'{self.path}': pictures do not have the size that the camera info says; record anew")
             outside, index = self._source < 0, np.maximum(self._source, 0)
             rgb = rgb.reshape(-1, 3)[index]
             rgb[outside] = 0

@@ -93,9 +93,7 @@ class RecordingWriter:
         pose = None if frame.T_world_camera is None else frame.T_world_camera.tobytes()
         camera = (frame.intrinsics, pose, frame.depth is not None)
         if self.count and camera != self._camera:
-            raise InvalidInput(
-                f"frame {self.count} has another camera, camera pose or depth mode than the first; record anew"
-            )
+            raise InvalidInput(f"frame {self.count} has another camera, camera pose or depth mode than the first; record anew")
         if self.count and frame.stamp_ns <= self._last:
             raise InvalidInput(f"frame {self.count} has stamp {frame.stamp_ns} ns, not after {self._last} ns")
         try:
@@ -104,8 +102,7 @@ class RecordingWriter:
             self._write_frame(frame)
         except OSError as error:
             raise UnwritableOutput(
-                f"cannot write '{self._file}' after {self.count} frames: {error.strerror or error}; "
-                "choose another --out"
+                f"cannot write '{self._file}' after {self.count} frames: {error.strerror or error}; choose another --out"
             ) from error
         self.count += 1
         self._last = frame.stamp_ns
@@ -144,9 +141,7 @@ class RecordingWriter:
         self._writer.add_message(self._channels[topic][0], stamp, data, stamp, self._counts[topic])
         self._counts[topic] += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self.count:
             self._stream.close()
             self._file.unlink()
@@ -165,9 +160,7 @@ class RecordingWriter:
                 (self.folder / "metadata.yaml").write_text(self._metadata())
         except OSError as full:
             if error is None:
-                raise UnwritableOutput(
-                    f"cannot close '{self._file}': {full.strerror or full}; choose another --out"
-                ) from full
+                raise UnwritableOutput(f"cannot close '{self._file}': {full.strerror or full}; choose another --out") from full
 
     def _metadata(self) -> str:
         """What rosbag2 wants to know beside the file (its format version 8: Iron and later read it)."""

@@ -149,9 +149,10 @@ def arm_of_angles(
     w = np.cos(flexion)[:, None] * u + np.sin(flexion)[:, None] * bent
     zero, ninety = _forearm_frame(raise_, side_, u, rotation, flexion)
     thumb = np.cos(pronation)[:, None] * zero + np.sin(pronation)[:, None] * ninety
-    fingers = np.cos(deviation)[:, None] * (
-        np.cos(wrist_flexion)[:, None] * w + np.sin(wrist_flexion)[:, None] * np.cross(thumb, w)
-    ) + np.sin(deviation)[:, None] * thumb
+    fingers = (
+        np.cos(deviation)[:, None] * (np.cos(wrist_flexion)[:, None] * w + np.sin(wrist_flexion)[:, None] * np.cross(thumb, w))
+        + np.sin(deviation)[:, None] * thumb
+    )
     elbow = shoulder + upper * (u @ axes)
     return elbow, elbow + fore * (w @ axes), fingers @ axes
 

@@ -108,7 +108,7 @@ class HandFirstIk:
                 stalled = 0 if score < 0.9 * best[0] else stalled + 1
                 if score < best[0]:
                     best = (score, q, position, rotation)
-                if position < c.position_tolerance and rotation < c.rotation_tolerance or stalled > 12:
+                if (position < c.position_tolerance and rotation < c.rotation_tolerance) or stalled > 12:
                     break
             J = pin.getFrameJacobian(self.model, self.data, self.tcp, pin.LOCAL)
             pull = c.posture_gain * (q_posture - q) if pulling else np.zeros_like(q)
@@ -116,9 +116,7 @@ class HandFirstIk:
         _, q, position, rotation = best
         return Solution(q, position, rotation, position < c.position_tolerance and rotation < c.rotation_tolerance)
 
-    def _limited_step(
-        self, q: ndarray, J: ndarray, error: ndarray, pull: ndarray, lower: ndarray, upper: ndarray
-    ) -> ndarray:
+    def _limited_step(self, q: ndarray, J: ndarray, error: ndarray, pull: ndarray, lower: ndarray, upper: ndarray) -> ndarray:
         """One damped step with null-space pull; joints that would cross a limit are held and the rest solved again."""
         free = np.ones(len(q), bool)
         dq = np.zeros_like(q)
@@ -128,8 +126,9 @@ class HandFirstIk:
             dq[:] = 0.0
             dq[free] = pinv @ error + pull[free] - pinv @ (Jf @ pull[free])
             dq *= min(1.0, self.config.step / max(float(np.abs(dq).max()), 1e-12))
-            crossing = free & ((q + dq > upper) & (dq > 0) & (q >= upper - 1e-9)
-                               | (q + dq < lower) & (dq < 0) & (q <= lower + 1e-9))
+            crossing = free & (
+                (q + dq > upper) & (dq > 0) & (q >= upper - 1e-9) | (q + dq < lower) & (dq < 0) & (q <= lower + 1e-9)
+            )
             if not crossing.any():
                 break
             free &= ~crossing

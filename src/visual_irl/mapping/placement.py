@@ -78,6 +78,7 @@ def find_placement(
 
 def placed_arm(arm: HumanArmTrajectory, placement: Placement) -> HumanArmTrajectory:
     """The arm with its joints scaled about the shoulder and its hand turned by the tool yaw, as the robot shall follow it."""
+
     def scaled(p: ndarray) -> ndarray:
         return arm.shoulder + placement.scale * (p - arm.shoulder)
 

@@ -123,7 +123,15 @@ def retarget(
     solver = SOLVERS[robot.name]
     total = 2 * len(arm.t)
     path = best_path(
-        ik, lambda T: solver(robot, T), Ts_base_tcp, upper, posture, arm.t, steps, config.costs, lambda k: progress(k, total)
+        ik,
+        lambda T: solver(robot, T),
+        Ts_base_tcp,
+        upper,
+        posture,
+        arm.t,
+        steps,
+        config.costs,
+        lambda k: progress(k, total),
     ).q
     path = _smooth(path, arm.t, steps, config.smooth_seconds)
     q, errors = _exact(ik, Ts_base_tcp, path, steps, lambda k: progress(len(arm.t) + k, total))
@@ -134,7 +142,7 @@ def retarget(
         far = float(np.median(report.position_error[~report.reachable]))
         raise Unreachable(
             f"'{robot.name}' reaches {100 * share:.0f} % of the hand poses (at least {100 * config.min_reachable:.0f} % are "
-            f"needed); the others are missed by {1e3 * far:.0f} mm in the median: move the base with --mount X Y Z or film closer"
+            f"needed); the others are missed by {1e3 * far:.0f} mm in the median: move the base with --mount"
         )
     times = retime(arm.t, report.q, robot.velocity, robot.acceleration, config.speed_share)
     t, q, qd = resample(times, report.q, config.rate)

@@ -47,9 +47,7 @@ class DepthNoise:
 
     def __post_init__(self) -> None:
         if not (self.baseline > 0 and self.focal > 0 and self.sigma >= 0 and self.correlation >= 1 and self.step > 0):
-            raise InvalidInput(
-                f"depth noise needs positive baseline, focal length and step, correlation >= 1, got {self}"
-            )
+            raise InvalidInput(f"depth noise needs positive baseline, focal length and step, correlation >= 1, got {self}")
         if not 0.0 < self.near < self.far:
             raise InvalidInput(f"depth range {self.near} to {self.far} m is empty; give 0 < near < far")
 
@@ -58,9 +56,7 @@ class DepthNoise:
         return z * z * self.sigma / (self.focal * self.baseline)
 
 
-def add_depth_noise(
-    depth: Float32[ndarray, "H W"], noise: DepthNoise, rng: np.random.Generator
-) -> Float32[ndarray, "H W"]:
+def add_depth_noise(depth: Float32[ndarray, "H W"], noise: DepthNoise, rng: np.random.Generator) -> Float32[ndarray, "H W"]:
     """Depth [m] as the camera would deliver it; NaN where it has none.
 
     Args:

@@ -106,7 +106,9 @@ def extract_demonstration(
 def thinned(source: FrameSource, every: int) -> FrameSource:
     """Every n-th frame of a source."""
     count = None if source.count is None else -(-source.count // every)
-    return FrameSource(source.path, lambda: islice(source, 0, None, every), count, source.has_depth, source.fixtures, source.note)
+    return FrameSource(
+        source.path, lambda: islice(source, 0, None, every), count, source.has_depth, source.fixtures, source.note
+    )
 
 
 def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[KeypointFrame]:

@@ -123,9 +123,7 @@ class MediapipeDetector:
         """Each hand to the arm with the nearest wrist; the closest pairs first, one hand an arm."""
         arms = {side: _arm(person, side) for side in SIDES if self._visible(person, side)}
         pairs = sorted(
-            (float(np.linalg.norm(hand.uv[0] - arm[1])), side, i)
-            for side, arm in arms.items()
-            for i, hand in enumerate(found)
+            (float(np.linalg.norm(hand.uv[0] - arm[1])), side, i) for side, arm in arms.items() for i, hand in enumerate(found)
         )
         hands: dict[str, HandDetection] = {}
         used: set[int] = set()

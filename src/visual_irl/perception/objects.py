@@ -155,9 +155,7 @@ class OnionDetector:
         y, x = np.mgrid[top : top + rgb.shape[0], left : left + rgb.shape[1]]
         r2 = (x - u) ** 2 + (y - v) ** 2
         surface = p_camera[2] - np.sqrt(np.maximum(sphere.radius**2 - r2 * (p_camera[2] / camera.fx) ** 2, 0.0))
-        on_it = (r2 < disc * disc) & ~(
-            np.abs(depth - surface) > 4 * c.depth_sigma
-        )  # dark skin may lack depth: NaN stays
+        on_it = (r2 < disc * disc) & ~(np.abs(depth - surface) > 4 * c.depth_sigma)  # dark skin may lack depth: NaN stays
         value = rgb.max(-1)
         onion = on_it & _is_onion(rgb.reshape(-1, 3), c).reshape(on_it.shape)
         visible = len(rows) / (np.pi * (disc / 0.85) ** 2)

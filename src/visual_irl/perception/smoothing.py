@@ -56,9 +56,7 @@ def smooth_keypoints(
     """
     config = config or SmoothingConfig()
     if len(frames) < 2 or len(t) != len(frames) or not (np.diff(t) > 0).all():
-        raise InvalidInput(
-            f"smoothing needs two or more frames at increasing times, got {len(frames)} and {len(t)} times"
-        )
+        raise InvalidInput(f"smoothing needs two or more frames at increasing times, got {len(frames)} and {len(t)} times")
     p = np.stack([frame.p_world for frame in frames])
     sigma = np.stack([frame.sigma for frame in frames])
     seen = np.array([frame.person for frame in frames])
@@ -119,10 +117,7 @@ def rts_smooth(
             F, Q = _motion(float(t[i] - t[i - 1]), density)
             x_now, P_now = x_now @ F.T, F @ P_now @ F.T + Q
         x_prior[i], P_prior[i] = x_now, P_now
-        gain = (
-            P_now[..., :, 0]
-            / (P_now[..., 0, 0] + np.where(known[i], np.nan_to_num(sigma[i], nan=1.0), 1.0) ** 2)[..., None]
-        )
+        gain = P_now[..., :, 0] / (P_now[..., 0, 0] + np.where(known[i], np.nan_to_num(sigma[i], nan=1.0), 1.0) ** 2)[..., None]
         gain = np.where(known[i][..., None], gain, 0.0)
         x_now = x_now + gain * (np.nan_to_num(p[i]) - x_now[..., 0])[..., None]
         P_now = P_now - gain[..., :, None] * P_now[..., None, 0, :]

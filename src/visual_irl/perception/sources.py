@@ -164,9 +164,7 @@ def _open_folder(path: Path) -> FrameSource:
     if not colours:
         raise UnreadableFile(f"'{path}' has a camera.json but no color*.png")
     if depths and [d.name.removeprefix("depth") for d in depths] != [c.name.removeprefix("color") for c in colours]:
-        raise InvalidInput(
-            f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name"
-        )
+        raise InvalidInput(f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name")
     if depths and not camera.get("depth_unit_m", 0) > 0:
         raise InvalidInput(f"'{path / 'camera.json'}' needs depth_unit_m > 0, the metres of one step of depth*.png")
     if len(colours) > 1 and not camera.get("fps", 0) > 0:

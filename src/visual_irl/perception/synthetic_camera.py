@@ -165,9 +165,7 @@ class Renderer:
         """Colour, and depth [m] along the optical axis, of sample `i` without noise."""
         self._pose(i)
         self._gl.make_current()
-        mujoco.mjv_updateScene(
-            self._model, self._data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
+        mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._colour, self._depth, self._rect, self._context)
         near, far = self._model.vis.map.znear, self._model.vis.map.zfar

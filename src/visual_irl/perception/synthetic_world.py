@@ -138,9 +138,7 @@ def _texture(spec: mujoco.MjSpec, body: Body) -> None:
     picture[:] = body.skin
     picture[_TEXELS // 2 :] = body.shirt
     picture[:, _TEXELS // 2 :] = body.hair
-    texture = spec.add_texture(
-        name="person", type=mujoco.mjtTexture.mjTEXTURE_2D, width=_TEXELS, height=_TEXELS, nchannel=3
-    )
+    texture = spec.add_texture(name="person", type=mujoco.mjtTexture.mjTEXTURE_2D, width=_TEXELS, height=_TEXELS, nchannel=3)
     texture.data = (255 * picture).round().astype(np.uint8).tobytes()
 
 

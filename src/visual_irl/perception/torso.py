@@ -89,8 +89,7 @@ def align_to_torso(
     origin = scale * np.median(_path(frames, f"{side}_shoulder", seen), axis=0)
     T = se3.transform(R_torso_camera, -R_torso_camera @ origin)
     aligned = [
-        replace(f, p_world=se3.apply(T, scale * f.p_world), sigma=_turned(scale * f.sigma, R_torso_camera))
-        for f in frames
+        replace(f, p_world=se3.apply(T, scale * f.p_world), sigma=_turned(scale * f.sigma, R_torso_camera)) for f in frames
     ]
     return aligned, T
 
@@ -103,9 +102,7 @@ def _torso_axes(frames: Sequence[KeypointFrame], both: Bool[ndarray, "T"]) -> Fl
     up = np.array([0.0, -1.0, 0.0])
     hips = both & _found(frames, *(f"{s}_hip" for s in SIDES))
     if hips.sum() >= 0.5 * both.sum():
-        trunk = [
-            0.5 * (_path(frames, f"left_{j}", hips) + _path(frames, f"right_{j}", hips)) for j in ("shoulder", "hip")
-        ]
+        trunk = [0.5 * (_path(frames, f"left_{j}", hips) + _path(frames, f"right_{j}", hips)) for j in ("shoulder", "hip")]
         up = np.median(trunk[0] - trunk[1], axis=0)
     up = up / np.linalg.norm(up)
     left = left - (left @ up) * up

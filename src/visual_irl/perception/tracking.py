@@ -148,9 +148,7 @@ def _associate(detections: Sequence[Sequence[ObjectEstimate]], hand: ndarray, co
             table = np.array([[cost(tracks[i], found[j], frame, hand, config) for j in free] for i in waiting])
             if not table.size:
                 break
-            pairs = [
-                (waiting[a], free[b]) for a, b in zip(*linear_sum_assignment(table), strict=True) if table[a, b] < gate
-            ]
+            pairs = [(waiting[a], free[b]) for a, b in zip(*linear_sum_assignment(table), strict=True) if table[a, b] < gate]
             for i, j in pairs:
                 tracks[i].add(frame, found[j])
                 waiting.remove(i)
@@ -190,9 +188,7 @@ def _carried(track: _Track, estimate: ObjectEstimate, frame: int, hand: ndarray,
 # -- from a track to its story ----------------------------------------------------------------------------------------
 
 
-def _story(
-    track: _Track, t: ndarray, hand: ndarray, places: ndarray, config: TrackingConfig
-) -> tuple[ndarray, ndarray]:
+def _story(track: _Track, t: ndarray, hand: ndarray, places: ndarray, config: TrackingConfig) -> tuple[ndarray, ndarray]:
     """Path (T, 3) [m] and held flags (T,) of one track."""
     n = len(t)
     frames = np.array(track.frames)

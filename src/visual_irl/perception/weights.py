@@ -99,9 +99,7 @@ def list_weights(manifest: Manifest | None = None) -> list[WeightStatus]:
     for name in sorted(manifest.bundles):
         parts = manifest.needs(name)
         licence = ", ".join(sorted({part.licence for part in parts}))
-        rows.append(
-            WeightStatus(name, _bundle_path(name), sum(p.size for p in parts), licence, _intact(manifest, name))
-        )
+        rows.append(WeightStatus(name, _bundle_path(name), sum(p.size for p in parts), licence, _intact(manifest, name)))
     return rows
 
 
@@ -128,9 +126,7 @@ def component_path(name: str, manifest: Manifest | None = None) -> Path:
     return _component_path(name)
 
 
-def pull(
-    names: Sequence[str] | None = None, progress: Progress | None = None, manifest: Manifest | None = None
-) -> list[Path]:
+def pull(names: Sequence[str] | None = None, progress: Progress | None = None, manifest: Manifest | None = None) -> list[Path]:
     """Fetch, verify and build the named bundles (None: all); what is intact in the cache is not fetched again.
 
     Raises:

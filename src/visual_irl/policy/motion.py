@@ -74,8 +74,13 @@ class MotionLibrary:
         tensors = {f"shape:{k}": np.ascontiguousarray(v) for k, v in self.shape.items()}
         tensors |= {f"swivel:{k}": np.ascontiguousarray(v) for k, v in self.swivel.items()}
         tensors |= {"rest": np.ascontiguousarray(self.rest), "shoulder": np.ascontiguousarray(self.shoulder)}
-        numbers = {"speed": dict(self.speed), "dwell": self.dwell, "upper_length": self.upper_length,
-                   "fore_length": self.fore_length, "side": self.side}
+        numbers = {
+            "speed": dict(self.speed),
+            "dwell": self.dwell,
+            "upper_length": self.upper_length,
+            "fore_length": self.fore_length,
+            "side": self.side,
+        }
         with atomic_path(path) as partial:
             save_file(tensors, partial, metadata={"kind": "motion_library", "numbers": json.dumps(numbers)})
 

@@ -11,6 +11,7 @@ difference of feature counts. The demonstrations hold states only: which move wa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -87,18 +88,15 @@ def soft_policy(graph: Graph, reward: Float[Tensor, "E N M"], horizon: int) -> F
     return torch.stack(policies[::-1])
 
 
-def _demonstrated_moves(
-    graph: Graph, sequences: Sequence[Sequence[int]], horizon: int
-) -> list[tuple[int, int, int, int]]:
+def _demonstrated_moves(graph: Graph, sequences: Sequence[Sequence[int]], horizon: int) -> list[tuple[int, int, int, int]]:
     """(episode, time, state, move) for each demonstrated step."""
     steps = []
     for e, sequence in enumerate(sequences):
         if len(sequence) - 1 > horizon:
             raise LearningFailed(f"episode {e} has {len(sequence) - 1} moves; raise --horizon above {horizon}")
-        for t, (s, s_next) in enumerate(zip(sequence[:-1], sequence[1:], strict=True)):
+        for t, (s, s_next) in enumerate(itertools.pairwise(sequence)):
             moves = (graph.successors[s] == s_next).nonzero()
             if not len(moves):
                 raise LearningFailed(f"episode {e}: no move leads from {graph.states[s]} to {graph.states[s_next]}")
             steps.append((e, t, s, int(moves[0])))
     return steps
-

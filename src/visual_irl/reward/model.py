@@ -56,8 +56,12 @@ class LinearReward:
 
     def save(self, path: Path) -> None:
         """Write as safetensors, atomically."""
-        metadata = {"kind": "linear_reward", "fixtures": json.dumps(self.relations.fixtures),
-                    "inspect": json.dumps(self.relations.inspect), "features": json.dumps(self.feature_names)}
+        metadata = {
+            "kind": "linear_reward",
+            "fixtures": json.dumps(self.relations.fixtures),
+            "inspect": json.dumps(self.relations.inspect),
+            "features": json.dumps(self.feature_names),
+        }
         with atomic_path(path) as partial:
             save_file({"theta": self.theta.contiguous()}, partial, metadata=metadata)
 

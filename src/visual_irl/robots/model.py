@@ -116,9 +116,7 @@ class RobotModel:
 
     @cached_property
     def _arm(self) -> pin.Model:
-        return pin.buildReducedModel(
-            self._full, [self._joint_id(name) for name in self.finger_joints], pin.neutral(self._full)
-        )
+        return pin.buildReducedModel(self._full, [self._joint_id(name) for name in self.finger_joints], pin.neutral(self._full))
 
     @cached_property
     def _data(self) -> pin.Data:

@@ -184,9 +184,7 @@ def _face_classes(rig: Rig, part: ndarray) -> ndarray:
     front = rig.vertices[np.unique(rig.faces[part == "head"])][:, 0].max()
     arm_end = abs(rig.head("upperarm02.L")[1])
     out = np.full(len(rig.faces), "person", dtype="<U8")
-    out[(part == "body") & (centre[:, 2] < rig.head("upperleg01.L")[2] + 0.05) & (np.abs(centre[:, 1]) < arm_end)] = (
-        "trousers"
-    )
+    out[(part == "body") & (centre[:, 2] < rig.head("upperleg01.L")[2] + 0.05) & (np.abs(centre[:, 1]) < arm_end)] = "trousers"
     mouth = (np.abs(centre[:, 2] - eye[2] + 0.074) < 0.008) & (np.abs(centre[:, 1]) < 0.022)
     out[(part == "head") & mouth & (centre[:, 0] > front - 0.04)] = "lip"
     for letter in "LR":

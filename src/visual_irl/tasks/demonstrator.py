@@ -192,9 +192,7 @@ class Demonstrator:
             try:
                 handlings.append(self._handle(score, item, fixture, next(slots[fixture.name])))
             except Unreachable as error:
-                raise Unreachable(
-                    f"the {c.side} arm cannot bring '{item.name}' to '{fixture.name}': {error}"
-                ) from error
+                raise Unreachable(f"the {c.side} arm cannot bring '{item.name}' to '{fixture.name}': {error}") from error
         score.close(REST_HAND, 0.5)
         score.move(rest_p + np.array([0.02, 0.0, 0.08]), rest_R, self._about(0.8), 2 * c.overlap)
         score.move(rest_p, rest_R, self._about(0.6))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,8 +54,17 @@ def cut_episodes(demo: Demonstration, hand: Float[ndarray, "T 3"]) -> list[Episo
         middle = None if dwell is None else np.median(hand[dwell[0] : dwell[1]], axis=0)
         before = path[max(0, begin - 3)]
         episodes.append(
-            Episode(name, demo.attributes[name], start, begin, end, dwell, before, middle, _fixture_below(demo, path[-1 if
-                    not (held[end:] == name).any() else end]))
+            Episode(
+                name,
+                demo.attributes[name],
+                start,
+                begin,
+                end,
+                dwell,
+                before,
+                middle,
+                _fixture_below(demo, path[-1 if not (held[end:] == name).any() else end]),
+            )
         )
         start = end
     if not episodes:
@@ -68,7 +78,7 @@ def cut_episodes(demo: Demonstration, hand: Float[ndarray, "T 3"]) -> list[Episo
 def _runs(held: ndarray) -> list[tuple[int, int]]:
     """Frame ranges [begin, end) in which one object is held without a break."""
     edges = [0, *(np.nonzero(held[1:] != held[:-1])[0] + 1), len(held)]
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if held[a] != ""]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if held[a] != ""]
 
 
 def _dwell(t: ndarray, hand: ndarray, begin: int, end: int) -> tuple[int, int] | None:

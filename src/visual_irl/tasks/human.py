@@ -153,9 +153,7 @@ class Human:
 
     def _hand_frame(self, letter: str) -> Float[ndarray, "3 3"]:
         """Rest frame of a hand: along the fingers (wrist to middle knuckle), out of the palm, and their cross."""
-        wrist, index, middle, pinky = (
-            self.rig.head(f"{b}.{letter}") for b in ("wrist", "finger2-1", "finger3-1", "finger5-1")
-        )
+        wrist, index, middle, pinky = (self.rig.head(f"{b}.{letter}") for b in ("wrist", "finger2-1", "finger3-1", "finger5-1"))
         palm = np.cross(index - wrist, pinky - wrist)
         return frame_of(middle - wrist, palm if letter == "R" else -palm)
 
@@ -180,8 +178,7 @@ class Human:
         pivot = self.rig.head("spine05") + self._seat
         R = se3.exp_so3(np.array([0.0, lean, 0.0]))
         return {
-            side: pivot + R @ (self.rig.head(f"upperarm01.{letter}") + self._seat - pivot)
-            for side, letter in _LETTER.items()
+            side: pivot + R @ (self.rig.head(f"upperarm01.{letter}") + self._seat - pivot) for side, letter in _LETTER.items()
         }
 
     def bone_poses(self, posture: Posture) -> Float[ndarray, "N 4 4"]:
@@ -191,9 +188,7 @@ class Human:
         turn["spine05"] = lean
         for share, bone in ((0.35, "neck01"), (0.7, "neck03"), (1.0, "head")):
             yaw = se3.exp_so3(np.array([0.0, 0.0, share * posture.head_yaw]))
-            turn[bone] = yaw @ se3.exp_so3(
-                np.array([0.0, share * posture.head_pitch + (1.0 - share) * posture.lean, 0.0])
-            )
+            turn[bone] = yaw @ se3.exp_so3(np.array([0.0, share * posture.head_pitch + (1.0 - share) * posture.lean, 0.0]))
         for side in SIDES:
             turn |= self._arm_rotations(side, posture.arms[side])
         return self._chain(turn)
@@ -248,9 +243,7 @@ class Human:
         thumb_side = -bend if side == "left" else bend
         opposed = turns_about(np.cross(thumb_side, palm), arm.thumb * _OPPOSITION)
         flexed = turns_about(np.cross(thumb_side, fingers), arm.thumb * _THUMB_FLEXION)
-        return out | {
-            f"finger1-{joint}.{letter}": R_hand @ opposed[joint - 1] @ flexed[joint - 1] for joint in (1, 2, 3)
-        }
+        return out | {f"finger1-{joint}.{letter}": R_hand @ opposed[joint - 1] @ flexed[joint - 1] for joint in (1, 2, 3)}
 
     def grasp_centre(self, R_hand: Float[ndarray, "3 3"]) -> Float[ndarray, "3"]:
         """From the wrist to the centre of a held object [m]; columns of `R_hand`: fingers, palm normal, their cross."""
@@ -275,9 +268,7 @@ class Human:
             gaps.append([np.linalg.norm(points[k] - points[wrist] - centre) for k in (middle, thumb)])
         touch = np.array(gaps) <= radius + FINGERTIP * self.body.stature
         if touch[0].any() or not touch.any(0).all():
-            raise Unreachable(
-                f"a hand of stature {self.body.stature:.2f} cannot close on a ball of radius {radius:.3f} m"
-            )
+            raise Unreachable(f"a hand of stature {self.body.stature:.2f} cannot close on a ball of radius {radius:.3f} m")
         curl, opposed = amounts[touch.argmax(0)]
         return float(0.6 * curl), float(opposed)
 

@@ -65,8 +65,14 @@ class OnionSorting:
                     f"{', '.join(sorted(poses)) or 'none'}); publish one for each bin while recording"
                 )
             fixtures.append(
-                Fixture(standard.name, np.asarray(poses[standard.name], float), standard.half_x, standard.half_y,
-                        standard.height, standard.rgba)
+                Fixture(
+                    standard.name,
+                    np.asarray(poses[standard.name], float),
+                    standard.half_x,
+                    standard.half_y,
+                    standard.height,
+                    standard.rgba,
+                )
             )
         return tuple(fixtures)
 

@@ -116,9 +116,7 @@ def build_graph(relations: Relations, episodes: list[Mapping[str, ndarray | floa
     return Graph(places, tuple(states), table, tuple(moves), before, after, start)
 
 
-def _moves(
-    state: tuple[str, bool, bool, bool], places: tuple[str, ...]
-) -> dict[str, tuple[str, bool, bool, bool]]:
+def _moves(state: tuple[str, bool, bool, bool], places: tuple[str, ...]) -> dict[str, tuple[str, bool, bool, bool]]:
     """Name of each move that is possible in a state -> the state it leads to; none once the episode has ended."""
     place, held, inspected, ended = state
     if ended:
