@@ -21,7 +21,7 @@ from visual_irl.policy.skill import PolicyConfig, Thing, decide, perform
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
-from visual_irl.tasks.pick_place_graph import Graph, Relations, build_graph
+from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 
 REWARD_FILE, MOTION_FILE = "reward.safetensors", "motion.safetensors"
@@ -172,22 +172,18 @@ def _relations_at(learned: Relations, demo: Demonstration) -> Relations:
 
 
 def reward_over_time(reward: LinearReward, demo: Demonstration, attribute: str) -> tuple[ndarray, ndarray]:
-    """The learned reward of every step of a demonstration (T-1,), and its features (T-1, F), for the object at hand."""
-    arm = observed_arm(demo)
-    hand = arm.Ts_world_hand[:, :3, 3]
-    states = np.zeros((len(demo.t), 9))
-    for e in cut_episodes(demo, hand):
-        rows = slice(e.start, e.release + 1)
-        count = len(states[rows])
-        index = np.arange(e.start, e.start + count)
-        looked = index >= (e.dwell[0] if e.dwell is not None else len(demo.t))
-        states[rows, 0:3], states[rows, 3:6] = hand[rows], demo.objects[e.name][rows]
-        states[rows, 6] = (index >= e.grasp) & (index < e.release)
-        states[rows, 7] = looked
-        states[rows, 8] = _attribute(e.attributes, attribute)
-        last = e.release
-    states[last + 1 :] = states[last]
-    states[last + 1 :, 0:3] = hand[last + 1 :]
-    s = torch.from_numpy(states)
-    features = reward.relations(s[:-1], s[1:])
-    return reward(s[:-1], s[1:]).numpy(), features.numpy()
+    """The learned reward of every step of a demonstration (T-1,), and its features (T-1, F), each for the object at hand."""
+    hand = observed_arm(demo).Ts_world_hand[:, :3, 3]
+    features = np.zeros((len(demo.t) - 1, len(reward.feature_names)))
+    episodes = cut_episodes(demo, hand)
+    for i, e in enumerate(episodes):
+        end = min(e.release if i + 1 < len(episodes) else len(demo.t) - 1, len(demo.t) - 1)
+        index = np.arange(e.start, end + 1)
+        states = np.zeros((len(index), len(STATE)))
+        states[:, 0:3], states[:, 3:6] = hand[index], demo.objects[e.name][index]
+        states[:, 6] = (index >= e.grasp) & (index < e.release)
+        states[:, 7] = index >= (sum(e.dwell) // 2 if e.dwell is not None else len(demo.t))
+        states[:, 8] = _attribute(e.attributes, attribute)
+        s = torch.from_numpy(states)
+        features[e.start : end] = reward.relations(s[:-1], s[1:]).numpy()
+    return features @ reward.theta.numpy(), features

@@ -93,7 +93,7 @@ def test_reward_says_what_was_shown(skill: Skill) -> None:
     weight = dict(zip(skill.reward.feature_names, skill.reward.theta.tolist(), strict=True))
     assert weight["release_marked_in_bin_blemished"] > weight["release_marked_in_bin_unblemished"] + 1.0
     assert weight["release_plain_in_bin_unblemished"] > weight["release_plain_in_bin_blemished"] + 1.0
-    assert weight["release_inspected"] > 0 and weight["inspect"] > 0 and weight["travel"] < 0
+    assert weight["release_inspected"] + weight["inspect"] > 1.0 and weight["travel"] < 0
 
 
 def test_gradient_agrees_with_finite_differences(skill: Skill) -> None:
@@ -130,7 +130,22 @@ def test_reward_rises_along_the_demonstration(skill: Skill, demo: Demonstration)
     reward, features = reward_over_time(skill.reward, demo, BLEMISHED)
     assert reward.shape == (len(demo.t) - 1,) and np.isfinite(features).all()
     releases = features[:, [n.startswith("release_") for n in skill.reward.feature_names]].sum(axis=1)
-    assert releases.argmax() in [i for i in range(len(reward)) if demo.held[i] and not demo.held[i + 1]]
+    let_go = [i for i in range(len(reward)) if demo.held[i] and demo.held[i + 1] != demo.held[i]]
+    assert np.allclose(np.nonzero(releases > 0.5)[0], let_go)
+    assert all(reward[i] > 1.0 for i in let_go) and reward.sum() > 0.0
+
+
+def test_reward_does_not_depend_on_the_frame_rate(skill: Skill, demo: Demonstration) -> None:
+    import dataclasses
+
+    keep = np.arange(0, len(demo.t), 2)
+    thinned = dataclasses.replace(
+        demo, t=demo.t[keep], p_world=demo.p_world[keep], sigma=demo.sigma[keep], seen=demo.seen[keep],
+        aperture=demo.aperture[keep], objects={n: p[keep] for n, p in demo.objects.items()},
+        held=tuple(demo.held[k] for k in keep),
+    )  # fmt: skip
+    full, half = (reward_over_time(skill.reward, d, BLEMISHED)[0] for d in (demo, thinned))
+    assert abs(full.sum() - half.sum()) < 0.05 * np.abs(full).sum()  # the path gets a little shorter, the events stay
 
 
 def test_without_a_grasp_there_is_nothing_to_learn(demo: Demonstration) -> None:

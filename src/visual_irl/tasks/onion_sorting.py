@@ -84,15 +84,7 @@ class OnionSorting:
         """
         if not 1 <= onions <= 6:
             raise InvalidInput(f"{onions} onions do not fit on the table; choose 1 to 6")
-        centres: list[np.ndarray] = []
-        for _ in range(10_000):
-            if len(centres) == onions:
-                break
-            xy = rng.uniform([self.onions_x[0], self.onions_y[0]], [self.onions_x[1], self.onions_y[1]])
-            if all(np.linalg.norm(xy - other) >= self.clearance for other in centres):
-                centres.append(xy)
-        if len(centres) < onions:
-            raise InvalidInput(f"no free place for onion {len(centres) + 1} of {onions}; try another seed or fewer onions")
+        centres = self._spread(rng, onions)
         blemished = rng.random(onions) < 0.5
         if onions > 1 and blemished.all() == blemished.any():
             blemished[rng.integers(onions)] ^= True
@@ -102,6 +94,19 @@ class OnionSorting:
             attributes = {BLEMISHED: float(blemished[i])}
             objects.append(SceneObject(f"onion_{i}", self.label, np.array([*xy, radius]), radius, attributes))
         return Scene(tuple(objects), self.fixtures())
+
+    def _spread(self, rng: np.random.Generator, onions: int) -> list[ndarray]:
+        """Places [m] on the table, `clearance` apart; a crowded draw starts over."""
+        low, high = np.array([self.onions_x, self.onions_y]).T
+        for _ in range(1000):
+            centres: list[ndarray] = []
+            for _ in range(100):
+                xy = rng.uniform(low, high)
+                if all(np.linalg.norm(xy - other) >= self.clearance for other in centres):
+                    centres.append(xy)
+                    if len(centres) == onions:
+                        return centres
+        raise InvalidInput(f"no free places for {onions} onions {self.clearance} m apart; try fewer")
 
     def goal(self, attributes: Mapping[str, float]) -> str:
         """The bin in which an object with these attributes belongs."""

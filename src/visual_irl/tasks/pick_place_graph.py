@@ -25,7 +25,11 @@ NEAR = 0.06
 
 @dataclass(frozen=True)
 class Relations:
-    """Relational features of a transition (s, s'), for the given places. All lie in [0, 1] except travel [m]."""
+    """Relational features of a transition (s, s'), for the given places.
+
+    Each is an event or a difference, so that its sum over a motion does not depend on how finely time is cut: a reward
+    learned on the graph's few moves means the same on thirty frames a second. Travel is in [m], the others in [-1, 1].
+    """
 
     fixtures: tuple[tuple[str, tuple[float, float, float]], ...]
     """Name and position of the release place over each fixture [m]."""
@@ -35,7 +39,7 @@ class Relations:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features in their order."""
-        names = ["travel", "reach", "hold", "inspect", "release_elsewhere"]
+        names = ["travel", "reach", "grasp", "inspect", "release_elsewhere"]
         for fixture, _ in self.fixtures:
             names += [f"release_{kind}_in_{fixture}" for kind in ("plain", "marked")]
         return (*names, "release_inspected")
@@ -47,9 +51,9 @@ class Relations:
         released = s[..., 6] * (1.0 - held)
         columns = [
             _length(hand - s[..., 0:3]),
-            _near(hand - thing) * (1.0 - held) * (1.0 - s[..., 6]),
-            held,
-            held * (1.0 - s[..., 7]) * self._at_inspection(hand),
+            (_near(hand - thing) - _near(s[..., 0:3] - s[..., 3:6])) * (1.0 - held) * (1.0 - s[..., 6]),
+            held * (1.0 - s[..., 6]),
+            inspected * (1.0 - s[..., 7]) * self._at_inspection(hand),
         ]
         inside = [released * _near((thing - thing.new_tensor(p))[..., :2] / 2.0) for _, p in self.fixtures]
         total = torch.stack(inside).sum(0) if inside else torch.zeros_like(held)
