@@ -122,17 +122,29 @@ def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
         assert len(list(open_recording(out))) >= 1
 
 
+def test_interrupted_extraction_leaves_nothing(tmp_path: Path) -> None:
+    source = ROOT / "models" / "recordings" / "onion_sorting"
+    out = tmp_path / "demo.npz"
+    command = [*COMMAND, "extract", str(source), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    time.sleep(5.0)  # the recording takes several times as long
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_truncated_recording_is_recovered_and_says_so(tmp_path: Path) -> None:
     from visual_irl.io.recording import open_recording
     from visual_irl.perception.sources import open_frames
 
-    source = blank_recording(tmp_path / "whole", np.full((48, 64), 1.0, np.float32), frames=400)
+    source = blank_recording(tmp_path / "whole", np.full((48, 64), 1.0, np.float32), frames=900)
     mcap = next(source.glob("*.mcap"))
     data = mcap.read_bytes()
     cut = tmp_path / "cut.mcap"
     cut.write_bytes(data[: int(0.6 * len(data))])
     recording = open_recording(cut)
-    assert recording.recovered and 0 < len(list(recording)) < 400
+    assert recording.recovered and 0 < len(list(recording)) < 900
     with open_frames(cut) as frames:
         assert frames.note == recording.recovered
 

@@ -92,11 +92,12 @@ def extraction_table(error: Mapping[str, Any] | None) -> str:
 def mapping_table(mapping: Mapping[str, Mapping[str, float]]) -> str:
     """Hand and limb errors per robot."""
     rows = [
-        [robot, f"{100 * m['reachable']:.1f} %", f"{m['position_mm_median']:.3f}", f"{m['position_mm_max']:.3f}",
+        [robot, f"{100 * m['observed']:.0f} %",
+            f"{100 * m['reachable']:.1f} %", f"{m['position_mm_median']:.3f}", f"{m['position_mm_max']:.3f}",
          f"{m['upper_deg_mean']:.0f}", f"{m['fore_deg_mean']:.0f}", f"{m['jumps']}"]
         for robot, m in mapping.items()
     ]  # fmt: skip
-    head = ["robot", "frames exact", "hand median [mm]", "max [mm]", "upper arm [deg]", "forearm [deg]", "jumps"]
+    head = ["robot", "arm seen", "frames exact", "hand median [mm]", "max [mm]", "upper arm [deg]", "forearm [deg]", "jumps"]
     return table(head, rows)
 
 

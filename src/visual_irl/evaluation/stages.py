@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -193,7 +191,16 @@ def map_motion(
     }
     per_frame = {
         f"frame_{name}": getattr(report, name)
-        for name in ("t", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "robot_points")
+        for name in (
+            "t",
+            "position_error",
+            "rotation_error",
+            "upper_error",
+            "fore_error",
+            "reachable",
+            "observed",
+            "robot_points",
+        )
     }
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
     artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
@@ -206,6 +213,11 @@ def map_motion(
         f"{what} on the {robot.name}: {100 * summary['reachable']:.1f} % of {summary['frames']} frames exact (hand within "
         f"{summary['position_mm_max']:.2f} mm), {trajectory.t[-1]:.1f} s for a plan of {arm.t[-1] - arm.t[0]:.1f} s"
         + (f", hand path scaled by {scale:.2f}" if scale != 1.0 else "")
+        + (
+            f"; the arm was seen in {100 * summary['observed']:.0f} % of them, the rest is bridged"
+            if skill_path is None
+            else ""
+        )
     )
     say(f"wrote {out}")
 
@@ -304,7 +316,8 @@ def models(action: str, names: Sequence[str]) -> None:
 
     if action == "list":
         for status in list_weights():
-            say(json.dumps(dataclasses.asdict(status), default=str))
+            here = f"in {status.path}" if status.present else "not fetched"
+            say(f"{status.name:24} {status.size / 1e6:5.1f} MB  {status.licence}  {here}")
         return
     with tqdm(unit="B", unit_scale=True, leave=False, dynamic_ncols=True) as bar:
 

@@ -60,6 +60,8 @@ class MappingReport:
     upper_error: Float[ndarray, "T"]
     fore_error: Float[ndarray, "T"]
     reachable: Bool[ndarray, "T"]
+    observed: Bool[ndarray, "T"]
+    """Where the human arm was seen; elsewhere its path was bridged."""
     robot_points: Float[ndarray, "T 4 3"]
     """Robot shoulder, elbow, wrist and tool point in the world [m]."""
 
@@ -68,6 +70,7 @@ class MappingReport:
         ok = self.reachable
         return {
             "frames": len(ok),
+            "observed": float(self.observed.mean()),
             "reachable": float(ok.mean()),
             "position_mm_median": float(np.median(self.position_error[ok]) * 1e3) if ok.any() else float("nan"),
             "position_mm_max": float(self.position_error[ok].max() * 1e3) if ok.any() else float("nan"),
@@ -194,7 +197,7 @@ def _report(ik: HandFirstIk, arm: HumanArmTrajectory, T_world_base: ndarray, q: 
     upper = se3.angle_between(points[:, 1] - points[:, 0], arm.elbow - arm.shoulder)
     fore = se3.angle_between(points[:, 2] - points[:, 1], arm.wrist - arm.elbow)
     reachable = (errors[:, 0] < 1e-3) & (errors[:, 1] < np.radians(1.0))
-    return MappingReport(arm.t, q, errors[:, 0], errors[:, 1], upper, fore, reachable, points)
+    return MappingReport(arm.t, q, errors[:, 0], errors[:, 1], upper, fore, reachable, arm.observed, points)
 
 
 def _unit(v: ndarray) -> ndarray:
