@@ -24,6 +24,8 @@ TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
+MAPPING_RATE = 40.0
+"""Samples a second at which a demonstrated arm is mapped [1/s]."""
 STRIP = 8
 """Pictures of a filmstrip."""
 
@@ -146,7 +148,7 @@ def map_motion(
 ) -> None:
     """Map an arm onto a robot; see `visual-irl map --help`."""
     from visual_irl.evaluation import pictures as draw
-    from visual_irl.mapping.human_arm import observed_arm
+    from visual_irl.mapping.human_arm import anchored, densified, observed_arm
     from visual_irl.mapping.placement import find_placement, placed_arm
     from visual_irl.mapping.retarget import RetargetConfig, retarget
     from visual_irl.policy.skill import PolicyConfig
@@ -166,10 +168,12 @@ def map_motion(
         what = f"what the skill does with {len(demo.objects)} objects"
         phases: list[str] = [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]
     else:
-        arm, what, phases = observed_arm(demo), "the demonstrated arm", []
+        arm, what, phases = densified(observed_arm(demo), MAPPING_RATE), "the demonstrated arm", []
+        free = demo.frame != "world"  # nothing but the arm is known: it may be moved and scaled
+        arm = anchored(arm) if free else arm
         if mount is None:
             with progress_bar(f"where to put the {robot.name}", "place") as show:
-                placement = find_placement(arm, robot, show)
+                placement = find_placement(arm, robot, free, show)
             T_world_base, scale = placement.T_world_base, placement.scale
             arm = placed_arm(arm, placement)
     config = RetargetConfig(elbow_up=skill_path is not None)

@@ -13,15 +13,24 @@ Singular poses are defined, not guessed: a hanging or overhead arm has plane 0, 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation, Slerp
 
 from visual_irl.errors import NoPersonFound
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 
 GRASP_REACH = 0.10
 """Distance from the wrist to the grasp centre along the fingers [m]: about the metacarpals' length of an adult hand."""
+
+SMOOTH_SECONDS = 0.12
+"""Standard deviation of the window over the hand's directions [s]: knuckles are a few centimetres apart and as noisy."""
 
 SINGULAR = np.sin(np.radians(3.0))
 """Below this sine of an angle, a direction that depends on it is treated as undefined."""
@@ -48,6 +57,33 @@ def observed_arm(demo: Demonstration) -> HumanArmTrajectory:
     Ts_world_hand = _hand_poses(demo, elbow, wrist)
     q = angles_of_arm(demo.side, axes, shoulder, elbow, wrist, Ts_world_hand[:, :3, :3])
     return HumanArmTrajectory(demo.t, demo.side, q, shoulder, elbow, wrist, Ts_world_hand, observed, grip)
+
+
+def anchored(arm: HumanArmTrajectory) -> HumanArmTrajectory:
+    """The arm as it moves about its own shoulder, held at the shoulder's median place: a person may walk, a base may not."""
+    still = np.tile(np.median(arm.shoulder[arm.observed], axis=0), (len(arm.t), 1))
+    shift = still - arm.shoulder
+    Ts = np.array(arm.Ts_world_hand)
+    Ts[:, :3, 3] += shift
+    return replace(arm, shoulder=still, elbow=arm.elbow + shift, wrist=arm.wrist + shift, Ts_world_hand=Ts)
+
+
+def densified(arm: HumanArmTrajectory, rate: float) -> HumanArmTrajectory:
+    """The arm with at least `rate` samples a second, so that a robot's steps between them are small.
+
+    Points run on monotone cubics (Fritsch and Carlson 1980), which do not overshoot; hands turn at constant speed.
+    """
+    steps = np.diff(arm.t)
+    if (steps <= 1.0 / rate + 1e-9).all():
+        return arm
+    parts = [np.linspace(a, b, max(1, int(np.ceil((b - a) * rate - 1e-6))), endpoint=False) for a, b in pairwise(arm.t)]
+    t = np.append(np.concatenate(parts), arm.t[-1])
+    nearest = np.abs(np.searchsorted(0.5 * (arm.t[1:] + arm.t[:-1]), t))
+    Ts = np.tile(np.eye(4), (len(t), 1, 1))
+    Ts[:, :3, 3] = PchipInterpolator(arm.t, arm.Ts_world_hand[:, :3, 3])(t)
+    Ts[:, :3, :3] = Slerp(arm.t, Rotation.from_matrix(arm.Ts_world_hand[:, :3, :3]))(t).as_matrix()
+    points = {name: PchipInterpolator(arm.t, getattr(arm, name))(t) for name in ("q", "shoulder", "elbow", "wrist")}
+    return replace(arm, t=t, Ts_world_hand=Ts, observed=arm.observed[nearest], grip=arm.grip[nearest], **points)
 
 
 def imagined_arm(
@@ -180,8 +216,12 @@ def _hand_poses(demo: Demonstration, elbow: ndarray, wrist: ndarray) -> ndarray:
     index, pinky = demo.keypoint("hand_index_mcp"), demo.keypoint("hand_pinky_mcp")
     middle = demo.keypoint("hand_middle_mcp")
     seen = np.isfinite(index + pinky + middle).all(axis=1)
-    fingers = _unit(np.where(seen[:, None], middle - wrist, wrist - elbow))
+    width = SMOOTH_SECONDS / float(np.median(np.diff(demo.t)))
+    fingers = _unit(
+        gaussian_filter1d(_unit(np.where(seen[:, None], middle - wrist, wrist - elbow)), width, axis=0, mode="nearest")
+    )
     thumb = _bridge(demo.t, index - pinky) if seen.sum() >= 2 else np.cross([0.0, 0.0, 1.0], fingers)
+    thumb = gaussian_filter1d(_unit(thumb), width, axis=0, mode="nearest")
     thumb = thumb - np.sum(thumb * fingers, axis=1, keepdims=True) * fingers
     degenerate = np.linalg.norm(thumb, axis=1) < 1e-3
     thumb[degenerate] = np.cross([1.0, 0.0, 0.0], fingers[degenerate])

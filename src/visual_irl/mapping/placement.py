@@ -53,10 +53,13 @@ class Placement:
 
 
 def find_placement(
-    arm: HumanArmTrajectory, robot: RobotModel, progress: Callable[[int, int], None] = lambda i, n: None
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    may_scale: bool,
+    progress: Callable[[int, int], None] = lambda i, n: None,
 ) -> Placement:
-    """The placement that reaches the most frames of an arm's motion."""
-    scales = sorted({1.0, _scale(arm, robot)})
+    """The placement that reaches the most frames of an arm's motion; the path is scaled only if it may be."""
+    scales = sorted({1.0, _scale(arm, robot)} if may_scale else {1.0})
     shoulder = np.median(arm.shoulder, axis=0)
     height = robot.fk(robot.home, robot.shoulder_frame)[2, 3]
     candidates = []

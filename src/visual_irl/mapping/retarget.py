@@ -42,7 +42,7 @@ class RetargetConfig:
     """Mirror the upper arm's direction upwards: an arm that stands on the table cannot let its elbow hang below it."""
     rate: float = 100.0
     """Samples a second of the result [1/s]."""
-    min_reachable: float = 0.5
+    min_reachable: float = 0.2
     """Smallest share of reachable frames for which a trajectory is made."""
 
 

@@ -13,7 +13,7 @@ from visual_irl.robots.model import JointPair, RobotModel
 
 @lru_cache(maxsize=1)
 def ur5e() -> RobotModel:
-    """The UR5e; accelerations are those of Universal_Robots_ROS2_Description (half a turn a second squared).
+    """The UR5e; accelerations are those of the maker's MoveIt configuration (Universal_Robots_ROS2_Driver).
 
     The maker publishes no jerk limit; ours lets an acceleration build up in a tenth of a second. The correspondence is
     the mirror image described at `visual_irl.robots.panda`; the arm has no joint for the shoulder's axial rotation.
@@ -30,8 +30,8 @@ def ur5e() -> RobotModel:
             "wrist_3_joint",
         ),
         finger_joints=("gripper_finger_joint1", "gripper_finger_joint2"),
-        acceleration=np.full(6, np.pi),
-        jerk=np.full(6, 10.0 * np.pi),
+        acceleration=np.full(6, 5.0),
+        jerk=np.full(6, 50.0),
         home=np.array([-0.308, -1.743, 1.706, -1.535, -np.pi / 2, -1.879]),
         T_world_base=se3.transform(np.eye(3), np.array([-0.35, -0.12, 0.0])),
         shoulder_frame="upper_arm_link",
