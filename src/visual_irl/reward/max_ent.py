@@ -15,8 +15,11 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import minimize
 from torch import Tensor
 
 from visual_irl.errors import LearningFailed
@@ -53,25 +56,24 @@ class MaxEnt:
         """
         steps = _demonstrated_moves(graph, state_sequences, self.horizon)
         features = relations(graph.before, graph.after)
-        theta = torch.zeros(features.shape[-1], dtype=torch.float64, requires_grad=True)
-        optimiser = torch.optim.LBFGS([theta], max_iter=self.iterations, line_search_fn="strong_wolfe")
         calls = 0
 
-        def loss() -> Tensor:
+        def loss(weights: ndarray) -> tuple[float, ndarray]:
             nonlocal calls
-            optimiser.zero_grad()
+            theta = torch.from_numpy(weights).requires_grad_(True)
             log_policy = soft_policy(graph, features @ theta, self.horizon)
             likelihood = torch.stack([log_policy[t, e, s, m] for e, t, s, m in steps]).sum()
             value = -likelihood / len(state_sequences) + self.prior * (theta**2).sum()
-            value.backward()
+            (gradient,) = torch.autograd.grad(value, theta)
             calls += 1
             progress(calls, float(value.detach()))
-            return value
+            return float(value.detach()), gradient.numpy()
 
-        optimiser.step(loss)
-        if not torch.isfinite(theta).all():
-            raise LearningFailed(f"the reward diverged ({theta.tolist()}); raise --prior above {self.prior}")
-        return LinearReward(relations, theta.detach())
+        # SciPy's optimiser, not torch's: importing torch.optim loads a compiler whose LLVM clashes with off-screen OpenGL's
+        found = minimize(loss, np.zeros(features.shape[-1]), jac=True, method="L-BFGS-B", options={"maxiter": self.iterations})
+        if not np.isfinite(found.x).all():
+            raise LearningFailed(f"the reward diverged ({found.x.tolist()}); raise --prior above {self.prior}")
+        return LinearReward(relations, torch.from_numpy(found.x))
 
 
 def soft_policy(graph: Graph, reward: Float[Tensor, "E N M"], horizon: int) -> Float[Tensor, "H E N M"]:
