@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.assembly import assemble, grasp_centre
-from visual_irl.perception.tracking import track_objects
+from visual_irl.perception.tracking import Tracks, _held, track_objects
 from visual_irl.types import KEYPOINTS, KeypointFrame, ObjectEstimate, keypoint_index
 
 RATE = 15.0
@@ -205,6 +207,148 @@ def test_a_blemish_that_is_often_turned_away_counts() -> None:
         seen[k] = [ObjectEstimate("", "onion", p, 0.03 if clear else 0.04, 0.9 if clear else 0.2, vote)]
     tracks = track_objects(world.t, seen, world.measured_hand(rng))
     assert tracks.attributes["onion_0"]["blemished"] == 1.0 and tracks.radii["onion_0"] == 0.03
+
+
+def glimpse(p: np.ndarray, radius: float = 0.036, confidence: float = 0.2) -> ObjectEstimate:
+    """A sliver of an onion between fingers: too large, to one side, and hardly visible."""
+    return ObjectEstimate("", "onion", p, radius, confidence, {"blemished": 0.0})
+
+
+def check_identity(tracks: Tracks, world: World) -> None:
+    """As many objects as there are; each starts and ends where one of them does; the sequence of carries is the true one."""
+    starts = np.array([path[0] for path in world.paths])
+    truth = {name: int(np.linalg.norm(starts - path[0], axis=1).argmin()) for name, path in tracks.objects.items()}
+    assert sorted(truth.values()) == list(range(len(world.paths)))
+    for name, i in truth.items():
+        assert np.linalg.norm(tracks.objects[name][[0, -1]] - np.array(world.paths[i])[[0, -1]], axis=1).max() < 0.006
+    carried = [truth[name] for name, _ in groupby(tracks.held) if name]
+    assert carried == [i for i, _ in groupby(world.held) if i >= 0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_object_that_is_seen_is_followed_though_the_hand_is_measured_elsewhere(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = World(ONIONS[:2])
+    world.sort(0, BIN)
+    world.finish()
+    hand, hidden = np.array(world.hand), rng.random((2, len(world.t))) < 0.2
+    carry = np.nonzero(world.is_held(0))[0]
+    hand[carry[-14] :] += [0.07, -0.09, 0.08]  # fingers hidden by what they hold: off by 14 cm from one frame to the next
+    tracks = track_objects(world.t, world.see(rng, hidden), hand)
+    check_identity(tracks, world)
+    check_held(tracks.held, "onion_0", world.is_held(0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lost_in_the_hand_and_found_far_from_where_the_hand_is_measured(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = World(ONIONS)
+    world.sort(0, BIN)
+    world.sort(1, BIN - [0.0, 0.07, 0.0])
+    world.finish()
+    hidden = np.array([world.is_held(i) for i in range(3)])
+    hand = np.array(world.hand)
+    for i in (0, 1):
+        grasp, release = np.nonzero(hidden[i])[0][[0, -1]]
+        hidden[i, grasp - 4 : release + 4] = True
+        hand[release - 10 : release + 8] += [-0.05, 0.06, 0.13]
+    check_identity(track_objects(world.t, world.see(rng, hidden), hand), world)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_shows_beside_a_held_object_is_no_object(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = World(ONIONS)
+    world.sort(0, BIN)
+    world.sort(2, BIN - [0.0, 0.07, 0.0])
+    world.finish()
+    seen, p = world.see(rng), np.array(world.paths)
+    for i in (0, 2):
+        carry = np.nonzero(world.is_held(i))[0]
+        aside = np.array([0.01, -0.05, 0.02])
+        for k in [*carry[4:9], *carry[18:24]]:  # together with the object
+            seen[k].append(glimpse(p[i, k] + aside))
+        for k in carry[-5:]:  # and in its stead, until it is let go of
+            seen[k] = [s for s in seen[k] if np.linalg.norm(s.p_world - p[i, k]) > 0.02]
+            seen[k].append(glimpse(p[i, k] - aside))
+    tracks = track_objects(world.t, seen, world.measured_hand(rng))
+    check_identity(tracks, world)
+    assert all(abs(radius - 0.03) < 0.001 for radius in tracks.radii.values())
+
+
+def test_a_track_that_went_astray_gives_its_object_back() -> None:
+    rng = np.random.default_rng(0)
+    world = World(ONIONS[:2])
+    world.sort(0, BIN)
+    world.finish()
+    seen, p = world.see(rng), np.array(world.paths)[0]
+    carry = np.nonzero(world.is_held(0))[0]
+    for k in carry[6:13]:  # first only the sliver shows ...
+        seen[k] = [s for s in seen[k] if np.linalg.norm(s.p_world - p[k]) > 0.02]
+    for k in carry[6:20]:  # ... then the object as well, too far from it to be the same
+        seen[k].append(glimpse(p[k] + [0.0, -0.08, 0.03]))
+    check_identity(track_objects(world.t, seen, world.measured_hand(rng)), world)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flickering_objects_do_not_change_places(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    close = [np.array([0.2, -0.2 + 0.1 * i, 0.03]) for i in range(4)]  # as close as onions start
+    world = World(close)
+    world.sort(1, BIN)
+    world.sort(2, BIN - [0.0, 0.07, 0.0])
+    world.finish()
+    hidden = rng.random((4, len(world.t))) < 0.35
+    check_identity(track_objects(world.t, world.see(rng, hidden), world.measured_hand(rng)), world)
+
+
+def test_an_onion_that_the_arm_hides_at_the_start_is_one_more() -> None:
+    rng = np.random.default_rng(0)
+    world = World(ONIONS)
+    world.sort(0, BIN)
+    world.finish()
+    hidden = np.zeros((3, len(world.t)), bool)
+    hidden[1, :30] = True  # from before onion 0 is taken ...
+    hidden[0, 25:40] = True  # ... which is hidden itself when onion 1 comes into sight
+    tracks = track_objects(world.t, world.see(rng, hidden), world.measured_hand(rng))
+    check_identity(tracks, world)
+
+
+def test_a_short_false_alarm_on_the_table_is_no_object() -> None:
+    rng = np.random.default_rng(0)
+    world = World(ONIONS[:1])
+    world.sort(0, BIN)
+    seen = world.finish().see(rng)
+    for k in range(30, 50):
+        seen[k].append(glimpse(np.array([0.4, -0.4, 0.03])))
+    check_identity(track_objects(world.t, seen, world.measured_hand(rng)), world)
+
+
+def test_an_object_in_the_air_is_not_at_rest() -> None:
+    rng = np.random.default_rng(0)
+    world = World(ONIONS[:1])
+    world.sort(0, BIN)
+    world.finish()
+    hand = np.array(world.hand)
+    looking = np.nonzero(world.is_held(0))[0][0] + 16
+    hand[looking : looking + 6] += [0.0, 0.15, 0.0]  # landmarks jump for many frames while the onion is held still
+    tracks = track_objects(world.t, world.see(rng), hand)
+    check_identity(tracks, world)
+    check_held(tracks.held, "onion_0", world.is_held(0))
+
+
+def test_a_push_is_no_carry_and_a_hand_holds_one_thing_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    world = World(ONIONS[:2])
+    world.go(ONIONS[0] + [0.0, 0.05, 0.0], 14)
+    world.onions[0] = world.onions[0] + [0.0, -0.06, 0.0]  # knocked aside from one frame to the next
+    world.wait(4)
+    world.sort(1, BIN)
+    world.finish()
+    tracks = track_objects(world.t, world.see(rng), world.measured_hand(rng))
+    check_identity(tracks, world)
+    check_held(tracks.held, "onion_0", world.is_held(1))
+    assert _held(9, {"a": [(1, 7)], "b": [(4, 6)]}) == ("", "a", "a", "a", "b", "b", "", "", "")
 
 
 def test_without_a_hand_nothing_is_held() -> None:

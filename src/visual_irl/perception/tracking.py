@@ -1,13 +1,13 @@
 """Which object is which over a whole recording, and when it is in the hand.
 
-Works offline. Detections are first joined to tracks: what lies still keeps its place, what the hand took is looked for
-along the way of the hand. Each track then is a story of rests, where the object stays while the hand moves, and of
-carries between two rests at different places. While a hand hides what it carries, the object is where the hand is.
+Works offline, on the tracks that `association` makes of single sightings. Each track is a story of rests, where the
+object lies while the hand moves, and of carries between two rests at different places. While a hand hides what it
+carries, the object is where the hand is. One hand holds one thing at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d, median_filter
-from scipy.optimize import linear_sum_assignment
 
+from visual_irl.perception.association import AssociationConfig, Track, associate
 from visual_irl.types import ObjectEstimate
 
 GRAVITY = 9.81
@@ -26,14 +26,11 @@ GRAVITY = 9.81
 class TrackingConfig:
     """Distances [m] and durations [s]."""
 
-    still: float = 0.02
-    """An object within this of its place has not moved: detection noise is 2 to 8 mm, more when half hidden."""
+    association: AssociationConfig = field(default_factory=AssociationConfig)
     settled: float = 0.006
     """Where a rest begins and ends: above this it is on its way; three times the noise of a clear sighting."""
-    grasp: float = 0.13
-    """A held object's centre is at most this far from the grasp centre: half a hand and its landmark error."""
-    gate: float = 0.07
-    """A moving object is looked for within this of where the hand leads it."""
+    highest: float = 0.15
+    """An object whose centre is higher lies on nothing, neither on the table nor on others in a bin."""
     hand_moves: float = 0.06
     """An object that stays while the hand moves this far is at rest, not held still."""
     least_sightings: int = 5
@@ -42,6 +39,8 @@ class TrackingConfig:
     """Sightings with at least this confidence (visible share) vote on attributes and radius, when there are any."""
     least_carry: float = 0.04
     """An object whose place did not change by this was not carried."""
+    shortest_carry: float = 0.2
+    """What changed its place in less [s] was pushed or rolled."""
     dropped_after: float = 0.5
     """An object last seen in the hand longer than this before the end was let go of out of sight [s]."""
     near_place: float = 0.15
@@ -59,29 +58,20 @@ class Tracks:
 
 
 @dataclass
-class _Track:
-    """Sightings of one object."""
-
-    label: str
-    frames: list[int] = field(default_factory=list)
-    seen: list[ObjectEstimate] = field(default_factory=list)
-
-    def add(self, frame: int, estimate: ObjectEstimate) -> None:
-        self.frames.append(frame)
-        self.seen.append(estimate)
-
-    @property
-    def last(self) -> Float[ndarray, "3"]:
-        return self.seen[-1].p_world
-
-
-@dataclass
 class _Rest:
     """Frames first to last in which an object is seen at one place."""
 
     first: int
     last: int
     p: ndarray
+
+
+@dataclass
+class _Story:
+    """Path (T, 3) [m] of an object and its carries: first frame in the hand, first frame out of it."""
+
+    path: ndarray
+    carries: list[tuple[int, int]]
 
 
 def track_objects(
@@ -103,27 +93,38 @@ def track_objects(
     config = config or TrackingConfig()
     places = np.zeros((0, 3)) if places is None else places
     hand = _bridged(t, hand)
-    tracks = [k for k in _associate(detections, hand, config) if len(k.frames) >= config.least_sightings]
+    tracks = [k for k in associate(t, detections, hand, config.association) if _lies(k, config)]
     stories = [_story(track, t, hand, places, config) for track in tracks]
-    order = sorted(range(len(tracks)), key=lambda i: (_first(stories[i][1]), float(stories[i][0][0, 1])))
+    order = sorted(range(len(tracks)), key=lambda i: (_taken(stories[i]), float(stories[i].path[0, 1])))
     names: dict[int, str] = {}
     for i in order:
         rank = sum(name.startswith(f"{tracks[i].label}_") for name in names.values())
         names[i] = f"{tracks[i].label}_{rank}"
-    held = [""] * len(t)
-    for i in order:
-        for frame in np.nonzero(stories[i][1])[0]:
-            held[frame] = names[i]  # where two stories overlap, what was taken later is in the hand
     return Tracks(
-        objects={names[i]: stories[i][0] for i in order},
+        objects={names[i]: stories[i].path for i in order},
         radii={names[i]: float(np.median([s.radius for s in _voters(tracks[i], config)])) for i in order},
         attributes={names[i]: _attributes(tracks[i], config) for i in order},
-        held=tuple(held),
+        held=_held(len(t), {names[i]: stories[i].carries for i in order}),
     )
 
 
-def _first(held: ndarray) -> int:
-    return int(held.argmax()) if held.any() else len(held)
+def _lies(track: Track, config: TrackingConfig) -> bool:
+    """Whether a track is an object: seen often enough, and on something rather than in the air at some time."""
+    return sum(bool(s.p_world[2] <= config.highest) for s in track.seen) >= config.least_sightings
+
+
+def _taken(story: _Story) -> float:
+    return float(story.carries[0][0]) if story.carries else np.inf
+
+
+def _held(n: int, carries: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[str, ...]:
+    """What is in the hand in each of `n` frames; it has let go of one thing when it takes the next."""
+    held = [""] * n
+    in_time = sorted((grasp, release, name) for name, mine in carries.items() for grasp, release in mine)
+    for k, (grasp, release, name) in enumerate(in_time):
+        end = min([release, *(later[0] for later in in_time[k + 1 : k + 2])])
+        held[grasp:end] = [name] * (end - grasp)
+    return tuple(held)
 
 
 def _bridged(t: ndarray, hand: ndarray) -> Float[ndarray, "T 3"]:
@@ -135,99 +136,50 @@ def _bridged(t: ndarray, hand: ndarray) -> Float[ndarray, "T 3"]:
     return median_filter(path, size=(3, 1), mode="nearest")  # single outliers of the landmarks
 
 
-# -- from detections to tracks ----------------------------------------------------------------------------------------
-
-
-def _associate(detections: Sequence[Sequence[ObjectEstimate]], hand: ndarray, config: TrackingConfig) -> list[_Track]:
-    """Join detections frame by frame: first to what lies still, then to what the hand may have brought there."""
-    tracks: list[_Track] = []
-    for frame, found in enumerate(detections):
-        free = list(range(len(found)))
-        waiting = list(range(len(tracks)))
-        for cost, gate in ((_stayed, config.still), (_carried, config.gate)):
-            table = np.array([[cost(tracks[i], found[j], frame, hand, config) for j in free] for i in waiting])
-            if not table.size:
-                break
-            pairs = [(waiting[a], free[b]) for a, b in zip(*linear_sum_assignment(table), strict=True) if table[a, b] < gate]
-            for i, j in pairs:
-                tracks[i].add(frame, found[j])
-                waiting.remove(i)
-                free.remove(j)
-        for j in free:
-            tracks.append(_Track(found[j].label))
-            tracks[-1].add(frame, found[j])
-    return tracks
-
-
-_FAR = 1e3
-"""Cost of what cannot be [m]."""
-
-
-def _stayed(track: _Track, estimate: ObjectEstimate, frame: int, hand: ndarray, config: TrackingConfig) -> float:
-    """Distance [m] to where the track was last seen."""
-    return float(np.linalg.norm(estimate.p_world - track.last)) if estimate.label == track.label else _FAR
-
-
-def _carried(track: _Track, estimate: ObjectEstimate, frame: int, hand: ndarray, config: TrackingConfig) -> float:
-    """Distance [m] to where the hand can have brought the track since it was last seen, or dropped it on the way."""
-    if estimate.label != track.label:
-        return _FAR
-    since = track.frames[-1]
-    way = hand[since : frame + 1]
-    distance = np.linalg.norm(way - track.last, axis=1)
-    if not distance.min() < config.grasp:  # the hand was never there (or is unknown): it can only have rolled
-        return float(np.linalg.norm(estimate.p_world - track.last))
-    costs = []
-    for taken in {0, int(distance.argmin())}:  # it was in the hand already, or was taken when the hand was nearest
-        d = estimate.p_world - (way[taken:] + track.last - way[taken])
-        d[:, 2] = np.where(d[:, 2] < 0.0, 0.3 * d[:, 2], d[:, 2])  # it falls when let go of
-        costs.append(float(np.linalg.norm(d, axis=1).min()))
-    return min(costs)
-
-
 # -- from a track to its story ----------------------------------------------------------------------------------------
 
 
-def _story(track: _Track, t: ndarray, hand: ndarray, places: ndarray, config: TrackingConfig) -> tuple[ndarray, ndarray]:
-    """Path (T, 3) [m] and held flags (T,) of one track."""
-    n = len(t)
+def _story(track: Track, t: ndarray, hand: ndarray, places: ndarray, config: TrackingConfig) -> _Story:
+    """Where the object of a track is, and when it is in the hand."""
     frames = np.array(track.frames)
     p = np.array([s.p_world for s in track.seen])
     radius = float(np.median([s.radius for s in _voters(track, config)]))
     rests = _rests(frames, p, hand, config)
-    path, held = np.full((n, 3), np.nan), np.zeros(n, bool)
-    if not rests:  # never at rest: it only shows where it was seen
-        return np.stack([np.interp(t, t[frames], p[:, axis]) for axis in range(3)], 1), held
-    path[:] = rests[0].p
+    if not rests:  # nothing moves while it is seen: it only shows where it was seen
+        return _Story(np.stack([np.interp(t, t[frames], p[:, axis]) for axis in range(3)], 1), [])
+    story = _Story(np.tile(rests[0].p, (len(t), 1)), [])
     for before, after in pairwise(rests):
         grasp, landed = _carry_between(before, after, frames, hand)
-        held[grasp : _let_go(grasp, landed, t, frames, p, after.p[2])] = True
-        path[grasp:landed] = _carried_path(grasp, landed, frames, p, hand)
-        path[landed:] = after.p
+        release = _let_go(grasp, landed, t, frames, p, after.p[2])
+        if t[min(release, len(t) - 1)] - t[grasp] >= config.shortest_carry:
+            story.carries.append((grasp, release))
+        story.path[grasp:landed] = _carried_path(grasp, landed, frames, p, hand)
+        story.path[landed:] = after.p
     tail = frames > rests[-1].last
     moved = tail & (np.linalg.norm(p - rests[-1].p, axis=1) > config.least_carry)
     if moved.sum() >= 2 and np.isfinite(hand).all():
-        _last_carry(rests[-1], frames, p, moved, t, hand, radius, places, config, path, held)
-    return path, held
+        _last_carry(rests[-1], frames, p, moved, t, hand, radius, places, config, story)
+    return story
 
 
 def _rests(frames: ndarray, p: ndarray, hand: ndarray, config: TrackingConfig) -> list[_Rest]:
     """Places where the object stays although the hand moves, in time; neighbours at one place are joined."""
     runs: list[list[int]] = []
     for i in range(len(frames)):
-        if runs and np.linalg.norm(p[i] - np.median(p[runs[-1][-15:]], axis=0)) < config.still:
+        if runs and np.linalg.norm(p[i] - np.median(p[runs[-1][-15:]], axis=0)) < config.association.still:
             runs[-1].append(i)
         else:
             runs.append([i])
     rests: list[_Rest] = []
     for run in runs:
         place = np.median(p[run], axis=0)
-        calm = [i for i in run if np.linalg.norm(p[i] - place) < config.settled] or run
+        off = np.linalg.norm(p[run] - place, axis=1)
+        calm = [i for i, d in zip(run, off, strict=True) if d <= max(config.settled, 2.0 * float(np.median(off)))]
         run = run[run.index(calm[0]) : run.index(calm[-1]) + 1]  # without its start of motion, or its landing
         first, last = int(frames[run[0]]), int(frames[run[-1]])
         way = np.linalg.norm(hand[first : last + 1] - np.median(hand[first : first + 3], axis=0), axis=1)
         at_rest = not np.isfinite(way).all() or np.sum(way > config.hand_moves) >= 3  # not a single bad landmark
-        if len(run) < 3 or not at_rest:
+        if len(run) < 3 or not at_rest or place[2] > config.highest:
             continue
         if rests and np.linalg.norm(rests[-1].p - place) < config.least_carry:
             rests[-1].last = last
@@ -277,11 +229,11 @@ def _carried_path(grasp: int, release: int, frames: ndarray, p: ndarray, hand: n
 
 def _last_carry(
     rest: _Rest, frames: ndarray, p: ndarray, moved: ndarray, t: ndarray, hand: ndarray, radius: float,
-    places: ndarray, config: TrackingConfig, path: ndarray, held: ndarray,
+    places: ndarray, config: TrackingConfig, story: _Story,
 ) -> None:  # fmt: skip
     """The object left its last place and was not seen at rest again: it is still held, or was let go of out of sight.
 
-    Then it lies below where the hand paused. Fills `path` and `held` in place.
+    Then it lies below where the hand paused. Adds it to `story`.
     """
     away, last = int(frames[moved][0]), int(frames[moved][-1])
     from_place = np.linalg.norm(hand[rest.last : away + 1] - rest.p, axis=1)
@@ -289,7 +241,8 @@ def _last_carry(
     release = len(t)
     if t[-1] - t[last] > config.dropped_after:
         release = _end_of_pause(last, t, hand, places, config)
-    held[grasp:release] = True
+    path = story.path
+    story.carries.append((grasp, release))
     path[grasp:release] = _carried_path(grasp, release, frames[moved], p[moved], hand)
     if release < len(t):
         path[release:] = [*path[release - 1, :2], radius]
@@ -313,12 +266,12 @@ def _end_of_pause(last: int, t: ndarray, hand: ndarray, places: ndarray, config:
 # -- what a track is --------------------------------------------------------------------------------------------------
 
 
-def _voters(track: _Track, config: TrackingConfig) -> list[ObjectEstimate]:
+def _voters(track: Track, config: TrackingConfig) -> list[ObjectEstimate]:
     """The clear sightings of a track, or all when there is none."""
     return [s for s in track.seen if s.confidence >= config.least_clear] or track.seen
 
 
-def _attributes(track: _Track, config: TrackingConfig) -> dict[str, float]:
+def _attributes(track: Track, config: TrackingConfig) -> dict[str, float]:
     """Upper quartile of the votes: a mark shows only from one side, but nothing shows a mark that is not there."""
     votes = _voters(track, config)
     return {name: float(np.percentile([s.attributes[name] for s in votes], 75)) for name in votes[0].attributes}
