@@ -53,6 +53,7 @@ def extract(
     upper_arm: float | None = None,
     forearm: float | None = None,
     every: int = 1,
+    config: Path | None = None,
 ) -> None:
     """Extract 3D keypoints and objects from a recording, a folder of colour and depth pictures, or any video.
 
@@ -67,10 +68,11 @@ def extract(
         upper_arm: The person's upper arm [m], for videos without depth; a typical adult's when not given.
         forearm: The person's forearm [m], likewise.
         every: Use every n-th frame.
+        config: YAML file with fields of ExtractionConfig; the options here go before it.
     """
     from visual_irl.evaluation import stages
 
-    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every)
+    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every, config)
 
 
 def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:
@@ -95,6 +97,7 @@ def map_(
     out: Path = Path("out/trajectory.npz"),
     mount: tuple[float, float, float, float] | None = None,
     pictures: Path | None = None,
+    config: Path | None = None,
 ) -> None:
     """Map an arm onto a robot: of the demonstration itself, or of what a skill does with the demonstration's objects.
 
@@ -108,10 +111,11 @@ def map_(
         mount: Robot base in the world: x y z [m] and yaw [rad]; the robot's standard place (with a skill), or the best
             one found by search when not given.
         pictures: Folder for pictures of the human arm against the robot arm.
+        config: YAML file with fields of RetargetConfig.
     """
     from visual_irl.evaluation import stages
 
-    stages.map_motion(demonstration, robot, skill, out, mount, pictures)
+    stages.map_motion(demonstration, robot, skill, out, mount, pictures, config)
 
 
 def replay(

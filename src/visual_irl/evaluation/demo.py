@@ -82,7 +82,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     source = recording or asset_path("models/recordings/onion_sorting")
     todo = Stages(out)
     demo, skill = out / "demonstration.npz", out / "skill"
-    make: Callable[[], object] = partial(stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1)
+    make: Callable[[], object] = partial(stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1, None)
     todo.run("extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source], make)
     make = partial(stages.learn, [demo], skill, "max_ent")
     todo.run("learn", "a reward from what was seen, and the policy that maximises it", [skill], {}, [demo], make)
@@ -91,7 +91,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     for robot in ROBOTS:
         trajectory = out / f"{robot}.npz"
         pictures = [out / f"arms_{robot}.png", out / f"mapping_{robot}.png"]
-        make = partial(stages.map_motion, demo, robot, skill, trajectory, None, out)
+        make = partial(stages.map_motion, demo, robot, skill, trajectory, None, out, None)
         todo.run(f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill], make)
         results[robot] = [_replay(todo, out, robot, trajectory, truth, seed) for seed in range(seeds)]
     clips = _real_clips(todo, out)
@@ -144,7 +144,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
         demo = here / "demonstration.npz"
         try:
             make: Callable[[], object] = partial(
-                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every
+                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every, None
             )
             outputs = [demo, here / "keypoints.png"]
             todo.run(f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source], make)
@@ -152,7 +152,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}
             for robot in ROBOTS:
                 trajectory = here / f"{robot}.npz"
-                make = partial(stages.map_motion, demo, robot, None, trajectory, None, here)
+                make = partial(stages.map_motion, demo, robot, None, trajectory, None, here, None)
                 outputs = [trajectory, here / f"arms_{robot}.png"]
                 todo.run(f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo], make)
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]

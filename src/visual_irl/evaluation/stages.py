@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from visual_irl import pipeline, se3
+from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
@@ -80,6 +82,7 @@ def extract(
     upper_arm: float | None,
     forearm: float | None,
     every: int,
+    config_file: Path | None,
 ) -> Demonstration:
     """Extract a demonstration from frames; see `visual-irl extract --help`."""
     from visual_irl.evaluation.pictures import contact_sheet
@@ -88,7 +91,8 @@ def extract(
     require_writable_folder(out.parent)
     if pictures is not None:
         require_writable_folder(pictures)
-    config = ExtractionConfig(side=side, task=task, every=every).with_lengths(upper_arm, forearm)
+    config = replace(load_config(ExtractionConfig, config_file), side=side, task=task, every=every)
+    config = config.with_lengths(upper_arm, forearm)
     with progress_bar("keypoints and objects", "frame") as show:
         demo, overlays = extract_demonstration(source, config, STRIP if pictures else 0, show)
     artifacts.save_demonstration(out, demo)
@@ -145,6 +149,7 @@ def map_motion(
     out: Path,
     mount: tuple[float, float, float, float] | None,
     pictures: Path | None,
+    config_file: Path | None,
 ) -> None:
     """Map an arm onto a robot; see `visual-irl map --help`."""
     from visual_irl.evaluation import pictures as draw
@@ -176,7 +181,7 @@ def map_motion(
                 placement = find_placement(arm, robot, free, show)
             T_world_base, scale = placement.T_world_base, placement.scale
             arm = placed_arm(arm, placement)
-    config = RetargetConfig(elbow_up=skill_path is not None)
+    config = replace(load_config(RetargetConfig, config_file), elbow_up=skill_path is not None)
     with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
         trajectory, report = retarget(arm, robot, T_world_base, config, show)
     summary = report.summary()

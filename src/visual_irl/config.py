@@ -1,0 +1,75 @@
+"""Configuration files: YAML (or the JSON sidecar of an artefact) as one spelling of a component's frozen dataclass.
+
+A file names only what differs from the defaults; nested components are nested mappings, with the names of their fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
+
+T = TypeVar("T")
+
+
+def load_config(kind: type[T], path: Path | None) -> T:
+    """The configuration `kind` with what a file changes of it; the defaults when there is no file.
+
+    Raises:
+        MissingFile, UnreadableFile: nothing there, or not YAML.
+        UnknownName: a name is not a field; lists the fields.
+        InvalidInput: a value of the wrong type, or one that the configuration itself refuses.
+    """
+    if path is None:
+        return kind()
+    if not Path(path).is_file():
+        raise MissingFile(f"no configuration at '{path}'; leave --config out for the defaults")
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"'{path}' is not YAML: {str(error).splitlines()[0]}") from error
+    if isinstance(content, Mapping) and {"artefact", "config"} <= content.keys():
+        content = content["config"]  # a sidecar: make the same again
+    return typing.cast(T, _read(kind, {} if content is None else content, str(path)))
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value` as `kind`: a dataclass, a tuple, or a plain type."""
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (kind,) = [a for a in arguments if a is not type(None)]
+        return _read(kind, value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or len(value) != len(arguments):
+            raise InvalidInput(f"{where} is {value!r}, expected {len(arguments)} values")
+        return tuple(_read(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
+    if kind is float and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-5, without a dot, as text
+        except (TypeError, ValueError):
+            raise InvalidInput(f"{where} is {value!r}, expected a number") from None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InvalidInput(f"{where} is {value!r} ({type(value).__name__}), expected {kind.__name__}")
+    return value
+
+
+def _read_dataclass(kind: type, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{where} is {value!r}, expected a mapping of the fields of {kind.__name__}")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind) if f.init]
+    for name in value:
+        if name not in known:
+            raise UnknownName(f"{where}: {kind.__name__} has no field '{name}'; it has: {', '.join(known)}")
+    return kind(**{name: _read(hints[name], v, f"{where}: {name}") for name, v in value.items()})

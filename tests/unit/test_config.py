@@ -1,0 +1,69 @@
+"""A configuration file changes what it names, nested too; a typo or a wrong type is said with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from visual_irl.config import load_config
+from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
+from visual_irl.io.artifacts import write_sidecar
+from visual_irl.mapping.retarget import RetargetConfig
+from visual_irl.perception.extraction import ExtractionConfig
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "c.yaml").write_text(text)
+    return folder / "c.yaml"
+
+
+def test_no_file_gives_the_defaults() -> None:
+    assert load_config(RetargetConfig, None) == RetargetConfig()
+
+
+def test_only_what_is_named_changes_also_nested(tmp_path: Path) -> None:
+    config = load_config(RetargetConfig, written(tmp_path, "rate: 50\nik:\n  iterations: 7\n"))
+    expected = dataclasses.replace(RetargetConfig(), rate=50.0)
+    assert config == dataclasses.replace(expected, ik=dataclasses.replace(expected.ik, iterations=7))
+
+
+def test_tuples_have_their_length_checked(tmp_path: Path) -> None:
+    config = load_config(ExtractionConfig, written(tmp_path, "objects: {hue: [10, 50]}"))
+    assert config.objects.hue == (10.0, 50.0)
+    with pytest.raises(InvalidInput, match=r"hue is .* expected 2 values"):
+        load_config(ExtractionConfig, written(tmp_path, "objects: {hue: [10, 50, 60]}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("iks: {}", UnknownName, "no field 'iks'; it has: ik, costs"),
+        ("ik: {iterations: many}", InvalidInput, "ik: iterations is 'many' .str., expected int"),
+        ("ik: {damping: soft}", InvalidInput, "ik: damping is 'soft', expected a number"),
+        ("ik: 3", InvalidInput, "expected a mapping of the fields of IkConfig"),
+        ("elbow_up: 1", InvalidInput, "expected bool"),
+        ("a: [", UnreadableFile, "not YAML"),
+    ],
+)
+def test_mistakes_are_said_with_their_place(tmp_path: Path, text: str, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        load_config(RetargetConfig, written(tmp_path, text))
+
+
+def test_a_value_that_the_configuration_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="every is 99"):
+        load_config(ExtractionConfig, written(tmp_path, "every: 99"))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="--config"):
+        load_config(RetargetConfig, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("config", [ExtractionConfig(every=3), RetargetConfig(rate=77.0)])
+def test_a_sidecar_gives_its_configuration_back(tmp_path: Path, config: object) -> None:
+    (tmp_path / "a").write_text("")
+    write_sidecar(tmp_path / "a", config, {})
+    assert load_config(type(config), tmp_path / "a.json") == config
