@@ -27,7 +27,7 @@ format: setup
 setup: system $(VENV)/installed
 
 system:
-	@.ci/system-packages
+	@PYTHON=$(PYTHON) .ci/system-packages
 
 # torch first and exactly: an unpinned torch would bring several GB of another build
 $(VENV)/installed: pyproject.toml constraints.txt

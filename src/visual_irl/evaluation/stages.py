@@ -69,6 +69,7 @@ def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side:
             writer.write(frame)
             show(k + 1, total)
     artifacts.save_demonstration(out / TRUTH_FILE, source.truth)
+    artifacts.write_sidecar(out / TRUTH_FILE, source, {})
     size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     say(f"recorded {total} frames ({source.truth.t[-1]:.1f} s, {size:.1f} MB) to {out}; the truth is in {out / TRUTH_FILE}")
 
