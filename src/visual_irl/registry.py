@@ -16,7 +16,7 @@ class Registry:
     """The plug-ins of one kind, e.g. `Registry("robots", {...}).load("panda")`."""
 
     def __init__(self, kind: str, table: dict[str, tuple[str, str]]) -> None:
-        self.kind = kind
+        self.kind, self.noun = kind, kind.removesuffix("s")
         self._table = dict(table)
         for point in entry_points(group=f"visual_irl.{kind}"):
             self.register(point.name, point.value, f"the package '{point.dist.name if point.dist else '?'}'")
@@ -24,7 +24,7 @@ class Registry:
     def register(self, name: str, target: str, install_hint: str) -> None:
         """Add `name` -> `target` ("module:attribute"); a name that exists is refused."""
         if name in self._table:
-            raise InvalidInput(f"{self.kind} '{name}' is already registered as {self._table[name][0]}; choose another name")
+            raise InvalidInput(f"{self.noun} '{name}' is already registered as {self._table[name][0]}; choose another name")
         self._table[name] = (target, install_hint)
 
     @property
@@ -40,10 +40,10 @@ class Registry:
             MissingDependency: a package that it needs is absent; says how to install it.
         """
         if name not in self._table:
-            raise UnknownName(f"unknown {self.kind} '{name}'; known: {', '.join(self.names)}")
+            raise UnknownName(f"unknown {self.noun} '{name}'; known: {', '.join(self.names)}")
         target, hint = self._table[name]
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise MissingDependency(f"{self.kind} '{name}' needs the package '{error.name}': install {hint}") from error
+            raise MissingDependency(f"{self.noun} '{name}' needs the package '{error.name}': install {hint}") from error
