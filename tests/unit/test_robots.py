@@ -178,7 +178,7 @@ def test_robots_are_built_once_and_the_arm_alone(robot: RobotModel) -> None:
 
 
 def test_bad_names_and_shapes_are_explained(robot: RobotModel) -> None:
-    with pytest.raises(UnknownName, match=r"unknown robots 'kuka'; known: panda, ur5e"):
+    with pytest.raises(UnknownName, match=r"unknown robot 'kuka'; known: panda, ur5e"):
         load_robot("kuka")
     with pytest.raises(UnknownName, match=r"no link 'nose'; it has: .*tcp"):
         robot.fk(robot.home, "nose")
