@@ -104,33 +104,47 @@ def test_bad_limb_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "30.0 m" in message and "0.1 and 0.6" in message
 
 
-def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
-    out = tmp_path / "recording"
+def started(folder: Path, *args: str) -> subprocess.Popen[str]:
+    """A command as a terminal starts it: Ctrl-C reaches it, whatever this process was told to do with the signal."""
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
-    process = subprocess.Popen([*COMMAND, "record", str(out)], env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    return subprocess.Popen(
+        [*COMMAND, *args], env=environment, stderr=subprocess.PIPE, text=True, cwd=folder,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def interrupted(process: subprocess.Popen[str]) -> None:
+    """Ctrl-C, and what must come of it."""
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+
+
+def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
+    from visual_irl.io.recording import open_recording
+
+    out = tmp_path / "recording"
+    process = started(tmp_path, "record", str(out))
     deadline = time.monotonic() + 120
     while not (out.exists() and any(f.stat().st_size > 300_000 for f in out.glob("*.mcap"))):
         assert process.poll() is None and time.monotonic() < deadline, "the recording did not start"
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    interrupted(process)
     assert not list(tmp_path.rglob("*partial*"))
-    if out.exists():  # what was filmed until then opens, and says what it is
-        from visual_irl.io.recording import open_recording
-
-        assert len(list(open_recording(out))) >= 1
+    assert len(list(open_recording(out))) >= 1  # what was filmed until then opens
 
 
 def test_interrupted_extraction_leaves_nothing(tmp_path: Path) -> None:
     source = ROOT / "models" / "recordings" / "onion_sorting"
-    out = tmp_path / "demo.npz"
-    command = [*COMMAND, "extract", str(source), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    time.sleep(5.0)  # the recording takes several times as long
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error
+    process = started(tmp_path, "extract", str(source), "--out", str(tmp_path / "demo.npz"))
+    assert process.stderr
+    shown = ""
+    while "keypoints" not in shown:  # the progress bar is up
+        letter = process.stderr.read(1)
+        assert letter, f"the extraction did not start: {shown}"
+        shown += letter
+    time.sleep(4.0)  # into the frames, of which there are for several times as long
+    interrupted(process)
     assert not list(tmp_path.iterdir())
 
 

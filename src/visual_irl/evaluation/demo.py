@@ -38,7 +38,7 @@ class RealClip:
 
 
 REAL_CLIPS = (
-    RealClip("can on a tray", "video/ms_lfo_place.webm", 6, "microsoft/symbolic-robot-teaching-interface, MIT"),
+    RealClip("can on a tray", "video/ms_lfo_place.webm", 10, "microsoft/symbolic-robot-teaching-interface, MIT"),
     RealClip("can on a shelf", "video/ms_vlm_can_shelf.mp4", 1, "microsoft/VLM-Video-Action-Localization, MIT"),
     RealClip("typing, with depth", "rgbd/depthkit_typing", 1, "keijiro/Dkvfx, public domain"),
 )
