@@ -1,28 +1,152 @@
-"""A body without a head: which way it faces, and what is no body."""
+"""A body without a head: where it may be, which way it faces, and what is no body."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
-from visual_irl.perception.body_network import Region
+from visual_irl.perception.body_geometry import (
+    MAX_WRIST_MISS,
+    agreement,
+    facing,
+    fits,
+    head_seen,
+    matched,
+    plausible,
+    trunk_length,
+    with_confirmed_arms,
+)
+from visual_irl.perception.body_network import BodyNetwork, Region
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
-from visual_irl.perception.headless import LabelVotes, agreement, distinct, facing, fits
+from visual_irl.perception.hand_labels import INHERITED, LabelVotes, distinct
+from visual_irl.perception.headless import BLIND_NS, LOCK_NS, HeadlessSearch, Sighting, continues, first_regions
+from visual_irl.types import SIDES
+
+STEP_NS = 100_000_000
+PX_PER_M = 300.0
+BODY = {  # [m] across the viewing ray; the person faces the camera, so that the left is on the picture's right
+    "left_shoulder": (0.18, -0.5),
+    "right_shoulder": (-0.18, -0.5),
+    "left_elbow": (0.22, -0.22),
+    "right_elbow": (-0.30, -0.25),
+    "left_wrist": (0.20, 0.02),
+    "right_wrist": (-0.45, -0.05),
+    "left_hip": (0.10, 0.0),
+    "right_hip": (-0.10, 0.0),
+}
 
 
-def hand_at(x: float, label: str, size: float = 40.0, score: float = 0.9) -> HandDetection:
+def hand_at(x: float, y: float = 100.0, label: str = "right", size: float = 30.0, score: float = 0.9) -> HandDetection:
     shape = np.zeros((21, 3))
     shape[1:, 1] = np.linspace(0.03, 0.18, 20)
-    uv = np.array([x, 100.0]) + shape[:, :2] * size / 0.09
+    uv = np.array([x, y]) + shape[:, :2] * size / 0.09
     return HandDetection(uv, shape, score, label)
 
 
-def person_with(hands: dict[str, HandDetection], scale: float = 300.0) -> PersonDetection:
-    shape = np.random.default_rng(0).normal(0.0, 0.2, (33, 3))
-    return PersonDetection(320.0 + scale * shape[:, :2], np.linspace(0.5, 0.9, 33), shape, hands)
+def body_at(x: float = 320.0, y: float = 200.0, visibility: float = 0.9) -> PersonDetection:
+    shape = np.zeros((33, 3))
+    for name, (across, down) in BODY.items():
+        shape[POSE_INDEX[name]] = [across, down, 0.0]
+    shape[0, 1] = -0.75
+    return PersonDetection(np.array([x, y]) + PX_PER_M * shape[:, :2], np.full(33, visibility), shape, {})
+
+
+def wrist_of(person: PersonDetection, side: str) -> np.ndarray:
+    return person.uv[POSE_INDEX[f"{side}_wrist"]]
+
+
+def hand_of(person: PersonDetection, side: str = "right", label: str = "right") -> HandDetection:
+    x, y = wrist_of(person, side)
+    return hand_at(float(x), float(y), label)
+
+
+class Scripted(BodyNetwork):
+    """Stands where the network runs: gives one body after the other, whatever the region."""
+
+    def __init__(self, persons: Sequence[PersonDetection]) -> None:
+        self._persons = iter(persons)
+        self.current = next(self._persons)
+
+    def run(self, rgb: np.ndarray, region: Region) -> tuple[PersonDetection, float, Region]:
+        return self.current, 0.99, region
+
+    def advance(self) -> None:
+        self.current = next(self._persons, self.current)
+
+    def close(self) -> None:
+        pass
+
+
+def followed(persons: Sequence[PersonDetection], hands: Sequence[Sequence[HandDetection]]) -> list[PersonDetection | None]:
+    """What the search finds in pictures that show these bodies and hands, 0.1 s apart."""
+    network = Scripted(persons)
+    search = HeadlessSearch(network, lambda *_: None, LabelVotes(), 0.5, 0.5)
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    found = []
+    for i, some in enumerate(hands):
+        found.append(search.find(rgb, i * STEP_NS, some))
+        network.advance()
+    return found
+
+
+def test_a_body_counts_from_its_second_sighting_and_needs_a_hand() -> None:
+    body = body_at()
+    assert [p is not None for p in followed([body] * 3, [[hand_of(body)]] * 3)] == [False, True, True]
+    assert followed([body] * 4, [[]] * 4) == [None] * 4
+    far = hand_at(*(wrist_of(body, "right") + [1.2 * MAX_WRIST_MISS * trunk_length(body), 0.0]))
+    assert followed([body] * 4, [[far]] * 4) == [None] * 4
+
+
+def test_a_body_that_jumps_about_is_none() -> None:
+    bodies = [body_at(x) for x in (150.0, 450.0, 150.0, 450.0)]
+    assert followed(bodies, [[hand_of(b)] for b in bodies]) == [None] * 4
+
+
+def test_a_followed_arm_outlives_its_hand_for_a_moment() -> None:
+    body = body_at()
+    frames = int(BLIND_NS / STEP_NS)
+    found = followed([body] * (3 + 2 * frames), [[hand_of(body)]] * 3 + [[]] * 2 * frames)
+    alive = [p is not None for p in found]
+    assert alive == [False, True, True] + [True] * frames + [False] * frames
+
+
+def test_a_doubted_arm_counts_only_while_its_body_is_followed() -> None:
+    clear, doubted = body_at(), body_at(visibility=0.2)
+    hands = [[hand_of(clear)]] * 4
+    assert followed([doubted] * 4, hands) == [None] * 4
+    found = followed([clear, clear, doubted, doubted], hands)
+    assert found[3] is not None
+    assert found[3].visibility[POSE_INDEX["right_elbow"]] >= 0.5  # the hand at its end confirms it
+
+
+def test_left_and_right_do_not_flip_with_the_network() -> None:
+    body = body_at()
+    bodies = [body, body, mirrored(body), body, mirrored(body)]
+    found = followed(bodies, [[hand_of(body)]] * 5)
+    for person in found[1:]:
+        assert person is not None
+        assert np.allclose(wrist_of(person, "right"), wrist_of(body, "right"))
+
+
+def test_shoulders_move_no_faster_than_people() -> None:
+    last = Sighting(body_at(), 0, 0)
+    trunk = trunk_length(last.person)
+    assert continues(body_at(320.0 + 0.4 * trunk), last, STEP_NS)  # 0.25 + 2 per second
+    assert not continues(body_at(320.0 + 0.5 * trunk), last, STEP_NS)
+    assert continues(mirrored(last.person), last, STEP_NS)
+
+
+def test_regions_cover_both_sides_alike() -> None:
+    regions = first_regions(640, 480)
+    mirror = {(640.0 - r.x, r.y, r.side, r.extended) for r in regions}
+    assert mirror == {(r.x, r.y, r.side, r.extended) for r in regions}
 
 
 def test_mirroring_twice_changes_nothing_and_once_swaps_sides() -> None:
-    person = person_with({"left": hand_at(0.0, "right")})
+    person = replace(body_at(), hands={"left": hand_at(0.0)})
     once = mirrored(person)
     left, right = POSE_INDEX["left_wrist"], POSE_INDEX["right_wrist"]
     assert np.array_equal(once.uv[right], person.uv[left]) and once.shape[right, 2] == -person.shape[left, 2]
@@ -32,40 +156,97 @@ def test_mirroring_twice_changes_nothing_and_once_swaps_sides() -> None:
 
 
 def test_the_hands_decide_which_way_a_body_faces() -> None:
-    turned = facing(person_with({"left": hand_at(0.0, "right")}))
-    assert turned is not None and set(turned.hands) == {"right"}
-    kept = facing(person_with({"left": hand_at(0.0, "left"), "right": hand_at(200.0, "right")}))
-    assert kept is not None and kept.hands["left"].label == "left"
-    assert facing(person_with({"left": hand_at(0.0, "left"), "right": hand_at(200.0, "left")})) is None
+    turned = facing(replace(body_at(), hands={"left": hand_at(0.0, label="right")}))
+    assert set(turned.hands) == {"right"}
+    kept = facing(replace(body_at(), hands={side: hand_at(0.0, label=side) for side in SIDES}))
+    assert kept.hands["left"].label == "left"
+
+
+def test_a_hand_belongs_to_the_wrist_that_is_seen() -> None:
+    body = body_at()
+    uv, visibility = body.uv.copy(), body.visibility.copy()
+    uv[POSE_INDEX["left_wrist"]] = wrist_of(body, "right") + [2.0, 0.0]  # guessed behind the other
+    visibility[POSE_INDEX["left_wrist"]] = 0.1
+    body = replace(body, uv=uv, visibility=visibility)
+    hand = hand_at(*(wrist_of(body, "left")))
+    found = matched(body, [hand])
+    assert set(found) == {"right"}
+    confirmed = with_confirmed_arms(body, found)
+    assert np.array_equal(wrist_of(confirmed, "right"), hand.uv[0])
+    assert confirmed.visibility[POSE_INDEX["left_elbow"]] == 0.0
+    assert set(matched(body_at(), [hand_of(body_at(), side) for side in SIDES])) == set(SIDES)
 
 
 def test_a_followed_hand_keeps_its_majority_label() -> None:
     votes = LabelVotes()
     labels = ["right", "right", "left", "right"]
-    seen = [votes.relabelled([hand_at(10.0 * i, label)])[0].label for i, label in enumerate(labels)]
+    seen = [votes.relabelled([hand_at(10.0 * i, label=label)], i * STEP_NS)[0].label for i, label in enumerate(labels)]
     assert seen == ["right"] * 4
-    assert votes.relabelled([hand_at(600.0, "left")])[0].label == "left"  # another hand, elsewhere
+
+
+def test_a_hand_found_again_elsewhere_keeps_some_votes() -> None:
+    votes = LabelVotes()
+    for i in range(20):
+        votes.relabelled([hand_at(0.0, label="right")], i * STEP_NS)
+    later = 20 * STEP_NS + LOCK_NS
+    labels = [votes.relabelled([hand_at(600.0, label="left")], later + i * STEP_NS)[0].label for i in range(6)]
+    needed = int(np.ceil(INHERITED / 0.9))
+    assert labels == ["right"] * (needed - 1) + ["left"] * (6 - needed + 1)
+
+
+def test_two_hands_of_a_person_are_a_pair() -> None:
+    votes = LabelVotes()
+    hands = [hand_at(0.0, label="right", score=0.9), hand_at(600.0, label="right", score=0.6)]
+    assert [hand.label for hand in votes.relabelled(hands, 0)] == ["right", "left"]
+
+
+def test_what_the_body_tells_about_a_hand_counts_once() -> None:
+    votes = LabelVotes()
+    hand = votes.relabelled([hand_at(0.0, label="left")], 0)[0]
+    for _ in range(5):
+        votes.favour(hand, "right")
+    assert [votes.relabelled([hand_at(0.0, label="left")], i * STEP_NS)[0].label for i in (1, 2)] == ["right", "left"]
 
 
 def test_a_hand_that_is_found_twice_counts_once() -> None:
-    hands = distinct([hand_at(0.0, "left", score=0.6), hand_at(5.0, "right", score=0.9), hand_at(300.0, "left")])
+    hands = distinct([hand_at(0.0, score=0.6), hand_at(5.0, score=0.9), hand_at(300.0)])
     assert len(hands) == 2 and hands[0].score == 0.9
 
 
 def test_a_giant_hand_is_no_part_of_a_body() -> None:
-    person = person_with({})
-    assert fits(person, hand_at(0.0, "left", size=0.09 * 300.0 * 2.0))
-    assert not fits(person, hand_at(0.0, "left", size=0.09 * 300.0 * 10.0))
+    assert fits(body_at(), hand_at(0.0, size=0.09 * PX_PER_M * 2.0))
+    assert not fits(body_at(), hand_at(0.0, size=0.09 * PX_PER_M * 10.0))
 
 
-def test_pixels_that_contradict_the_shape_are_noticed() -> None:
-    person = person_with({})
-    assert agreement(person) > 0.9999
-    shuffled = PersonDetection(person.uv[::-1], person.visibility, person.shape, {})
-    assert agreement(shuffled) < 0.9
+def test_what_is_no_upright_body_in_the_picture_is_refused() -> None:
+    assert plausible(body_at(), 640, 480)
+    lying = body_at()
+    assert not plausible(replace(lying, uv=lying.uv[:, ::-1], shape=lying.shape[:, [1, 0, 2]]), 640, 480)
+    assert not plausible(body_at(y=50.0), 640, 480)  # shoulders 0.33 m above the picture
+    assert not plausible(replace(body_at(), uv=body_at().uv[::-1]), 640, 480)  # pixels that contradict the shape
+    assert agreement(body_at()) > 0.9999
+
+
+def test_a_nose_within_the_trunk_is_no_head() -> None:
+    assert head_seen(body_at(y=300.0, visibility=0.99), 640, 480)
+    assert not head_seen(body_at(y=100.0, visibility=0.99), 640, 480)  # above the picture
+    uv = body_at(y=300.0).uv.copy()
+    uv[0] = [320.0, 200.0]  # below the shoulders
+    assert not head_seen(replace(body_at(visibility=0.99), uv=uv), 640, 480)
 
 
 def test_a_region_maps_its_centre_and_its_up() -> None:
     M = Region(100.0, 50.0, 512.0, np.pi / 2).to_crop()  # its up points right in the picture
     assert np.allclose(M @ [100.0, 50.0, 1.0], [128.0, 128.0])
     assert np.allclose(M @ [200.0, 50.0, 1.0], [128.0, 78.0])  # 100 px up, at half the size
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_a_region_continues_the_picture_upward_only_on_request(extended: bool) -> None:
+    rgb = np.full((256, 256, 3), 200, np.uint8)
+    rgb[128:] = 50
+    crop = Region(128.0, 0.0, 256.0, extended=extended).crop(rgb)  # the picture's top edge is in the middle
+    assert (crop[10, 128] == (200 if extended else 0)).all()
+    assert (crop[140, 128] == 200).all()
+    below = Region(128.0, 256.0, 256.0, extended=extended).crop(rgb)
+    assert (below[250, 128] == 0).all()

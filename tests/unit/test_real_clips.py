@@ -14,7 +14,7 @@ from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
 from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
 from visual_irl.perception.sources import FrameSource, open_frames
-from visual_irl.perception.torso import arm_seen, demonstrating_side
+from visual_irl.perception.torso import ARM, arm_seen, demonstrating_side
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame, keypoint_index
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -22,12 +22,12 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"real clips are not at '{DATA}'")
 
 
-def excerpt(path: str, frames: int, step: int = 1) -> FrameSource:
-    """The first `frames` of every `step`-th frame of a clip."""
+def excerpt(path: str, frames: int, step: int = 1, start: int = 0) -> FrameSource:
+    """From `start` on, `frames` of every `step`-th frame of a clip."""
     whole = open_frames(DATA / path)
 
     def some() -> Iterator[RgbdFrame]:
-        return islice(iter(whole), 0, frames * step, step)
+        return islice(iter(whole), start, start + frames * step, step)
 
     return FrameSource(whole.path, some, frames, whole.has_depth, whole.fixtures)
 
@@ -52,19 +52,45 @@ def test_depth_recording_gives_human_limbs_of_constant_length() -> None:
         assert 0.08 < np.nanmedian(np.linalg.norm(tip - hand, axis=1)) < 0.22
 
 
+def steady_right_arm(frames: list[KeypointFrame], least: float) -> np.ndarray:
+    """Pixels of shoulder, elbow and wrist, checked for one side and for limbs that neither swap nor jump."""
+    assert demonstrating_side(frames) == "right"
+    seen = arm_seen(frames, "right")
+    assert seen.mean() >= least
+    rows = [keypoint_index(f"right_{joint}") for joint in ARM]
+    uv = np.array([frame.uv[rows] for frame, ok in zip(frames, seen, strict=True) if ok])
+    hand = np.array([frame.uv[keypoint_index("right_hand_wrist")] for frame, ok in zip(frames, seen, strict=True) if ok])
+    gap = np.linalg.norm(hand - uv[:, 2], axis=1)
+    assert (gap[np.isfinite(gap)] < 1.0).all()  # the hand's own wrist is taken for the arm's
+    return uv
+
+
 def test_an_arm_is_found_without_the_head() -> None:
-    source = excerpt("video/ms_lfo_place.webm", 12, 4)
-    _, frames = extract_keypoints(source)
-    assert demonstrating_side(frames) == "right"  # at the picture's left: the person faces the camera
-    assert arm_seen(frames, "right").sum() >= 8
-    wrist = np.array([frame.uv[keypoint_index("right_wrist")] for frame in frames])[arm_seen(frames, "right")]
+    _, frames = extract_keypoints(excerpt("video/ms_lfo_place.webm", 30, 6))
+    # the person faces the camera, the arm is at the picture's left; the first sighting is not counted
+    uv = steady_right_arm(frames, 0.8)
+    assert (uv[:, 2, 0] < uv[:, 0, 0]).all()
     # the outstretched arm ends at about a sixth to a third of 640 px
-    assert np.abs(np.median(wrist, axis=0) - [170.0, 120.0]).max() < 40.0
+    assert np.abs(np.median(uv[:15, 2], axis=0) - [170.0, 120.0]).max() < 40.0
+    lengths = np.linalg.norm(np.diff(uv[:15], axis=1), axis=2).sum(1)
+    assert lengths.std() / lengths.mean() < 0.15  # held still in the picture's plane
+
+
+def test_an_arm_is_found_from_the_side() -> None:
+    # the person stands at the picture's edge and is cut by it, the hand holds a can
+    _, frames = extract_keypoints(excerpt("video/ms_lfo_shelf.webm", 24, 6))
+    uv = steady_right_arm(frames, 0.7)
+    assert (uv[:, 0, 0] < 0.3 * 640).all() and (uv[:, 2, 0] > uv[:, 0, 0]).all()
 
 
 def test_a_lone_hand_is_no_person() -> None:
     with pytest.raises(NoPersonFound, match="seen in 0 of 10 frames"):
-        extract_keypoints(excerpt("video/human_hand.mp4", 10, 40))
+        extract_keypoints(excerpt("video/human_hand.mp4", 10, 12))
+
+
+def test_hands_that_move_things_are_no_person() -> None:
+    with pytest.raises(NoPersonFound, match="seen in 0 of 10 frames"):
+        extract_keypoints(excerpt("video/hands_moving_bottles.mp4", 10, 12, start=340))  # a hand is in most of them
 
 
 def test_detection_writes_nothing_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:

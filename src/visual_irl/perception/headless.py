@@ -2,132 +2,234 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from visual_irl.perception.body_network import BodyNetwork, Region, first_regions
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored, pixels_per_metre
-from visual_irl.types import BODY_KEYPOINTS, SIDES
+from visual_irl.perception.body_geometry import (
+    ARM,
+    clarity,
+    facing,
+    longest_arm,
+    matched,
+    oriented_as,
+    plausible,
+    trunk_length,
+    trunk_middle,
+    with_confirmed_arms,
+)
+from visual_irl.perception.body_network import BodyNetwork, Region
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.hand_labels import FOLLOW_WITHIN, LabelVotes, palm_length
+from visual_irl.types import SIDES
 
-MAX_HAND_SCALE = 3.5
-"""A hand that appears more than this many times larger [px/m] than its body is no part of it: it would have to be that
-much nearer to the camera. The networks also see bodies in single hands, with factors of up to 6."""
-MIN_AGREEMENT = 0.988
-"""Least correlation between a body's pixels and its shape. The network's two outputs agree on bodies (0.989 to 0.996 on
-real ones without a head) and less on what is none (up to 0.985 on a single hand)."""
 MIN_ARM = 0.36
 """Least length of upper arm and forearm [m] in the body's shape; a small adult has 0.48, which the network shortens."""
-MIN_NOSE = 0.93
-"""Least visibility of the nose of a body that was found by its face: 0.95 to 1.0 on bodies with a head, up to 0.89 on
-the small ones that the network sees within a trunk."""
-MAX_WRIST_MISS = 0.5
-"""Largest distance between the body's and the hand's wrist, in palms (wrist to middle knuckle)."""
+MAX_STEP, MAX_SPEED = 0.25, 2.0
+"""How far a shoulder of the same body lies from its last place at most: so many trunk lengths by the network's error, and
+so many more per second [1/s] by its motion, 1 m/s. A stranger's mostly lies further."""
+LOCK_NS = 1_000_000_000
+"""A body that was not found for so long [ns] is searched for anew."""
+BLIND_NS = 500_000_000
+"""An arm is followed for so long [ns] without its hand, which what it holds may hide."""
+MIN_DOUBTED = 0.1
+"""Least visibility of an arm that ends in a hand, of a body that is followed already. Where sleeve and coat look alike the
+network doubts arms that it places well."""
+HAND_REACH = 0.45
+"""How far a hand is from the middle of its body's region at most, in sides of it: an arm and half the shoulders are 0.9 m,
+the region is a body's height and a quarter, 2.2 m."""
+MAX_ASIDE = 0.25
+"""How far a followed body is from the middle of a region that may hold it at most, in sides of it: 0.5 m."""
+BROAD = 0.3
+"""Shoulders that are further apart than this in the picture, in trunk lengths, show which of them is at its left."""
+REFIND = 3.5
+"""Half the side of the enlarged square in which a hand is looked for again, in palms."""
+CLOSER = 0.4
+"""Half the side of the enlarged square around a wrist in which its hand is looked for, in trunk lengths (0.2 m)."""
+_OWN_REGIONS = 2
 
-FOLLOW_WITHIN = 6.0
-"""A hand is the nearest one seen before, if that was within so many palms: it may be lost for a moment and move on."""
-_FOLLOWED = 8  # last places of hands that are remembered
+Closer = Callable[[UInt8[ndarray, "H W 3"], Float[ndarray, "2"], float], HandDetection | None]
+"""A hand in the enlarged square with a centre and half a side [px]."""
+
+
+def first_regions(width: int, height: int) -> list[Region]:
+    """Where a body without a head may be: it fills the picture, or stands at its left or right, partly outside.
+
+    The fewest that found the arms in pictures of four demonstrations, of 90 tried, and their mirror images.
+    """
+    side = float(max(width, height))
+    middle = [Region(0.5 * width, 0.65 * height, side, extended=extended) for extended in (True, False)]
+    left = [(0.1, 0.8, 1.0, True), (0.1, 0.5, 0.8, True), (0.25, 0.65, 1.3, False)]
+    return middle + [
+        Region((x if at_left else 1.0 - x) * width, y * height, size * side, extended=extended)
+        for x, y, size, extended in left
+        for at_left in (True, False)
+    ]
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A body that was found, and when a hand was last seen at its wrist [ns]."""
+
+    person: PersonDetection
+    stamp_ns: int
+    hand_ns: int
 
 
 class HeadlessSearch:
-    """Follows such a body through a stream."""
+    """Follows such a body through a stream.
 
-    def __init__(self, network: BodyNetwork, min_confidence: float, min_visibility: float) -> None:
-        self._network = network
+    Each picture has two tries: the region that was right last, and one of the others in turn. A new body counts from its
+    second sighting on: what the network sees by chance in a hand or a coat does not stay in place.
+    """
+
+    def __init__(
+        self, network: BodyNetwork, closer: Closer, votes: LabelVotes, min_confidence: float, min_visibility: float
+    ) -> None:
+        self._network, self._closer, self._votes = network, closer, votes
         self._min_confidence, self._min_visibility = min_confidence, min_visibility
-        self._region: Region | None = None
-        self._turn = 0
+        self._last: Sighting | None = None
+        self._new: Sighting | None = None
+        self._hands: list[HandDetection] = []
+        self._hands_ns = 0
+        self._own: Region | None = None
+        self._order = list(range(_OWN_REGIONS + len(first_regions(1, 1))))  # the last body's own regions come first
+        self._turn = self._in_vain = 0
 
-    def find(self, rgb: UInt8[ndarray, "H W 3"], hands: Sequence[HandDetection]) -> PersonDetection | None:
+    @property
+    def locked(self) -> bool:
+        """Whether a body is being followed."""
+        return self._last is not None
+
+    def find(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, hands: Sequence[HandDetection]) -> PersonDetection | None:
         """The body to which at least one of the hands belongs, or None."""
-        likeliest, *others = first_regions(rgb.shape[1], rgb.shape[0])
-        regions = [*([self._region] if self._region else []), likeliest, others[self._turn % len(others)]]
-        self._turn += 1  # the others take turns: a search that runs dry must not cost six networks a frame
-        self._region = None
-        for region in regions if hands else []:
+        self._last, self._new = (s if s and stamp_ns - s.stamp_ns <= LOCK_NS else None for s in (self._last, self._new))
+        again, known = self._refound(rgb, stamp_ns, hands)
+        hands = [*hands, *again]
+        bodies = []
+        for index, region in self._tries(rgb.shape[1], rgb.shape[0], hands):
             person, presence, own = self._network.run(rgb, region)
-            if presence < self._min_confidence:
-                continue
-            ends = {side: hand for side in SIDES if (hand := self._hand_at(person, side, hands))}
-            if ends:
-                self._region = own
-                return facing(replace(person, hands=ends))
+            if presence >= self._min_confidence and plausible(person, rgb.shape[1], rgb.shape[0]):
+                body, clear = self._with_hands(rgb, person, hands, stamp_ns, search=not known and (self.locked or not hands))
+                bodies.append((clear, index, body, own))
+                if clear >= self._min_visibility:
+                    break
+        self._in_vain += 1
+        for clear, index, body, own in sorted(bodies, key=lambda b: -b[0]):
+            if self._believed(body, clear, stamp_ns, hand_known=known):
+                # upright: its turn, measured on hips below a table's edge, may run away
+                self._own, self._in_vain = replace(own, turn=0.0), 0
+                self._order.remove(index)
+                self._order.insert(0, index)
+                return self._last.person if self._last and self._last.stamp_ns == stamp_ns else None
         return None
 
-    def _hand_at(self, person: PersonDetection, side: str, hands: Sequence[HandDetection]) -> HandDetection | None:
-        rows = [POSE_INDEX[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist")]
-        if not (person.visibility[rows] >= self._min_visibility).all():
-            return None
-        wrist = person.uv[rows[2]]
-        near = min(hands, key=lambda hand: float(np.linalg.norm(hand.uv[0] - wrist)))
-        close = np.linalg.norm(near.uv[0] - wrist) <= MAX_WRIST_MISS * palm_length(near)
-        arm = person.shape[rows]
-        long = float(np.linalg.norm(np.diff(arm, axis=0), axis=1).sum()) >= MIN_ARM
-        return near if close and long and fits(person, near) and agreement(person) >= MIN_AGREEMENT else None
+    def close(self) -> None:
+        """Free the network."""
+        self._network.close()
+
+    def _believed(self, body: PersonDetection, clear: float, stamp_ns: int, hand_known: bool) -> bool:
+        """Whether a body is the followed one, or may be a new one; it is remembered as such."""
+        last, new = self._last, self._new
+        if body.hands:
+            self._hands, self._hands_ns = list(body.hands.values()), stamp_ns
+            sighting = Sighting(facing(body), stamp_ns, stamp_ns)
+            if last and clear >= MIN_DOUBTED and continues(body, last, stamp_ns):
+                self._last = sighting
+            elif clear < self._min_visibility or longest_arm(body) < MIN_ARM:
+                return False
+            elif new and continues(body, new, stamp_ns):
+                self._favour_front(sighting.person)
+                self._last, self._new = sighting, None
+            else:
+                self._new = sighting
+            return True
+        if not hand_known and last and stamp_ns - last.hand_ns <= BLIND_NS and continues(body, last, stamp_ns):
+            body = oriented_as(body, last.person)
+            if self._arm_continues(body, last, stamp_ns):
+                hidden = replace(body, hands={})
+                self._last = Sighting(hidden, stamp_ns, last.hand_ns)
+                return True
+        return False
+
+    def _favour_front(self, body: PersonDetection) -> None:
+        """A little more votes for the sides of a person who faces the camera, as most demonstrators do."""
+        left, right = (body.uv[POSE_INDEX[f"{side}_shoulder"], 0] for side in SIDES)
+        if abs(left - right) >= BROAD * trunk_length(body):
+            for side, hand in body.hands.items():
+                at_right = (left > right) == (side == "left")
+                self._votes.favour(hand, "left" if at_right else "right")
+
+    def _tries(self, width: int, height: int, hands: Sequence[HandDetection]) -> Iterator[tuple[int, Region]]:
+        """Regions for this picture, with their numbers."""
+        regions: dict[int, Region] = dict(enumerate(first_regions(width, height), _OWN_REGIONS))
+        if self._own:
+            regions.update({i: replace(self._own, extended=i == 0) for i in range(_OWN_REGIONS)})
+        known = [index for index in self._order if index in regions]
+        usable = [index for index in known if self._may_hold(regions[index], hands)]
+        usable = usable if len(usable) > 1 else known
+        self._turn += 1
+        other = usable[1 + self._turn % (len(usable) - 1)]
+        idle = not self.locked and self._in_vain > 2 * len(usable)  # every region had its turns
+        for index in (other,) if idle else (usable[0], other):
+            yield index, regions[index]
+
+    def _may_hold(self, region: Region, hands: Sequence[HandDetection]) -> bool:
+        """Whether the followed body, or else one that reaches a hand, may stand in the middle of a region."""
+        if self._last:
+            return abs(float(trunk_middle(self._last.person)[0]) - region.x) <= MAX_ASIDE * region.side
+        return not hands or any(abs(float(hand.uv[0, 0]) - region.x) <= HAND_REACH * region.side for hand in hands)
+
+    def _refound(
+        self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, hands: Sequence[HandDetection]
+    ) -> tuple[list[HandDetection], bool]:
+        """The followed hand, looked for where it was last when the whole picture does not show it; and whether any
+        followed hand is in the picture."""
+        known = False
+        self._hands = self._hands if stamp_ns - self._hands_ns <= LOCK_NS else []
+        for i, last in enumerate(self._hands):
+            near = [h for h in hands if np.linalg.norm(h.uv[0] - last.uv[0]) < FOLLOW_WITHIN * palm_length(h)]
+            again = near[0] if near else self._closer(rgb, last.uv.mean(0), REFIND * palm_length(last))
+            if again is not None:
+                self._hands[i], self._hands_ns, known = again, stamp_ns, True
+                if not near:
+                    return self._votes.relabelled([again], stamp_ns), True
+        return [], known
+
+    def _with_hands(
+        self, rgb: UInt8[ndarray, "H W 3"], person: PersonDetection, hands: Sequence[HandDetection], stamp_ns: int, search: bool
+    ) -> tuple[PersonDetection, float]:
+        """The body with the hands that lie on its wrists, and how clearly the network sees the clearest of these arms."""
+        found = matched(person, hands)
+        if not found and search:
+            side = max(SIDES, key=lambda s: float(person.visibility[POSE_INDEX[f"{s}_wrist"]]))
+            hand = self._closer(rgb, person.uv[POSE_INDEX[f"{side}_wrist"]], CLOSER * trunk_length(person))
+            if hand is not None:
+                found = matched(person, self._votes.relabelled([hand], stamp_ns))
+        clear = [clarity(person, side) for side in found]
+        return with_confirmed_arms(person, found), max(clear, default=0.0)
+
+    def _arm_continues(self, body: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
+        """Whether an arm is visible in both, and has moved like an arm, at most twice as fast as a trunk."""
+        for side in SIDES:
+            rows = [POSE_INDEX[f"{side}_{joint}"] for joint in ARM]
+            step = np.linalg.norm(body.uv[rows] - last.person.uv[rows], axis=1)
+            seen = np.minimum(body.visibility[rows], last.person.visibility[rows]) >= self._min_visibility
+            if seen.all() and (step <= 2.0 * reach_since(last, stamp_ns)).all():
+                return True
+        return False
 
 
-class LabelVotes:
-    """Which side each hand is, by the majority of its labels while it is followed: single labels err in 1 of 10."""
-
-    def __init__(self) -> None:
-        self._followed: list[tuple[Float[ndarray, "2"], dict[str, float]]] = []
-
-    def relabelled(self, hands: Sequence[HandDetection]) -> list[HandDetection]:
-        """The hands of the next picture with the labels of their majorities."""
-        before, self._followed = self._followed, [*self._followed[-_FOLLOWED:]]
-        result = []
-        for hand in hands:
-            gaps = [float(np.linalg.norm(wrist - hand.uv[0])) for wrist, _ in before]
-            known = bool(gaps) and min(gaps) < FOLLOW_WITHIN * palm_length(hand)
-            votes = before[int(np.argmin(gaps))][1] if known else dict.fromkeys(SIDES, 0.0)
-            votes[hand.label] += hand.score
-            self._followed.append((hand.uv[0], votes))
-            result.append(replace(hand, label=max(SIDES, key=lambda side: votes[side])))
-        return result
+def continues(person: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
+    """Whether both shoulders, in either order, lie near their last places."""
+    rows = [POSE_INDEX[f"{side}_shoulder"] for side in SIDES]
+    step = np.linalg.norm(oriented_as(person, last.person).uv[rows] - last.person.uv[rows], axis=1)
+    return bool((step <= reach_since(last, stamp_ns)).all())
 
 
-def facing(person: PersonDetection) -> PersonDetection | None:
-    """The body the right way round, by its hands. Without a face the network takes many fronts for backs, and left for
-    right. None when two hands look like the same side: nothing says which of them is wrong."""
-    if len(person.hands) == 2 and len({hand.label for hand in person.hands.values()}) == 1:
-        return None
-    side, hand = next(iter(person.hands.items()))
-    return person if hand.label == side else mirrored(person)
-
-
-def head_seen(person: PersonDetection, width: int, height: int) -> bool:
-    """Whether the nose is visible and lies within the picture."""
-    x, y = person.uv[0]
-    return bool(person.visibility[0] >= MIN_NOSE and 0.0 <= x < width and 0.0 <= y < height)
-
-
-def distinct(hands: Sequence[HandDetection]) -> list[HandDetection]:
-    """The hands without those that were found twice: wrists closer than a palm; the better score stays."""
-    kept: list[HandDetection] = []
-    for hand in sorted(hands, key=lambda h: -h.score):
-        if all(np.linalg.norm(hand.uv[0] - other.uv[0]) > palm_length(other) for other in kept):
-            kept.append(hand)
-    return kept
-
-
-def palm_length(hand: HandDetection) -> float:
-    """From the wrist to the middle finger's knuckle [px]."""
-    return float(np.linalg.norm(hand.uv[9] - hand.uv[0]))
-
-
-def fits(person: PersonDetection, hand: HandDetection) -> bool:
-    """Whether a hand is not too large to belong to the body."""
-    rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
-    body = pixels_per_metre(person.uv[rows], person.shape[rows])
-    return pixels_per_metre(hand.uv, hand.shape) <= MAX_HAND_SCALE * body
-
-
-def agreement(person: PersonDetection) -> float:
-    """Correlation between the body's pixels and its shape across the viewing ray: 1 for a scaled projection."""
-    rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
-    uv = person.uv[rows] - person.uv[rows].mean(0)
-    w = person.shape[rows, :2] - person.shape[rows, :2].mean(0)
-    return float(np.sum(uv * w) / max(float(np.linalg.norm(uv) * np.linalg.norm(w)), 1e-9))
+def reach_since(last: Sighting, stamp_ns: int) -> float:
+    """How far a joint of the trunk may have moved [px] since a sighting."""
+    return (MAX_STEP + MAX_SPEED * 1e-9 * (stamp_ns - last.stamp_ns)) * trunk_length(last.person)

@@ -19,14 +19,18 @@ from mediapipe.tasks.python import BaseOptions, vision
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
+from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.body_network import BodyNetwork
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.headless import HeadlessSearch, LabelVotes, distinct, fits, head_seen, palm_length
+from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
+from visual_irl.perception.headless import HeadlessSearch
 from visual_irl.perception.weights import component_path, weight_path
 from visual_irl.types import SIDES
 
 _CROP_SIZE = 256
 """Side of an enlarged hand crop [px]: the palm detector works on 192."""
+_FACE_EVERY = 5
+"""While a body without a head is followed, only every so many pictures are searched for a face: it costs a third."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class MediapipeDetectorConfig:
     hand_reach: float = 0.6
     """A hand belongs to the arm whose wrist is nearest, at most this many forearm lengths away."""
     search_without_head: bool = True
-    """Look for a body whose head is out of the picture by its arms and hands; costs up to three more runs a frame."""
+    """Look for a body whose head is out of the picture by its arms and hands; costs up to two more runs of the
+    body network a frame, and two of the hand networks."""
 
     def build(self) -> MediapipeDetector:
         """The detector, its weights pulled when missing.
@@ -78,9 +83,9 @@ class MediapipeDetector:
             self._hands = self._hand_landmarker(hand, vision.RunningMode.VIDEO, 2)
             self._crop_hands = self._hand_landmarker(hand, vision.RunningMode.IMAGE, 1)
         self._last_ms = -1
-        network = BodyNetwork(component_path(f"pose_landmark_{config.pose_model}"))
         self._votes = LabelVotes()
-        self._headless = HeadlessSearch(network, limit, config.min_visibility)
+        self._headless: HeadlessSearch | None = None
+        self._without_face = 0
 
     def _hand_landmarker(self, path: str, mode: vision.RunningMode, hands: int) -> vision.HandLandmarker:
         limit = self.config.min_confidence
@@ -100,15 +105,38 @@ class MediapipeDetector:
         square, offset = letterbox(rgb)
         image = Image(image_format=ImageFormat.SRGB, data=square)
         with _quiet_stderr():
-            pose = self._pose.detect_for_video(image, self._last_ms)
             hands = self._hands.detect_for_video(image, self._last_ms)
-        found = self._votes.relabelled(distinct(_hands_of(hands, square.shape[0], offset)))
-        person = _person_of(pose, square.shape[0], offset) if pose.pose_landmarks else None
-        if person is not None and self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
-            person = replace(person, hands=self._assign(rgb, person, found))
-            if not person.hands or any(hand.label == side for side, hand in person.hands.items()):
-                return person  # else every hand says that left is right: the face was none
-        return self._headless.find(rgb, found) if self.config.search_without_head else None
+        found = self._votes.relabelled(distinct(_hands_of(hands, square.shape[0], offset)), stamp_ns)
+        followed = self._headless is not None and self._headless.locked
+        if followed and self._without_face < _FACE_EVERY:
+            self._without_face += 1
+        else:
+            self._without_face = 0
+            person = self._by_face(rgb, image, offset, found)
+            if person is not None and (person.hands or not followed):
+                return person  # a face without a hand does not outdo a body that is followed by its hand
+        if not self.config.search_without_head:
+            return None
+        if self._headless is None:
+            self._headless = self._headless_search()
+        return self._headless.find(rgb, stamp_ns, found)
+
+    def _by_face(
+        self, rgb: UInt8[ndarray, "H W 3"], square: Image, offset: Float[ndarray, "2"], found: list[HandDetection]
+    ) -> PersonDetection | None:
+        """What MediaPipe's pose task finds, unless it is no body with a head."""
+        with _quiet_stderr():
+            pose = self._pose.detect_for_video(square, self._last_ms)
+        person = _person_of(pose, square.width, offset) if pose.pose_landmarks else None
+        if person is None or not self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
+            return None
+        return replace(person, hands=self._assign(rgb, person, found))
+
+    def _headless_search(self) -> HeadlessSearch:
+        """Loaded when a picture first needs it: most clips show a head."""
+        with _quiet_stderr():
+            network = BodyNetwork(component_path(f"pose_landmark_{self.config.pose_model}"))
+        return HeadlessSearch(network, self._closer, self._votes, self.config.min_confidence, self.config.min_visibility)
 
     def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
         """Whether MediaPipe has found a body by its face. It also sees small ones within a trunk, or in a hand: these
@@ -151,25 +179,27 @@ class MediapipeDetector:
         self, rgb: UInt8[ndarray, "H W 3"], elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
     ) -> HandDetection | None:
         """A hand in an enlarged square around where the forearm points."""
-        half = max(2.0 * reach, 24.0)
-        centre = wrist + 0.35 * (wrist - elbow)
-        scale = _CROP_SIZE / (2.0 * half)
+        hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
+        return hand if hand is not None and np.linalg.norm(hand.uv[0] - wrist) <= reach else None
+
+    def _closer(self, rgb: UInt8[ndarray, "H W 3"], centre: Float[ndarray, "2"], half: float) -> HandDetection | None:
+        """A hand in the enlarged square with a centre and half a side [px]."""
+        scale = 0.5 * _CROP_SIZE / max(half, 24.0)
         shift = 0.5 * _CROP_SIZE - scale * centre
         A = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
         crop = cv2.warpAffine(rgb, A, (_CROP_SIZE, _CROP_SIZE), flags=cv2.INTER_LINEAR)
         with _quiet_stderr():
             result = self._crop_hands.detect(Image(image_format=ImageFormat.SRGB, data=crop))
-        for hand in _hands_of(result, _CROP_SIZE, np.zeros(2)):
-            uv = (hand.uv - shift) / scale
-            if np.linalg.norm(uv[0] - wrist) <= reach:
-                return replace(hand, uv=uv)
-        return None
+        hands = [replace(hand, uv=(hand.uv - shift) / scale) for hand in _hands_of(result, _CROP_SIZE, np.zeros(2))]
+        return hands[0] if hands else None
 
     def close(self) -> None:
         """Free the networks."""
         with _quiet_stderr():
             for network in (self._pose, self._hands, self._crop_hands):
                 network.close()
+            if self._headless is not None:
+                self._headless.close()
 
 
 def letterbox(rgb: UInt8[ndarray, "H W 3"]) -> tuple[UInt8[ndarray, "S S 3"], Float[ndarray, "2"]]:
