@@ -107,10 +107,10 @@ def plausible(person: PersonDetection, width: int, height: int) -> bool:
 
 
 def head_seen(person: PersonDetection, width: int, height: int) -> bool:
-    """Whether the nose is visible, lies within the picture, and not below the shoulders."""
+    """Whether the nose is visible, lies within the picture and not below the shoulders, and these not below the hips."""
     x, y = person.uv[0]
     shoulders, hips = (person.uv[[POSE_INDEX[f"{side}_{joint}"] for side in SIDES]].mean(0) for joint in ("shoulder", "hip"))
-    upright = float((person.uv[0] - shoulders) @ (shoulders - hips)) > 0.0
+    upright = float((person.uv[0] - shoulders) @ (shoulders - hips)) > 0.0 and shoulders[1] < hips[1]
     return bool(person.visibility[0] >= MIN_NOSE and 0.0 <= x < width and 0.0 <= y < height and upright)
 
 

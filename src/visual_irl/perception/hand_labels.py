@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,8 +18,6 @@ FOLLOW_WITHIN = 6.0
 INHERITED = 3.0
 """Votes that a hand which appears while no other is followed takes over from the last one: most likely it is the same,
 found again elsewhere. If not, four labels of its own outvote them."""
-FRONT = 2.0
-"""Votes for the side that a hand has if its person faces the camera."""
 _FORGET_NS = 1_000_000_000  # a hand unseen for a second is lost
 
 
@@ -27,7 +26,6 @@ class _Followed:
     wrist: Float[ndarray, "2"]
     votes: dict[str, float]
     stamp_ns: int
-    favoured: bool = False
 
 
 class LabelVotes:
@@ -58,12 +56,18 @@ class LabelVotes:
             sides = ["left", "right"] if labels[0] > labels[1] else ["right", "left"]
         return [replace(hand, label=side) for hand, side in zip(hands, sides, strict=True)]
 
-    def favour(self, hand: HandDetection, side: str) -> None:
-        """Add once what the body tells about a followed hand's side."""
-        for followed in self._followed:
-            if not followed.favoured and np.linalg.norm(followed.wrist - hand.uv[0]) < palm_length(hand):
-                followed.votes[side] += FRONT
-                followed.favoured = True
+    def settle(self, hand: HandDetection, side: str) -> None:
+        """What the body tells about a followed hand's side: no label of its own changes it any more."""
+        for followed in self._at(hand):
+            followed.votes[side] = math.inf
+            followed.votes["left" if side == "right" else "right"] = 0.0
+
+    def settled(self, hand: HandDetection) -> bool:
+        """Whether the side of a followed hand is settled."""
+        return any(math.isinf(_lead(followed.votes)) for followed in self._at(hand))
+
+    def _at(self, hand: HandDetection) -> list[_Followed]:
+        return [f for f in self._followed if np.linalg.norm(f.wrist - hand.uv[0]) < palm_length(hand)]
 
     def _inherited(self, recent: Sequence[_Followed]) -> dict[str, float]:
         votes = dict.fromkeys(SIDES, 0.0)

@@ -22,7 +22,7 @@ from visual_irl.perception.body_geometry import (
     with_confirmed_arms,
 )
 from visual_irl.perception.body_network import BodyNetwork, Region
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
 from visual_irl.perception.hand_labels import FOLLOW_WITHIN, LabelVotes, palm_length
 from visual_irl.types import SIDES
 
@@ -44,7 +44,10 @@ the region is a body's height and a quarter, 2.2 m."""
 MAX_ASIDE = 0.25
 """How far a followed body is from the middle of a region that may hold it at most, in sides of it: 0.5 m."""
 BROAD = 0.3
-"""Shoulders that are further apart than this in the picture, in trunk lengths, show which of them is at its left."""
+"""Shoulders that are further apart than this in the picture, in trunk lengths, show whether a body faces the camera."""
+DECIDED, FRONT = 3, 1
+"""Sightings by which one way of facing must lead before it holds for the whole stream, and the lead that the front starts
+with: most demonstrators face the camera."""
 REFIND = 3.5
 """Half the side of the enlarged square in which a hand is looked for again, in palms."""
 CLOSER = 0.4
@@ -82,7 +85,8 @@ class Sighting:
 class HeadlessSearch:
     """Follows such a body through a stream.
 
-    Each picture has two tries: the region that was right last, and one of the others in turn. A new body counts from its
+    Whether it faces the camera is decided once, by its hands' labels in the first sightings; from then on it tells left
+    from right, and a picture that contradicts it is lost. Each picture has two tries: the region that was right last, and one of the others in turn. A new body counts from its
     second sighting on: what the network sees by chance in a hand or a coat does not stay in place.
     """
 
@@ -98,6 +102,8 @@ class HeadlessSearch:
         self._own: Region | None = None
         self._order = list(range(_OWN_REGIONS + len(first_regions(1, 1))))  # the last body's own regions come first
         self._turn = self._in_vain = 0
+        self._lead = FRONT
+        self._front: bool | None = None
 
     @property
     def locked(self) -> bool:
@@ -131,37 +137,58 @@ class HeadlessSearch:
         """Free the network."""
         self._network.close()
 
-    def _believed(self, body: PersonDetection, clear: float, stamp_ns: int, hand_known: bool) -> bool:
+    def _believed(self, found: PersonDetection, clear: float, stamp_ns: int, hand_known: bool) -> bool:
         """Whether a body is the followed one, or may be a new one; it is remembered as such."""
         last, new = self._last, self._new
-        if body.hands:
+        if found.hands:
+            body = self._right_way(found)
+            if body is None:
+                return False
             self._hands, self._hands_ns = list(body.hands.values()), stamp_ns
-            sighting = Sighting(facing(body), stamp_ns, stamp_ns)
+            sighting = Sighting(body, stamp_ns, stamp_ns)
             if last and clear >= MIN_DOUBTED and continues(body, last, stamp_ns):
                 self._last = sighting
             elif clear < self._min_visibility or longest_arm(body) < MIN_ARM:
                 return False
-            elif new and continues(body, new, stamp_ns):
-                self._favour_front(sighting.person)
-                self._last, self._new = sighting, None
             else:
-                self._new = sighting
+                again = new is not None and continues(body, new, stamp_ns)
+                decided = self._decide(body, again)
+                self._last, self._new = (sighting, None) if again and decided else (last, sighting)
             return True
-        if not hand_known and last and stamp_ns - last.hand_ns <= BLIND_NS and continues(body, last, stamp_ns):
-            body = oriented_as(body, last.person)
-            if self._arm_continues(body, last, stamp_ns):
+        if not hand_known and last and stamp_ns - last.hand_ns <= BLIND_NS and continues(found, last, stamp_ns):
+            body = oriented_as(found, last.person)
+            if self._agrees(body) and self._arm_continues(body, last, stamp_ns):
                 hidden = replace(body, hands={})
                 self._last = Sighting(hidden, stamp_ns, last.hand_ns)
                 return True
         return False
 
-    def _favour_front(self, body: PersonDetection) -> None:
-        """A little more votes for the sides of a person who faces the camera, as most demonstrators do."""
-        left, right = (body.uv[POSE_INDEX[f"{side}_shoulder"], 0] for side in SIDES)
-        if abs(left - right) >= BROAD * trunk_length(body):
+    def _right_way(self, body: PersonDetection) -> PersonDetection | None:
+        """The body with left and right as decided for the stream, or as its hands say; None where these disagree."""
+        body = facing(body)
+        if not self._agrees(body):
+            if any(self._votes.settled(hand) for hand in body.hands.values()):
+                return None
+            body = mirrored(body)
+        if self._front is not None and abs(frontness(body)) >= BROAD:
             for side, hand in body.hands.items():
-                at_right = (left > right) == (side == "left")
-                self._votes.favour(hand, "left" if at_right else "right")
+                self._votes.settle(hand, side)
+        return body
+
+    def _agrees(self, body: PersonDetection) -> bool:
+        """Whether a body faces as decided, as far as its shoulders show it."""
+        seen = frontness(body)
+        return self._front is None or abs(seen) < BROAD or (seen > 0.0) == self._front
+
+    def _decide(self, body: PersonDetection, again: bool) -> bool:
+        """Count how a new body faces; whether left and right are certain: shoulders seen from the side do not matter."""
+        seen = frontness(body)
+        if self._front is not None or abs(seen) < BROAD:
+            return True
+        self._lead = (self._lead if again else FRONT) + (1 if seen > 0.0 else -1)
+        if abs(self._lead) >= DECIDED:
+            self._front = self._lead > 0
+        return self._front is not None
 
     def _tries(self, width: int, height: int, hands: Sequence[HandDetection]) -> Iterator[tuple[int, Region]]:
         """Regions for this picture, with their numbers."""
@@ -228,6 +255,12 @@ def continues(person: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
     rows = [POSE_INDEX[f"{side}_shoulder"] for side in SIDES]
     step = np.linalg.norm(oriented_as(person, last.person).uv[rows] - last.person.uv[rows], axis=1)
     return bool((step <= reach_since(last, stamp_ns)).all())
+
+
+def frontness(person: PersonDetection) -> float:
+    """How far the left shoulder is at the picture's right of the other one, in trunk lengths: positive from the front."""
+    left, right = (float(person.uv[POSE_INDEX[f"{side}_shoulder"], 0]) for side in SIDES)
+    return (left - right) / trunk_length(person)
 
 
 def reach_since(last: Sighting, stamp_ns: int) -> float:
