@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from visual_irl.perception.body_geometry import (
+    BROAD,
     MAX_WRIST_MISS,
     agreement,
     facing,
     fits,
+    frontness,
     head_seen,
     matched,
     plausible,
@@ -22,7 +24,7 @@ from visual_irl.perception.body_geometry import (
 from visual_irl.perception.body_network import BodyNetwork, Region
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
 from visual_irl.perception.hand_labels import INHERITED, LabelVotes, distinct
-from visual_irl.perception.headless import BLIND_NS, LOCK_NS, HeadlessSearch, Sighting, continues, first_regions
+from visual_irl.perception.headless import BLIND_NS, DECIDED, FRONT, LOCK_NS, HeadlessSearch, Sighting, continues, first_regions
 from visual_irl.types import SIDES
 
 STEP_NS = 100_000_000
@@ -131,6 +133,44 @@ def test_left_and_right_do_not_flip_with_the_network() -> None:
         assert np.allclose(wrist_of(person, "right"), wrist_of(body, "right"))
 
 
+def test_labels_do_not_turn_a_body_whose_way_is_decided() -> None:
+    body = body_at()
+    right, left = hand_of(body), hand_of(body, label="left")
+    for person in followed([body] * 12, [[right]] * 2 + [[left]] * 10)[1:]:
+        assert person is not None
+        assert np.allclose(wrist_of(person, "right"), wrist_of(body, "right"))
+    # another hand with wrong labels, after a pause: the way still holds
+    pause = [[]] * int(2 * LOCK_NS / STEP_NS)
+    later = followed([body] * 60, [[right]] * 3 + pause + [[left]] * 8)[-1]
+    assert later is not None and np.allclose(wrist_of(later, "right"), wrist_of(body, "right"))
+
+
+def test_a_body_that_contradicts_the_decided_way_is_lost() -> None:
+    body = body_at()
+    swapped = body.uv.copy()
+    rows = [POSE_INDEX[f"{s}_{j}"] for j in ("elbow", "wrist") for s in SIDES]
+    swapped[rows] = body.uv[[rows[1], rows[0], rows[3], rows[2]]]  # the right hand on the left shoulder's arm
+    found = followed([body, body, replace(body, uv=swapped), body], [[hand_of(body)]] * 4)
+    assert [p is not None for p in found] == [False, True, False, True]
+
+
+def test_a_back_needs_more_sightings_than_a_front() -> None:
+    back = mirrored(body_at())
+    found = followed([back] * 6, [[hand_of(back)]] * 6)
+    assert [p is not None for p in found] == [False] * (DECIDED + FRONT - 1) + [True] * (6 - DECIDED - FRONT + 1)
+    person = found[-1]
+    assert person is not None and frontness(person) < 0.0
+
+
+def test_from_the_side_the_arm_without_a_hand_is_hidden() -> None:
+    body = body_at()
+    uv = body.uv.copy()
+    uv[POSE_INDEX["left_shoulder"], 0] = uv[POSE_INDEX["right_shoulder"], 0] + 0.5 * BROAD * trunk_length(body)
+    for person, seen in ((body, True), (replace(body, uv=uv), False)):
+        confirmed = with_confirmed_arms(person, {"right": hand_of(person)})
+        assert (confirmed.visibility[POSE_INDEX["left_elbow"]] > 0.0) == seen
+
+
 def test_shoulders_move_no_faster_than_people() -> None:
     last = Sighting(body_at(), 0, 0)
     trunk = trunk_length(last.person)
@@ -200,12 +240,13 @@ def test_two_hands_of_a_person_are_a_pair() -> None:
     assert [hand.label for hand in votes.relabelled(hands, 0)] == ["right", "left"]
 
 
-def test_what_the_body_tells_about_a_hand_counts_once() -> None:
+def test_a_settled_hand_keeps_its_side_while_it_is_followed() -> None:
     votes = LabelVotes()
     hand = votes.relabelled([hand_at(0.0, label="left")], 0)[0]
-    for _ in range(5):
-        votes.favour(hand, "right")
-    assert [votes.relabelled([hand_at(0.0, label="left")], i * STEP_NS)[0].label for i in (1, 2)] == ["right", "left"]
+    assert not votes.settled(hand)
+    votes.settle(hand, "right")
+    labels = [votes.relabelled([hand_at(0.0, label="left")], i * STEP_NS)[0].label for i in range(1, 20)]
+    assert labels == ["right"] * 19 and votes.settled(hand)
 
 
 def test_a_hand_that_is_found_twice_counts_once() -> None:
@@ -231,6 +272,8 @@ def test_a_nose_within_the_trunk_is_no_head() -> None:
     assert head_seen(body_at(y=300.0, visibility=0.99), 640, 480)
     assert not head_seen(body_at(y=100.0, visibility=0.99), 640, 480)  # above the picture
     uv = body_at(y=300.0).uv.copy()
+    overturned = uv * [1.0, -1.0] + [0.0, 480.0]
+    assert not head_seen(replace(body_at(visibility=0.99), uv=overturned), 640, 480)
     uv[0] = [320.0, 200.0]  # below the shoulders
     assert not head_seen(replace(body_at(visibility=0.99), uv=uv), 640, 480)
 

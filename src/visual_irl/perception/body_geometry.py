@@ -27,6 +27,8 @@ MIN_NOSE = 0.93
 the small ones that the network sees within a trunk."""
 MAX_WRIST_MISS = 0.25
 """Largest distance between the body's and the hand's wrist, in trunk lengths (0.5 m from shoulders to hips)."""
+BROAD = 0.3
+"""Shoulders that are further apart than this in the picture, in trunk lengths, show whether a body faces the camera."""
 ARM = ("shoulder", "elbow", "wrist")
 
 
@@ -49,14 +51,16 @@ def matched(person: PersonDetection, hands: Sequence[HandDetection]) -> dict[str
 
 def with_confirmed_arms(person: PersonDetection, hands: Mapping[str, HandDetection]) -> PersonDetection:
     """The body with arms that end in hands: these are seen, whatever the network says of their visibility, and their
-    wrist is the hand's, which is the more accurate. An arm whose wrist is taken for the other's hand is not seen."""
+    wrist is the hand's, which is the more accurate. The arm without a hand is not seen where its wrist lies at the other's
+    hand, nor from the side, where the trunk hides it."""
     uv, visibility = person.uv.copy(), person.visibility.copy()
     for side, hand in hands.items():
         rows = [POSE_INDEX[f"{side}_{joint}"] for joint in ARM]
         visibility[rows] = np.maximum(visibility[rows], hand.score)
         uv[rows[2]] = hand.uv[0]
         other = POSE_INDEX[f"{'left' if side == 'right' else 'right'}_wrist"]
-        if len(hands) == 1 and np.linalg.norm(person.uv[other] - hand.uv[0]) <= MAX_WRIST_MISS * trunk_length(person):
+        guessed = np.linalg.norm(person.uv[other] - hand.uv[0]) <= MAX_WRIST_MISS * trunk_length(person)
+        if len(hands) == 1 and (guessed or abs(frontness(person)) < BROAD):
             visibility[[other - 2, other]] = 0.0
     return replace(person, uv=uv, visibility=visibility, hands=dict(hands))
 
@@ -83,6 +87,12 @@ def oriented_as(person: PersonDetection, last: PersonDetection) -> PersonDetecti
     """The body the way round in which its shoulders and elbows are nearer to their last places."""
     rows = [POSE_INDEX[f"{side}_{joint}"] for side in SIDES for joint in ("shoulder", "elbow")]
     return min((person, mirrored(person)), key=lambda p: float(np.linalg.norm(p.uv[rows] - last.uv[rows])))
+
+
+def frontness(person: PersonDetection) -> float:
+    """How far the left shoulder is at the picture's right of the other one, in trunk lengths: positive from the front."""
+    left, right = (float(person.uv[POSE_INDEX[f"{side}_shoulder"], 0]) for side in SIDES)
+    return (left - right) / trunk_length(person)
 
 
 def trunk_middle(person: PersonDetection) -> Float[ndarray, "2"]:

@@ -11,8 +11,10 @@ from numpy import ndarray
 
 from visual_irl.perception.body_geometry import (
     ARM,
+    BROAD,
     clarity,
     facing,
+    frontness,
     longest_arm,
     matched,
     oriented_as,
@@ -43,8 +45,6 @@ HAND_REACH = 0.45
 the region is a body's height and a quarter, 2.2 m."""
 MAX_ASIDE = 0.25
 """How far a followed body is from the middle of a region that may hold it at most, in sides of it: 0.5 m."""
-BROAD = 0.3
-"""Shoulders that are further apart than this in the picture, in trunk lengths, show whether a body faces the camera."""
 DECIDED, FRONT = 3, 1
 """Sightings by which one way of facing must lead before it holds for the whole stream, and the lead that the front starts
 with: most demonstrators face the camera."""
@@ -86,7 +86,9 @@ class HeadlessSearch:
     """Follows such a body through a stream.
 
     Whether it faces the camera is decided once, by its hands' labels in the first sightings; from then on it tells left
-    from right, and a picture that contradicts it is lost. Each picture has two tries: the region that was right last, and one of the others in turn. A new body counts from its
+    from right, and a picture that contradicts it is lost.
+
+    Each picture has two tries: the region that was right last, and one of the others in turn. A new body counts from its
     second sighting on: what the network sees by chance in a hand or a coat does not stay in place.
     """
 
@@ -255,12 +257,6 @@ def continues(person: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
     rows = [POSE_INDEX[f"{side}_shoulder"] for side in SIDES]
     step = np.linalg.norm(oriented_as(person, last.person).uv[rows] - last.person.uv[rows], axis=1)
     return bool((step <= reach_since(last, stamp_ns)).all())
-
-
-def frontness(person: PersonDetection) -> float:
-    """How far the left shoulder is at the picture's right of the other one, in trunk lengths: positive from the front."""
-    left, right = (float(person.uv[POSE_INDEX[f"{side}_shoulder"], 0]) for side in SIDES)
-    return (left - right) / trunk_length(person)
 
 
 def reach_since(last: Sighting, stamp_ns: int) -> float:
