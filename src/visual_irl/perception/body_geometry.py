@@ -51,18 +51,20 @@ def matched(person: PersonDetection, hands: Sequence[HandDetection]) -> dict[str
 
 def with_confirmed_arms(person: PersonDetection, hands: Mapping[str, HandDetection]) -> PersonDetection:
     """The body with arms that end in hands: these are seen, whatever the network says of their visibility, and their
-    wrist is the hand's, which is the more accurate. The arm without a hand is not seen where its wrist lies at the other's
-    hand, nor from the side, where the trunk hides it."""
+    wrist is the hand's, which is the more accurate. It often guesses a second arm beside the first: that is not seen."""
     uv, visibility = person.uv.copy(), person.visibility.copy()
     for side, hand in hands.items():
         rows = [POSE_INDEX[f"{side}_{joint}"] for joint in ARM]
         visibility[rows] = np.maximum(visibility[rows], hand.score)
         uv[rows[2]] = hand.uv[0]
-        other = POSE_INDEX[f"{'left' if side == 'right' else 'right'}_wrist"]
-        guessed = np.linalg.norm(person.uv[other] - hand.uv[0]) <= MAX_WRIST_MISS * trunk_length(person)
-        if len(hands) == 1 and (guessed or abs(frontness(person)) < BROAD):
-            visibility[[other - 2, other]] = 0.0
-    return replace(person, uv=uv, visibility=visibility, hands=dict(hands))
+    return with_arms(replace(person, uv=uv, visibility=visibility, hands=dict(hands)), list(hands))
+
+
+def with_arms(person: PersonDetection, sides: Sequence[str]) -> PersonDetection:
+    """The body of which only these arms are seen."""
+    visibility = person.visibility.copy()
+    visibility[[POSE_INDEX[f"{side}_{joint}"] for side in SIDES if side not in sides for joint in ARM[1:]]] = 0.0
+    return replace(person, visibility=visibility)
 
 
 def clarity(person: PersonDetection, side: str) -> float:

@@ -21,6 +21,7 @@ from visual_irl.perception.body_geometry import (
     plausible,
     trunk_length,
     trunk_middle,
+    with_arms,
     with_confirmed_arms,
 )
 from visual_irl.perception.body_network import BodyNetwork, Region
@@ -159,9 +160,9 @@ class HeadlessSearch:
             return True
         if not hand_known and last and stamp_ns - last.hand_ns <= BLIND_NS and continues(found, last, stamp_ns):
             body = oriented_as(found, last.person)
-            if self._agrees(body) and self._arm_continues(body, last, stamp_ns):
-                hidden = replace(body, hands={})
-                self._last = Sighting(hidden, stamp_ns, last.hand_ns)
+            arms = self._arms_that_continue(body, last, stamp_ns)
+            if self._agrees(body) and arms:
+                self._last = Sighting(replace(with_arms(body, arms), hands={}), stamp_ns, last.hand_ns)
                 return True
         return False
 
@@ -239,17 +240,18 @@ class HeadlessSearch:
             if hand is not None:
                 found = matched(person, self._votes.relabelled([hand], stamp_ns))
         clear = [clarity(person, side) for side in found]
-        return with_confirmed_arms(person, found), max(clear, default=0.0)
+        return with_confirmed_arms(person, found) if found else person, max(clear, default=0.0)
 
-    def _arm_continues(self, body: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
-        """Whether an arm is visible in both, and has moved like an arm, at most twice as fast as a trunk."""
+    def _arms_that_continue(self, body: PersonDetection, last: Sighting, stamp_ns: int) -> list[str]:
+        """The sides of arms that are visible in both, and have moved like an arm, at most twice as fast as a trunk."""
+        sides = []
         for side in SIDES:
             rows = [POSE_INDEX[f"{side}_{joint}"] for joint in ARM]
             step = np.linalg.norm(body.uv[rows] - last.person.uv[rows], axis=1)
             seen = np.minimum(body.visibility[rows], last.person.visibility[rows]) >= self._min_visibility
             if seen.all() and (step <= 2.0 * reach_since(last, stamp_ns)).all():
-                return True
-        return False
+                sides.append(side)
+        return sides
 
 
 def continues(person: PersonDetection, last: Sighting, stamp_ns: int) -> bool:
