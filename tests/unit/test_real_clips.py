@@ -83,6 +83,20 @@ def test_an_arm_is_found_from_the_side() -> None:
     assert (uv[:, 0, 0] < 0.3 * 640).all() and (uv[:, 2, 0] > uv[:, 0, 0]).all()
 
 
+def test_an_arm_is_found_from_behind_and_the_hidden_one_is_not() -> None:
+    # at first only a sleeve is in the picture, then the back; the left arm never
+    _, frames = extract_keypoints(excerpt("video/ms_vlm_can_shelf.mp4", 24))
+    assert demonstrating_side(frames) == "right"
+    seen = arm_seen(frames, "right")
+    assert seen.mean() >= 0.5
+    shoulder, wrist = (
+        np.array([f.uv[keypoint_index(f"right_{joint}")] for f in frames])[seen] for joint in ("shoulder", "wrist")
+    )
+    assert (wrist[:, 0] > shoulder[:, 0]).all()
+    assert not arm_seen(frames, "left").any()
+    assert not any(frame.person for frame in frames[:5])
+
+
 def test_a_lone_hand_is_no_person() -> None:
     with pytest.raises(NoPersonFound, match="seen in 0 of 10 frames"):
         extract_keypoints(excerpt("video/human_hand.mp4", 10, 12))
