@@ -105,7 +105,7 @@ def map_(
 
     Args:
         demonstration: Demonstration file; gives the arm, or with a skill the objects and fixtures.
-        robot: Name of the robot.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
         skill: Skill folder; without it the demonstrated arm itself is mapped.
         out: Trajectory file to write.
         mount: Robot base in the world: x y z [m] and yaw [rad]; the robot's standard place (with a skill), or the best

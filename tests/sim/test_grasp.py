@@ -1,4 +1,4 @@
-"""Both robots pick an onion by friction alone and drop it into a bin; with the gripper open they must not."""
+"""Every robot picks an onion by friction alone and drops it into a bin; with the gripper open they must not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory
 from visual_irl.execution.guard import approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor, Randomisation
-from visual_irl.robots import load_robot
+from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 from visual_irl.tasks.scene import Scene, SceneObject
 from visual_irl.types import ExecutionReport, JointTrajectory
 
-ROBOTS = ("panda", "ur5e")
+ROBOT_NAMES = ROBOTS.names
+FOLDED = {
+    "fr3": [0.0, -1.6, 0.0, -3.0, 0.0, 0.6, 0.8],
+    "panda": [0.0, -1.6, 0.0, -3.0, 0.0, 0.5, 0.8],
+    "ur10e": [-0.3, -1.7, 2.9, 1.4, -1.57, -1.9],
+    "ur5e": [-0.3, -1.7, 2.9, 1.4, -1.57, -1.9],
+}
+"""Joints [rad] where an arm touches itself."""
 ONION = np.array([0.20, -0.15])
 RADIUS = 0.03
 DOWN = np.diag([1.0, -1.0, -1.0])
@@ -95,7 +102,7 @@ def run(name: str, closing: bool = True, seed: int = 0, **where: float) -> tuple
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", ROBOT_NAMES)
 def test_a_scripted_motion_sorts_an_onion_by_friction(name: str, seed: int) -> None:
     report, success = run(name, seed=seed)
     assert report.outcome == "executed"
@@ -107,7 +114,7 @@ def test_a_scripted_motion_sorts_an_onion_by_friction(name: str, seed: int) -> N
     assert (report.details["effort_peak"] <= 1.0 + 1e-6).all()  # the simulated motors respect their torque limits
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", ROBOT_NAMES)
 def test_an_open_gripper_lifts_nothing(name: str) -> None:
     report, success = run(name, closing=False)
     assert not success["onion_0"]
@@ -125,7 +132,7 @@ def test_the_seed_moves_the_real_onions_and_its_absence_does_not() -> None:
     assert np.abs(np.array(places) - exact).max() <= 0.002
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", ROBOT_NAMES)
 def test_a_motion_into_the_table_is_reported(name: str) -> None:
     robot = load_robot(name)
     below = solve_ik(robot, np.array([0.35, -0.25, -0.05]), np.array(robot.home))
@@ -135,11 +142,10 @@ def test_a_motion_into_the_table_is_reported(name: str) -> None:
     assert report.details["tracking_peak"] > 0.01  # the table is really in the way
 
 
-@pytest.mark.parametrize("name", ROBOTS)
+@pytest.mark.parametrize("name", ROBOT_NAMES)
 def test_an_arm_that_hits_itself_is_reported(name: str) -> None:
     robot = load_robot(name)
-    folded = {"panda": [0.0, -1.6, 0.0, -3.0, 0.0, 0.5, 0.8], "ur5e": [-0.3, -1.7, 2.9, 1.4, -1.57, -1.9]}[name]
-    trajectory = straight(robot, np.array(folded), 5.0)
+    trajectory = straight(robot, np.array(FOLDED[name]), 5.0)
     report = MujocoExecutor(scene(), robot).execute(approve(trajectory, robot, robot.home))
     assert report.details["collisions"], "the arm folds onto itself and nothing noticed"
     assert (report.details["effort_peak"] <= 1.0 + 1e-6).all()

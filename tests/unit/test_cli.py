@@ -65,7 +65,7 @@ def test_missing_input_and_wrong_kind(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_wrong_robot_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = run(capsys, "map", str(tmp_path / "d.npz"), "--robot", "pandda", "--out", str(tmp_path / "t.npz"))
-    assert "pandda" in message and "panda, ur5e" in message
+    assert "pandda" in message and "fr3, panda, ur10e, ur5e" in message
 
 
 def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

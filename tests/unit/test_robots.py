@@ -1,4 +1,4 @@
-"""Kinematics of both arms against independent libraries and MuJoCo; limits against what the makers publish."""
+"""Kinematics of the arms against independent libraries and MuJoCo; limits against what the makers publish."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ def random_poses(robot: RobotModel, count: int = POSES) -> np.ndarray:
     return np.random.default_rng(7).uniform(robot.lower, robot.upper, (count, len(robot.joint_names)))
 
 
-def test_panda_tool_equals_frankik() -> None:
-    panda = load_robot("panda")
+@pytest.mark.parametrize("name", ["panda", "fr3"])
+def test_franka_tool_equals_frankik(name: str) -> None:
+    robot = load_robot(name)
     # frankik's fk ends at the Franka Hand's tool frame (hand turned by -45 degrees, 103.4 mm beyond the flange)
-    for q in random_poses(panda):
-        np.testing.assert_allclose(panda.fk(q), frankik.fk(q), atol=MICRO)
+    for q in random_poses(robot):
+        np.testing.assert_allclose(robot.fk(q), frankik.fk(q), atol=MICRO)
 
 
-def test_ur5e_flange_equals_ur_analytic_ik() -> None:
-    ur5e_analytic = pytest.importorskip("ur_analytic_ik", reason="has no wheel for this Python").ur5e
-    ur5e = load_robot("ur5e")
+@pytest.mark.parametrize("name", ["ur5e", "ur10e"])
+def test_ur_flange_equals_ur_analytic_ik(name: str) -> None:
+    analytic = getattr(pytest.importorskip("ur_analytic_ik", reason="has no wheel for this Python"), name)
+    robot = load_robot(name)
     T_base_dh = np.diag([-1.0, -1.0, 1.0, 1.0])  # the maker's Denavit-Hartenberg base is turned by half a turn
-    for q in random_poses(ur5e):
-        np.testing.assert_allclose(ur5e.fk(q, "tool0"), T_base_dh @ ur5e_analytic.forward_kinematics(*q), atol=MICRO)
+    for q in random_poses(robot):
+        np.testing.assert_allclose(robot.fk(q, "tool0"), T_base_dh @ analytic.forward_kinematics(*q), atol=MICRO)
 
 
 def test_mujoco_and_pinocchio_agree_on_every_link(robot: RobotModel) -> None:
@@ -78,16 +80,23 @@ def test_mujoco_and_pinocchio_agree_on_weight(robot: RobotModel) -> None:
 
 
 def test_limits_are_those_that_the_makers_publish() -> None:
-    panda, ur5e = load_robot("panda"), load_robot("ur5e")
+    panda, fr3, ur5e, ur10e = (load_robot(name) for name in ("panda", "fr3", "ur5e", "ur10e"))
     np.testing.assert_array_equal(panda.lower, frankik.q_min_panda)
     np.testing.assert_array_equal(panda.upper, frankik.q_max_panda)
     np.testing.assert_array_equal(panda.velocity, [2.175] * 4 + [2.61] * 3)
     np.testing.assert_array_equal(panda.effort, [87.0] * 4 + [12.0] * 3)
-    np.testing.assert_allclose(ur5e.upper, 2 * np.pi * np.array([1, 1, 0.5, 1, 1, 1]))
-    np.testing.assert_allclose(ur5e.lower, -ur5e.upper)
+    np.testing.assert_array_equal(fr3.lower, [-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159])
+    np.testing.assert_array_equal(fr3.upper, [2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159])
+    np.testing.assert_array_equal(fr3.velocity, [2.62] * 4 + [5.26, 4.18, 5.26])
+    np.testing.assert_array_equal(fr3.effort, panda.effort)
+    for ur in (ur5e, ur10e):
+        np.testing.assert_allclose(ur.upper, 2 * np.pi * np.array([1, 1, 0.5, 1, 1, 1]))
+        np.testing.assert_allclose(ur.lower, -ur.upper)
     np.testing.assert_allclose(ur5e.velocity, np.pi)
+    np.testing.assert_allclose(ur10e.velocity, np.radians([120, 120, 180, 180, 180, 180]))
     np.testing.assert_array_equal(ur5e.effort, [150.0] * 3 + [28.0] * 3)
-    assert (panda.max_opening, ur5e.max_opening) == (0.08, 0.085)
+    np.testing.assert_array_equal(ur10e.effort, [330.0] * 2 + [150.0] + [56.0] * 3)
+    assert [robot.max_opening for robot in (panda, fr3, ur5e, ur10e)] == [0.08, 0.08, 0.085, 0.085]
 
 
 def test_home_is_inside_the_limits_with_the_tool_down_over_the_table(robot: RobotModel) -> None:
@@ -147,7 +156,7 @@ def test_the_correspondence_mirrors_a_right_arm(
     q = posture(robot, angles)
     p = [robot.fk(q, f)[:3, 3] for f in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)]
     mirror = np.array([1.0, 1.0, -1.0])
-    # both arms have offsets at the elbow (Panda: 82 mm beside 316 mm, 0.26 rad; UR5e: 133 mm beside 392 mm, 0.33)
+    # all arms have offsets at the elbow (Panda: 82 mm beside 316 mm, 0.26 rad; UR5e: 133 mm beside 392 mm, 0.33)
     assert se3.angle_between((p[1] - p[0])[None], mirror * upper) < 0.27
     assert se3.angle_between((p[2] - p[1])[None], mirror * fore) < 0.36
     assert se3.angle_between(robot.fk(q)[None, :3, 2], mirror * fingers) < 0.02  # home's other joints are rounded
@@ -178,7 +187,7 @@ def test_robots_are_built_once_and_the_arm_alone(robot: RobotModel) -> None:
 
 
 def test_bad_names_and_shapes_are_explained(robot: RobotModel) -> None:
-    with pytest.raises(UnknownName, match=r"unknown robot 'kuka'; known: panda, ur5e"):
+    with pytest.raises(UnknownName, match=r"unknown robot 'kuka'; known: fr3, panda, ur10e, ur5e"):
         load_robot("kuka")
     with pytest.raises(UnknownName, match=r"no link 'nose'; it has: .*tcp"):
         robot.fk(robot.home, "nose")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:  # naming the robots must not load Pinocchio
 ROBOTS = Registry(
     "robots",
     {
+        "fr3": ("visual_irl.robots.fr3:fr3", "visual-irl itself"),
         "panda": ("visual_irl.robots.panda:panda", "visual-irl itself"),
+        "ur10e": ("visual_irl.robots.ur10e:ur10e", "visual-irl itself"),
         "ur5e": ("visual_irl.robots.ur5e:ur5e", "visual-irl itself"),
     },
 )

@@ -60,7 +60,12 @@ def _six_axis_solver(robot: RobotModel) -> tuple[HPRobot, ndarray, ndarray]:
     return HPRobot(axes, np.diff(points, axis=0)), T_zero[:3, :3], turns
 
 
-SOLVERS = {"panda": panda_solutions, "ur5e": six_axis_solutions}
+SOLVERS = {
+    "fr3": panda_solutions,
+    "panda": panda_solutions,
+    "ur10e": six_axis_solutions,
+    "ur5e": six_axis_solutions,
+}
 """Robot name -> solver."""
 
 

@@ -11,9 +11,8 @@ from visual_irl.assets import asset_path
 from visual_irl.robots.model import JointPair, RobotModel
 
 
-@lru_cache(maxsize=1)
-def panda() -> RobotModel:
-    """The Panda; accelerations and jerks are from the Franka Control Interface, "Robot and interface specifications".
+def correspondence(arm: str) -> tuple[JointPair, ...]:
+    """What the seven joints of a Franka arm stand for; `arm` is the prefix of their names.
 
     The robot stands elbow up where a seated person's upper arm hangs, so the correspondence is the mirror image in the
     horizontal plane through the shoulder: hanging becomes upright, horizontal stays horizontal, and the elbow folds the
@@ -21,6 +20,20 @@ def panda() -> RobotModel:
     which no human wrist does; it takes the deviation because nothing else is left for it, and rests where a pronated,
     straight hand has its palm down.
     """
+    return (
+        JointPair(f"{arm}_joint1", "shoulder_plane", 1.0, -np.pi / 2),
+        JointPair(f"{arm}_joint2", "shoulder_elevation", 1.0, 0.0),
+        JointPair(f"{arm}_joint3", "shoulder_rotation", 1.0, 0.0),
+        JointPair(f"{arm}_joint4", "elbow_flexion", -1.0, 0.0),
+        JointPair(f"{arm}_joint5", "forearm_rotation", -1.0, np.pi / 2),
+        JointPair(f"{arm}_joint6", "wrist_flexion", -1.0, np.pi),
+        JointPair(f"{arm}_joint7", "wrist_deviation", 1.0, -np.pi / 4),
+    )
+
+
+@lru_cache(maxsize=1)
+def panda() -> RobotModel:
+    """The Panda; accelerations and jerks are from the Franka Control Interface, "Robot and interface specifications"."""
     return RobotModel(
         name="panda",
         urdf_path=asset_path("urdf/panda.urdf"),
@@ -34,13 +47,5 @@ def panda() -> RobotModel:
         elbow_frame="panda_link4",
         wrist_frame="panda_link6",
         grip_force=40.0,
-        correspondence=(
-            JointPair("panda_joint1", "shoulder_plane", 1.0, -np.pi / 2),
-            JointPair("panda_joint2", "shoulder_elevation", 1.0, 0.0),
-            JointPair("panda_joint3", "shoulder_rotation", 1.0, 0.0),
-            JointPair("panda_joint4", "elbow_flexion", -1.0, 0.0),
-            JointPair("panda_joint5", "forearm_rotation", -1.0, np.pi / 2),
-            JointPair("panda_joint6", "wrist_flexion", -1.0, np.pi),
-            JointPair("panda_joint7", "wrist_deviation", 1.0, -np.pi / 4),
-        ),
+        correspondence=correspondence("panda"),
     )

@@ -10,25 +10,37 @@ from visual_irl import se3
 from visual_irl.assets import asset_path
 from visual_irl.robots.model import JointPair, RobotModel
 
+JOINTS = (
+    "shoulder_pan_joint",
+    "shoulder_lift_joint",
+    "elbow_joint",
+    "wrist_1_joint",
+    "wrist_2_joint",
+    "wrist_3_joint",
+)
+"""Every arm of the maker names its joints so."""
+
+CORRESPONDENCE = (
+    JointPair("shoulder_pan_joint", "shoulder_plane", 1.0, -np.pi / 2),
+    JointPair("shoulder_lift_joint", "shoulder_elevation", 1.0, -np.pi / 2),
+    JointPair("elbow_joint", "elbow_flexion", 1.0, 0.0),
+    JointPair("wrist_1_joint", "wrist_flexion", 1.0, -np.pi),
+    JointPair("wrist_2_joint", "wrist_deviation", 1.0, -np.pi / 2),
+    JointPair("wrist_3_joint", "forearm_rotation", -1.0, -np.pi / 2),
+)
+"""The mirror image described at `visual_irl.robots.panda`; no joint stands for the shoulder's axial rotation."""
+
 
 @lru_cache(maxsize=1)
 def ur5e() -> RobotModel:
     """The UR5e; accelerations are those of the maker's MoveIt configuration (Universal_Robots_ROS2_Driver).
 
-    The maker publishes no jerk limit; ours lets an acceleration build up in a tenth of a second. The correspondence is
-    the mirror image described at `visual_irl.robots.panda`; the arm has no joint for the shoulder's axial rotation.
+    The maker publishes no jerk limit; ours lets an acceleration build up in a tenth of a second.
     """
     return RobotModel(
         name="ur5e",
         urdf_path=asset_path("urdf/ur5e.urdf"),
-        joint_names=(
-            "shoulder_pan_joint",
-            "shoulder_lift_joint",
-            "elbow_joint",
-            "wrist_1_joint",
-            "wrist_2_joint",
-            "wrist_3_joint",
-        ),
+        joint_names=JOINTS,
         finger_joints=("gripper_finger_joint1", "gripper_finger_joint2"),
         acceleration=np.full(6, 5.0),
         jerk=np.full(6, 50.0),
@@ -38,12 +50,5 @@ def ur5e() -> RobotModel:
         elbow_frame="forearm_link",
         wrist_frame="wrist_1_link",
         grip_force=40.0,
-        correspondence=(
-            JointPair("shoulder_pan_joint", "shoulder_plane", 1.0, -np.pi / 2),
-            JointPair("shoulder_lift_joint", "shoulder_elevation", 1.0, -np.pi / 2),
-            JointPair("elbow_joint", "elbow_flexion", 1.0, 0.0),
-            JointPair("wrist_1_joint", "wrist_flexion", 1.0, -np.pi),
-            JointPair("wrist_2_joint", "wrist_deviation", 1.0, -np.pi / 2),
-            JointPair("wrist_3_joint", "forearm_rotation", -1.0, -np.pi / 2),
-        ),
+        correspondence=CORRESPONDENCE,
     )
