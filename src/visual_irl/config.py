@@ -41,9 +41,9 @@ def load_config(kind: type[T], path: Path | None) -> T:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a tuple, or a plain type."""
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(typing.cast(type, kind), value, where)
+    """`value` as `kind`: a dataclass, a tuple with or without names, or a plain type."""
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
+        return _read_fields(typing.cast(type, kind), value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -64,11 +64,12 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _read_dataclass(kind: type, value: Any, where: str) -> Any:
+def _read_fields(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{where} is {value!r}, expected a mapping of the fields of {kind.__name__}")
     hints = typing.get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind) if f.init]
+    names = getattr(kind, "_fields", None)  # of a named tuple, as compiled code takes them
+    known = list(names) if names else [f.name for f in dataclasses.fields(kind) if f.init]
     for name in value:
         if name not in known:
             raise UnknownName(f"{where}: {kind.__name__} has no field '{name}'; it has: {', '.join(known)}")

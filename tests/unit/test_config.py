@@ -24,9 +24,10 @@ def test_no_file_gives_the_defaults() -> None:
 
 
 def test_only_what_is_named_changes_also_nested(tmp_path: Path) -> None:
-    config = load_config(RetargetConfig, written(tmp_path, "rate: 50\nik:\n  iterations: 7\n"))
+    config = load_config(RetargetConfig, written(tmp_path, "rate: 50\noffline:\n  margin: 0.01\n  smooth: {iterations: 7}\n"))
     expected = dataclasses.replace(RetargetConfig(), rate=50.0)
-    assert config == dataclasses.replace(expected, ik=dataclasses.replace(expected.ik, iterations=7))
+    smooth = expected.offline.smooth._replace(iterations=7)
+    assert config == dataclasses.replace(expected, offline=dataclasses.replace(expected.offline, margin=0.01, smooth=smooth))
 
 
 def test_tuples_have_their_length_checked(tmp_path: Path) -> None:
@@ -39,10 +40,11 @@ def test_tuples_have_their_length_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("iks: {}", UnknownName, "no field 'iks'; it has: ik, costs"),
-        ("ik: {iterations: many}", InvalidInput, "ik: iterations is 'many' .str., expected int"),
-        ("ik: {damping: soft}", InvalidInput, "ik: damping is 'soft', expected a number"),
-        ("ik: 3", InvalidInput, "expected a mapping of the fields of IkConfig"),
+        ("offlin: {}", UnknownName, "no field 'offlin'; it has: offline, speed_share"),
+        ("offline: {smooth: {iterations: many}}", InvalidInput, "smooth: iterations is 'many' .str., expected int"),
+        ("offline: {costs: {limb: 1}}", UnknownName, "BranchCosts has no field 'limb'; it has: upper, fore"),
+        ("offline: {margin: soft}", InvalidInput, "offline: margin is 'soft', expected a number"),
+        ("offline: 3", InvalidInput, "expected a mapping of the fields of OfflineConfig"),
         ("elbow_up: 1", InvalidInput, "expected bool"),
         ("a: [", UnreadableFile, "not YAML"),
     ],

@@ -15,6 +15,7 @@ from typing import Any
 from visual_irl.assets import asset_path
 from visual_irl.errors import VisualIrlError
 from visual_irl.evaluation import stages
+from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.metrics import extraction_error
 from visual_irl.evaluation.pictures import plot_reward, plot_weights
 from visual_irl.evaluation.report import write_report
@@ -91,7 +92,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     for robot in ROBOTS:
         trajectory = out / f"{robot}.npz"
         pictures = [out / f"arms_{robot}.png", out / f"mapping_{robot}.png"]
-        make = partial(stages.map_motion, demo, robot, skill, trajectory, None, out, None)
+        make = partial(map_arm, demo, None, robot, skill, trajectory, None, False, None, out, None)
         todo.run(f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill], make)
         results[robot] = [_replay(todo, out, robot, trajectory, truth, seed) for seed in range(seeds)]
     clips = _real_clips(todo, out)
@@ -152,7 +153,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}
             for robot in ROBOTS:
                 trajectory = here / f"{robot}.npz"
-                make = partial(stages.map_motion, demo, robot, None, trajectory, None, here, None)
+                make = partial(map_arm, demo, None, robot, None, trajectory, None, False, None, here, None)
                 outputs = [trajectory, here / f"arms_{robot}.png"]
                 todo.run(f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo], make)
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
-from visual_irl import pipeline, se3
+from visual_irl import pipeline
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.io import artifacts
@@ -26,8 +26,6 @@ TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
-MAPPING_RATE = 40.0
-"""Samples a second at which a demonstrated arm is mapped [1/s]."""
 STRIP = 8
 """Pictures of a filmstrip."""
 
@@ -143,102 +141,6 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.S
     return skill
 
 
-def map_motion(
-    demonstration: Path,
-    robot_name: str,
-    skill_path: Path | None,
-    out: Path,
-    mount: tuple[float, float, float, float] | None,
-    pictures: Path | None,
-    config_file: Path | None,
-) -> None:
-    """Map an arm onto a robot; see `visual-irl map --help`."""
-    from visual_irl.evaluation import pictures as draw
-    from visual_irl.mapping.human_arm import anchored, densified, observed_arm
-    from visual_irl.mapping.placement import find_placement, placed_arm
-    from visual_irl.mapping.retarget import RetargetConfig, retarget
-    from visual_irl.policy.skill import PolicyConfig
-    from visual_irl.robots import load_robot
-
-    robot = load_robot(robot_name)
-    require_writable_folder(out.parent)
-    demo = artifacts.load_demonstration(demonstration)
-    inputs = {"demonstration": demonstration}
-    T_world_base = robot.T_world_base if mount is None else base_pose(mount)
-    scale = 1.0
-    attribute = pipeline.LearnConfig().attribute
-    if skill_path is not None:
-        skill = pipeline.Skill.load(skill_path)
-        plan, arm = pipeline.plan(skill, demo, attribute, PolicyConfig())
-        inputs |= {"reward": skill_path / pipeline.REWARD_FILE, "motion": skill_path / pipeline.MOTION_FILE}
-        what = f"what the skill does with {len(demo.objects)} objects"
-        phases: list[str] = [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]
-    else:
-        arm, what, phases = densified(observed_arm(demo), MAPPING_RATE), "the demonstrated arm", []
-        free = demo.frame != "world"  # nothing but the arm is known: it may be moved and scaled
-        arm = anchored(arm) if free else arm
-        if mount is None:
-            with progress_bar(f"where to put the {robot.name}", "place") as show:
-                placement = find_placement(arm, robot, free, show)
-            T_world_base, scale = placement.T_world_base, placement.scale
-            arm = placed_arm(arm, placement)
-    config = replace(load_config(RetargetConfig, config_file), elbow_up=skill_path is not None)
-    with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
-        trajectory, report = retarget(arm, robot, T_world_base, config, show)
-    summary = report.summary()
-    header = {
-        "robot": robot.name,
-        "T_world_base": T_world_base,
-        "scale": scale,
-        "task": demo.task,
-        "summary": summary,
-        "phases": phases,
-        "objects": {
-            thing.name: {"p_world": thing.p_world, "radius": thing.radius, "attributes": demo.attributes[thing.name]}
-            for thing in (pipeline.things_of(demo, attribute) if demo.objects else [])
-        },
-        "fixtures": demo.fixtures,
-    }
-    per_frame = {
-        f"frame_{name}": getattr(report, name)
-        for name in (
-            "t",
-            "position_error",
-            "rotation_error",
-            "upper_error",
-            "fore_error",
-            "reachable",
-            "observed",
-            "robot_points",
-        )
-    }
-    human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
-    artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
-    artifacts.write_sidecar(out, config, inputs)
-    if pictures is not None:
-        require_writable_folder(pictures)
-        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
-        draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
-    say(
-        f"{what} on the {robot.name}: {100 * summary['reachable']:.1f} % of {summary['frames']} frames exact (hand within "
-        f"{summary['position_mm_max']:.2f} mm), {trajectory.t[-1]:.1f} s for a plan of {arm.t[-1] - arm.t[0]:.1f} s"
-        + (f", hand path scaled by {scale:.2f}" if scale != 1.0 else "")
-        + (
-            f"; the arm was seen in {100 * summary['observed']:.0f} % of them, the rest is bridged"
-            if skill_path is None
-            else ""
-        )
-    )
-    say(f"wrote {out}")
-
-
-def base_pose(mount: tuple[float, float, float, float]) -> ndarray:
-    """`T_world_base` of x, y, z [m] and yaw [rad]."""
-    if not np.isfinite(mount).all():
-        raise InvalidInput(f"mount {mount} must be four finite numbers: x y z [m] and yaw [rad]")
-    return se3.transform(se3.exp_so3(np.array([0.0, 0.0, mount[3]])), np.array(mount[:3]))
-
-
 def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, video: bool) -> dict[str, Any]:
     """Replay in MuJoCo; see `visual-irl replay --help`. Returns the content of report.json."""
     from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
@@ -247,6 +149,8 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     from visual_irl.robots import load_robot
 
     trajectory, header, _ = artifacts.load_trajectory(trajectory_path)
+    if not header["task"]:
+        raise InvalidInput(f"'{trajectory_path}' maps a bare motion: replay needs the scene of a demonstrated task")
     robot = load_robot(header["robot"])
     require_writable_folder(out)
     task = TASKS.load(header["task"])()

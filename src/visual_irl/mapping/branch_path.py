@@ -1,105 +1,195 @@
 """The best path through the branches of a motion: one analytic solution a frame, chosen for all frames at once.
 
-Dynamic programming (Viterbi 1967) over every frame's solutions: a solution costs its limbs' angle to the human's and its
-nearness to joint limits, a step costs its squared joint motion, and a step faster than the arm is not allowed unless there
-is no other. Frames without a solution are left out and bridged.
+Dynamic programming (Viterbi 1967) over every frame's solutions. A solution costs its limbs' angles to the human's, its
+distance from the symbolic posture and its nearness to joint limits; a step costs its squared joint motion, and one beyond
+what the arm may turn in a frame costs so much that it is taken only where no continuous path exists. Frames without a
+solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn and are wound
+afterwards, so that the eight solutions of a UR arm stand for all their windings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numba import njit
 from numpy import ndarray
 
-from visual_irl import se3
-from visual_irl.mapping.inverse_kinematics import HandFirstIk
+from visual_irl.mapping.hand_first import Work, angle_of, limb_direction, work_of
+from visual_irl.mapping.targets import ArmTargets
+from visual_irl.robots.chain import forward
+from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
 KEEP = 160
 """Solutions kept a frame, the cheapest first."""
-LIMIT_ZONE = 0.35
-"""Distance from a joint limit below which a solution costs [rad]."""
-JUMP_COST = 1e3
-"""Cost of a step that the arm cannot make, per radian beyond what it can."""
+TURN = 2.0 * np.pi
 
 
-@dataclass(frozen=True)
-class BranchCosts:
+class BranchCosts(NamedTuple):
     """Weights of what makes a path good."""
 
-    limb: float = 1.0
+    upper: float = 1.0
     """Upper arm against the human's, per rad^2 a frame."""
+    fore: float = 1.0
+    """Forearm against the human's, per rad^2 a frame."""
     posture: float = 0.02
     """Joints against the symbolic posture, per rad^2 a frame and joint."""
-    limit: float = 4.0
-    """Nearness to limits, per (share of the zone)^2."""
-    motion: float = 60.0
-    """Joint motion, per rad^2 a step at 30 frames a second."""
+    limit: float = 1.0
+    """Nearness to a joint limit, per (share of the zone)^2."""
+    zone: float = 0.2
+    """Distance from a joint limit below which a solution costs [rad]."""
+    motion: float = 20.0
+    """Joint motion, per rad^2 a frame at 60 frames a second (that is, per (60 rad/s)^2)."""
+    jump: float = 10.0
+    """A joint step beyond `step`, plus the same per radian beyond it."""
+    step: float = 0.2
+    """Largest joint step between two frames that counts as continuous [rad]."""
 
 
-@dataclass(frozen=True)
-class BranchPath:
-    """Joint path [rad], which frames have a solution (the others are bridged), and how often it must change branch."""
+class BranchPath(NamedTuple):
+    """Joint path [rad] and which frames have a solution; the others are zero until they are bridged."""
 
     q: Float[ndarray, "T J"]
     solved: Bool[ndarray, "T"]
-    changes: int
 
 
 def best_path(
-    ik: HandFirstIk,
-    solutions: Callable[[ndarray], ndarray],
-    Ts_base_tcp: Float[ndarray, "T 4 4"],
-    upper: Float[ndarray, "T 3"],
-    posture: Float[ndarray, "T J"],
-    t: Float[ndarray, "T"],
-    steps: Float[ndarray, "T J"],
-    costs: BranchCosts,
-    progress: Callable[[int], None],
+    solver: Solver, targets: ArmTargets, costs: BranchCosts, progress: Callable[[int], None] = lambda done: None
 ) -> BranchPath:
-    """The best path through the frames; `steps` (T, J) is the largest joint step into each frame [rad]."""
-    options, prices, rows = [], [], []
-    for k, T in enumerate(Ts_base_tcp):
-        q = solutions(T)
-        if len(q):
-            cost = _prices(ik, q, upper[k], posture[k], costs)
-            keep = np.argsort(cost)[:KEEP]
-            options.append(q[keep])
-            prices.append(cost[keep])
-            rows.append(k)
-        if k % 20 == 0:
-            progress(k)
-    solved = np.zeros(len(t), bool)
-    if not rows:
-        return BranchPath(np.tile(ik.robot.home, (len(t), 1)), solved, 0)
-    total, back = prices[0], []
-    for i in range(1, len(rows)):
-        gap = float(t[rows[i]] - t[rows[i - 1]])
-        allowed = steps[rows[i - 1] + 1 : rows[i] + 1].sum(axis=0)
-        delta = np.abs(options[i][None, :, :] - options[i - 1][:, None, :])
-        step = costs.motion * (delta**2).sum(axis=2) / (30.0 * gap) + JUMP_COST * (delta - allowed).clip(0.0).sum(axis=2)
-        through = total[:, None] + step
-        back.append(through.argmin(axis=0))
-        total = through.min(axis=0) + prices[i]
-    choice = [int(total.argmin())]
-    for previous in back[::-1]:
-        choice.append(int(previous[choice[-1]]))
-    path = np.array([options[i][c] for i, c in enumerate(choice[::-1])])
-    solved[rows] = True
-    bridged = np.stack([np.interp(t, t[rows], path[:, j]) for j in range(path.shape[1])], axis=1)
-    changes = (np.abs(np.diff(bridged, axis=0)) > steps[1:]).any(axis=1)
-    return BranchPath(bridged, solved, int(changes.sum()))
+    """The best path through the solutions of all frames, wound into the joint limits."""
+    q, solved = np.zeros((len(targets.t), len(solver.chain.lower))), np.zeros(len(targets.t), bool)
+    work = work_of(solver.chain)
+    costs = at_rate(costs, targets)
+    for part in targets.segments():
+        q[part], solved[part] = _viterbi(
+            solver, work, targets.R[part], targets.p[part], targets.upper[part], targets.fore[part], targets.posture[part],
+            costs, capacity(solver),
+        )  # fmt: skip
+        rows = np.nonzero(solved[part])[0] + part.start
+        if len(rows):
+            q[rows] = wound(q[rows], solver.periodic, solver.chain.lower, solver.chain.upper, targets.posture[rows])
+        progress(part.stop)
+    return BranchPath(q, solved)
 
 
-def _prices(ik: HandFirstIk, q: ndarray, upper: ndarray, posture: ndarray, costs: BranchCosts) -> ndarray:
-    """Cost of each solution by itself."""
-    directions = np.empty((len(q), 3))
-    for i, row in enumerate(q):
-        shoulder, elbow, _ = ik.limb_points(row)
-        directions[i] = elbow - shoulder
-    angle = se3.angle_between(directions, np.broadcast_to(upper, directions.shape))
-    margin = np.minimum(q - ik.robot.lower, ik.robot.upper - q)
-    near = ((1.0 - margin / LIMIT_ZONE).clip(0.0) ** 2).sum(axis=1)
-    return costs.limb * angle**2 + costs.posture * ((q - posture) ** 2).sum(axis=1) + costs.limit * near
+def at_rate(costs: BranchCosts, targets: ArmTargets) -> BranchCosts:
+    """The costs for the motion's own frame rate: what counts is speed, not the step from frame to frame."""
+    return costs._replace(motion=costs.motion / (60.0 * targets.interval()) ** 2)
+
+
+def wound(
+    q: Float[ndarray, "T J"],
+    periodic: Bool[ndarray, "J"],
+    lower: Float[ndarray, "J"],
+    upper: Float[ndarray, "J"],
+    posture: Float[ndarray, "T J"],
+) -> Float[ndarray, "T J"]:
+    """The path with periodic joints made continuous and shifted by whole turns into their limits, nearest to the posture.
+
+    A joint that would have to wind farther than its limits is rewound by a turn where it meets one: a jump that no
+    continuous path avoids.
+    """
+    q = q.copy()
+    for j in np.nonzero(periodic)[0]:
+        path = np.unwrap(q[:, j])
+        options = [path + TURN * k for k in range(-3, 4)]
+        inside = [o for o in options if o.min() >= lower[j] and o.max() <= upper[j]]
+        if inside:
+            q[:, j] = min(inside, key=lambda o: abs(float(np.mean(o - posture[:, j]))))
+            continue
+        turn = 0.0
+        for k in range(len(path)):
+            while path[k] + turn > upper[j]:
+                turn -= TURN
+            while path[k] + turn < lower[j]:
+                turn += TURN
+            q[k, j] = path[k] + turn
+    return q
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, posture: ndarray, costs: BranchCosts) -> float:
+    """Cost of a solution by itself."""
+    forward(solver.chain, q, work.pose)
+    total = 0.0
+    if u[0] != 0.0 or u[1] != 0.0 or u[2] != 0.0:
+        limb_direction(solver.chain, work, 0, work.d)
+        angle = angle_of(work.d, u)
+        total += costs.upper * angle * angle
+    if f[0] != 0.0 or f[1] != 0.0 or f[2] != 0.0:
+        limb_direction(solver.chain, work, 1, work.d)
+        angle = angle_of(work.d, f)
+        total += costs.fore * angle * angle
+    for j in range(q.shape[0]):
+        d = q[j] - posture[j]
+        if solver.periodic[j]:
+            d -= TURN * np.round(d / TURN)
+        else:
+            margin = min(q[j] - solver.chain.lower[j], solver.chain.upper[j] - q[j])
+            if margin < costs.zone:
+                near = 1.0 - max(margin, 0.0) / costs.zone
+                total += costs.limit * near * near
+        total += costs.posture * d * d
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def step_cost(periodic: ndarray, a: ndarray, b: ndarray, costs: BranchCosts, bound: float) -> float:
+    """Cost of the step from `a` to `b`; gives up, returning something larger, once above `bound`."""
+    total = 0.0
+    for j in range(a.shape[0]):
+        d = abs(b[j] - a[j])
+        if periodic[j]:
+            d = abs(d - TURN * np.round(d / TURN))
+        total += costs.motion * d * d
+        if d > costs.step:
+            total += costs.jump * (1.0 + d - costs.step)
+        if total >= bound:
+            return total
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _viterbi(solver, work, R, p, upper, fore, posture, costs, most):
+    """Best path through one segment, periodic joints modulo a turn; and which frames have a solution."""
+    frames, joints = posture.shape
+    found, prices = np.empty((most, joints)), np.empty(most)
+    options = np.empty((frames, KEEP, joints))
+    back, counts = np.zeros((frames, KEEP), np.int16), np.zeros(frames, np.int64)
+    total, through = np.empty(KEEP), np.empty(KEEP)
+    before = -1
+    for t in range(frames):
+        n = solutions_into(solver, R[t], p[t], found)
+        for i in range(n):
+            prices[i] = price(solver, work, found[i], upper[t], fore[t], posture[t], costs)
+        order = np.argsort(prices[:n])[:KEEP]
+        counts[t] = len(order)
+        for i, row in enumerate(order):
+            options[t, i] = found[row]
+            through[i] = prices[row]
+            if before >= 0:
+                best, choice = np.inf, 0
+                for k in range(counts[before]):
+                    if total[k] < best:
+                        cost = total[k] + step_cost(solver.periodic, options[before, k], found[row], costs, best - total[k])
+                        if cost < best:
+                            best, choice = cost, k
+                through[i] += best
+                back[t, i] = choice
+        if counts[t]:
+            total[: counts[t]] = through[: counts[t]]
+            before = t
+    q, solved = np.zeros((frames, joints)), counts > 0
+    choice = -1
+    for t in range(frames - 1, -1, -1):
+        if counts[t]:
+            if choice < 0:
+                choice = np.argmin(total[: counts[t]])
+            q[t] = options[t, choice]
+            choice = back[t, choice]
+    return q, solved

@@ -1,15 +1,4 @@
-"""The arm of a demonstration: gap-free joint centres, a hand frame, and seven anatomical angles and back.
-
-Angles follow the ISB recommendation (Wu et al. 2005, J. Biomech. 38, "ISB recommendation on definitions of joint
-coordinate systems ... Part II: shoulder, elbow, wrist and hand") in a torso frame (forward, lateral, up), where lateral
-points away from the body on either side, so that left and right arms that mirror each other have equal angles:
-
-- shoulder: plane of elevation (0 abduction, pi/2 flexion), elevation (0 hanging), axial rotation,
-- elbow flexion (0 straight), forearm rotation (pronation positive),
-- wrist flexion and deviation (0: the hand continues the forearm).
-
-Singular poses are defined, not guessed: a hanging or overhead arm has plane 0, a straight elbow has axial rotation 0.
-"""
+"""The human arm of demonstrations, motion files and plans: gap-free joint centres, a hand frame, and its anatomical angles."""
 
 from __future__ import annotations
 
@@ -24,6 +13,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation, Slerp
 
 from visual_irl.errors import NoPersonFound
+from visual_irl.io.motion import ArmMotion
+from visual_irl.mapping.anatomy import angles_of_arm, elbow_between, hand_orientation, torso_frame
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 
 GRASP_REACH = 0.10
@@ -31,9 +22,6 @@ GRASP_REACH = 0.10
 
 SMOOTH_SECONDS = 0.12
 """Standard deviation of the window over the hand's directions [s]: knuckles are a few centimetres apart and as noisy."""
-
-SINGULAR = np.sin(np.radians(3.0))
-"""Below this sine of an angle, a direction that depends on it is treated as undefined."""
 
 
 def observed_arm(demo: Demonstration) -> HumanArmTrajectory:
@@ -55,8 +43,20 @@ def observed_arm(demo: Demonstration) -> HumanArmTrajectory:
     grip = np.array([float(bool(name)) for name in demo.held])
     axes = torso_axes(demo)
     Ts_world_hand = _hand_poses(demo, elbow, wrist)
-    q = angles_of_arm(demo.side, axes, shoulder, elbow, wrist, Ts_world_hand[:, :3, :3])
+    q = angles_of_arm(axes, shoulder, elbow, wrist, Ts_world_hand[:, :3, :3])
     return HumanArmTrajectory(demo.t, demo.side, q, shoulder, elbow, wrist, Ts_world_hand, observed, grip)
+
+
+def arm_of_motion(motion: ArmMotion) -> HumanArmTrajectory:
+    """The arm of a motion file in its torso frame (x forward, y left, z up)."""
+    Ts = np.tile(np.eye(4), (len(motion.t), 1, 1))
+    Ts[:, :3, :3] = motion.R_hand
+    Ts[:, :3, 3] = motion.wrist + GRASP_REACH * motion.R_hand[:, :, 2]
+    q = angles_of_arm(torso_frame(motion.side), motion.shoulder, motion.elbow, motion.wrist, motion.R_hand, motion.start)
+    seen = np.ones(len(motion.t), bool)
+    return HumanArmTrajectory(
+        motion.t, motion.side, q, motion.shoulder, motion.elbow, motion.wrist, Ts, seen, np.zeros(len(motion.t))
+    )
 
 
 def anchored(arm: HumanArmTrajectory) -> HumanArmTrajectory:
@@ -101,16 +101,11 @@ def imagined_arm(
     n = len(plan.t)
     hand, fingers = plan.Ts_world_hand[:, :3, 3], plan.Ts_world_hand[:, :3, 2]
     wrist = hand - GRASP_REACH * fingers
-    line = wrist - shoulder
-    reach = np.linalg.norm(line, axis=1, keepdims=True)
-    along = line / np.maximum(reach, 1e-9)
-    d = np.clip(reach, abs(upper - fore) + 1e-3, upper + fore)
-    cosine = np.clip((upper**2 + d**2 - fore**2) / (2.0 * upper * d), -1.0, 1.0)
-    down, outward = swivel_frame(along, axes)
-    bend = np.cos(plan.swivel)[:, None] * down + np.sin(plan.swivel)[:, None] * outward
     shoulders = np.tile(shoulder, (n, 1))
-    elbow = shoulders + upper * (cosine * along + np.sqrt(1.0 - cosine**2) * bend)
-    q = angles_of_arm(side, axes, shoulders, elbow, wrist, plan.Ts_world_hand[:, :3, :3])
+    down, outward = swivel_frame(_unit(wrist - shoulders), axes)
+    bend = np.cos(plan.swivel)[:, None] * down + np.sin(plan.swivel)[:, None] * outward
+    elbow = elbow_between(shoulders, wrist, upper, fore, bend)
+    q = angles_of_arm(axes, shoulders, elbow, wrist, plan.Ts_world_hand[:, :3, :3])
     return HumanArmTrajectory(plan.t, side, q, shoulders, elbow, wrist, plan.Ts_world_hand, np.ones(n, bool), plan.grip)
 
 
@@ -145,72 +140,6 @@ def torso_axes(demo: Demonstration) -> Float[ndarray, "3 3"]:
     return np.stack([np.cross(left, up), left if demo.side == "left" else -left, up])
 
 
-def angles_of_arm(
-    side: str,
-    axes: Float[ndarray, "3 3"],
-    shoulder: Float[ndarray, "T 3"],
-    elbow: Float[ndarray, "T 3"],
-    wrist: Float[ndarray, "T 3"],
-    Rs_world_hand: Float[ndarray, "T 3 3"],
-) -> Float[ndarray, "T 7"]:
-    """The seven angles [rad] of an arm; `axes` are the rows forward, lateral, up. Unwrapped over time."""
-    upper = _unit(elbow - shoulder) @ axes.T
-    fore = _unit(wrist - elbow) @ axes.T
-    thumb, fingers = (Rs_world_hand[:, :, k] @ axes.T for k in (1, 2))
-    elevation = np.arctan2(np.linalg.norm(upper[:, :2], axis=1), -upper[:, 2])
-    plane = np.where(np.sin(elevation) > SINGULAR, np.arctan2(upper[:, 0], upper[:, 1]), 0.0)
-    raise_, side_ = _elevation_frame(plane, elevation)
-    flexion = np.arctan2(np.linalg.norm(np.cross(upper, fore), axis=1), np.sum(upper * fore, axis=1))
-    rotation = np.arctan2(np.sum(fore * side_, axis=1), np.sum(fore * raise_, axis=1))
-    rotation = np.where(np.sin(flexion) > SINGULAR, rotation, 0.0)
-    zero, ninety = _forearm_frame(raise_, side_, upper, rotation, flexion)
-    pronation = np.arctan2(np.sum(thumb * ninety, axis=1), np.sum(thumb * zero, axis=1))
-    thumb0 = np.cos(pronation)[:, None] * zero + np.sin(pronation)[:, None] * ninety
-    normal0 = np.cross(thumb0, fore)
-    wrist_flexion = np.arctan2(np.sum(fingers * normal0, axis=1), np.sum(fingers * fore, axis=1))
-    deviation = np.arcsin(np.clip(np.sum(fingers * thumb0, axis=1), -1.0, 1.0))
-    q = np.stack([plane, elevation, rotation, flexion, pronation, wrist_flexion, deviation], axis=1)
-    return np.unwrap(q, axis=0)
-
-
-def arm_of_angles(
-    q: Float[ndarray, "T 7"], axes: Float[ndarray, "3 3"], shoulder: Float[ndarray, "T 3"], upper: float, fore: float
-) -> tuple[Float[ndarray, "T 3"], Float[ndarray, "T 3"], Float[ndarray, "T 3"]]:
-    """Elbow [m], wrist [m] and the direction of the fingers of an arm with these angles and limb lengths [m]."""
-    plane, elevation, rotation, flexion, pronation, wrist_flexion, deviation = q.T
-    sin, cos = np.sin(elevation), np.cos(elevation)
-    u = np.stack([sin * np.sin(plane), sin * np.cos(plane), -cos], axis=1)
-    raise_, side_ = _elevation_frame(plane, elevation)
-    bent = np.cos(rotation)[:, None] * raise_ + np.sin(rotation)[:, None] * side_
-    w = np.cos(flexion)[:, None] * u + np.sin(flexion)[:, None] * bent
-    zero, ninety = _forearm_frame(raise_, side_, u, rotation, flexion)
-    thumb = np.cos(pronation)[:, None] * zero + np.sin(pronation)[:, None] * ninety
-    fingers = (
-        np.cos(deviation)[:, None] * (np.cos(wrist_flexion)[:, None] * w + np.sin(wrist_flexion)[:, None] * np.cross(thumb, w))
-        + np.sin(deviation)[:, None] * thumb
-    )
-    elbow = shoulder + upper * (u @ axes)
-    return elbow, elbow + fore * (w @ axes), fingers @ axes
-
-
-def _elevation_frame(plane: ndarray, elevation: ndarray) -> tuple[ndarray, ndarray]:
-    """The two directions normal to the upper arm: the one in which it rises, and the one to its side."""
-    sin, cos = np.sin(elevation), np.cos(elevation)
-    raise_ = np.stack([cos * np.sin(plane), cos * np.cos(plane), sin], axis=1)
-    side_ = np.stack([np.cos(plane), -np.sin(plane), np.zeros_like(plane)], axis=1)
-    return raise_, side_
-
-
-def _forearm_frame(
-    raise_: ndarray, side_: ndarray, upper: ndarray, rotation: ndarray, flexion: ndarray
-) -> tuple[ndarray, ndarray]:
-    """The two directions normal to the forearm that the thumb side is measured against."""
-    bent = np.cos(rotation)[:, None] * raise_ + np.sin(rotation)[:, None] * side_
-    zero = -np.sin(flexion)[:, None] * upper + np.cos(flexion)[:, None] * bent
-    fore = np.cos(flexion)[:, None] * upper + np.sin(flexion)[:, None] * bent
-    return zero, np.cross(fore, zero)
-
-
 def _hand_poses(demo: Demonstration, elbow: ndarray, wrist: ndarray) -> ndarray:
     """Hand poses from the knuckles; where the hand was not seen it continues the forearm, palm as last seen."""
     index, pinky = demo.keypoint("hand_index_mcp"), demo.keypoint("hand_pinky_mcp")
@@ -225,9 +154,8 @@ def _hand_poses(demo: Demonstration, elbow: ndarray, wrist: ndarray) -> ndarray:
     thumb = thumb - np.sum(thumb * fingers, axis=1, keepdims=True) * fingers
     degenerate = np.linalg.norm(thumb, axis=1) < 1e-3
     thumb[degenerate] = np.cross([1.0, 0.0, 0.0], fingers[degenerate])
-    thumb = _unit(thumb)
     Ts = np.tile(np.eye(4), (len(demo.t), 1, 1))
-    Ts[:, :3, 0], Ts[:, :3, 1], Ts[:, :3, 2] = np.cross(thumb, fingers), thumb, fingers
+    Ts[:, :3, :3] = hand_orientation(fingers, _unit(thumb))
     Ts[:, :3, 3] = wrist + GRASP_REACH * fingers
     return Ts
 

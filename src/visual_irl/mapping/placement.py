@@ -1,132 +1,203 @@
-"""Where to put a robot so that a free motion (no objects) is within its reach: base yaw and offset, tool yaw, scale.
+"""Where to put a robot so that demonstrations are within its reach: base pose, turn of the tool in the hand, scale.
 
-Objects on a table fix where the hand must be, and are never scaled; this is for plain videos, where only the arm is seen.
-The robot's shoulder goes to the person's shoulder; whether the hand's path is scaled by the ratio of the arms' reaches, and
-the remaining choices, are scanned for the largest share of frames with a solution and the fewest changes of branch.
+Two cases. A *free* motion (motion capture, a plain video) has no objects: the robot's shoulder goes to the person's, the
+base may be turned any way, and the arm is scaled to the robot's: the wrist's path by the ratio of the arms' lengths, with
+the robot's own hand length along the fingers beyond it. In a *workspace* the hand goes where the objects are, which is
+never scaled: the base stands upright and is moved and turned instead.
+
+Every candidate is judged on a few frames by its share of frames with a solution and by how near the best solution's limbs
+come to the human's; the best ones then by the best path through longer stretches, which also counts its jumps.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.mapping.branch_path import BranchCosts, best_path
-from visual_irl.mapping.inverse_kinematics import HandFirstIk, IkConfig
-from visual_irl.mapping.retarget import limb_reference, symbolic_posture, tool_rotation
-from visual_irl.robots.analytic_ik import SOLVERS
+from visual_irl.mapping.branch_path import BranchCosts, best_path, price
+from visual_irl.mapping.hand_first import work_of
+from visual_irl.mapping.symbolic import symbolic_posture
+from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.solutions import capacity, solutions_into, solver_of
 from visual_irl.types import HumanArmTrajectory
 
-YAWS = np.radians([0, 45, -45, 90, -90, 135, -135, 180])
-OFFSETS = (0.0, -0.15, -0.30)
-"""How far the base stands behind the person's shoulder [m]."""
-TOOL_YAWS = np.radians([0, 90, 180, -90])
 REACH_SHARE = 0.95
-"""Share of the robot's reach that the person's longest reach is scaled to."""
-GLANCE = 8
+"""Length of the scaled human arm as a share of the robot's."""
+YAWS = np.radians(np.arange(0, 360, 45))
+TOOL_YAWS = np.radians(np.arange(0, 360, 45))
+BACK = (-0.55, -0.40, -0.25, -0.10, 0.05)
+"""Where a workspace's base may stand before (negative: behind) the person's shoulder [m]."""
+ASIDE = (-0.30, 0.0, 0.30)
+"""The same to the left [m]."""
+UP = (0.0, 0.25)
+"""Height of the base above the lowest hand [m]."""
+GLANCE = 40
 """Frames on which every candidate is judged."""
-LOOK = 120
-"""Frames on which the best candidates are judged, as a path."""
-STEP = 0.8
-"""Joint step between two of those frames above which the branch changes [rad]."""
-BEST = 12
+COARSE = np.radians(30.0)
+"""Grid of a redundant joint in that first look [rad]."""
+BEST = 16
 """How many candidates are judged as a path."""
-CHANGE_COST = 0.05
-"""What a change of branch costs, as a share of reached frames: the arm leaves the path while it makes it."""
+STRETCHES, STRETCH = 6, 250
+"""How many stretches of how many frames they are judged on."""
+UNREACHABLE_COST = 20.0
+"""Cost of a frame without a solution, in rad^2 of limb error."""
+JUMP_COST = 5.0
+"""Cost of a change of branch, likewise."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A base pose, the tool's turn about its own axis [rad], the scale of the hand's path, and the share it reaches."""
+    """How demonstrations are laid before a robot."""
 
     T_world_base: Float[ndarray, "4 4"]
+    """Base pose in the frame of the demonstration."""
     tool_yaw: float
-    scale: float
+    """Turn of the tool about the fingers' direction [rad]."""
+    arm_scale: float | None
+    """Scale of the wrist's path about the shoulder; nothing is scaled when None."""
+    hand_length: float
+    """Distance from the scaled wrist to the tool along the fingers [m]; used with `arm_scale`."""
     reachable: float
-
-
-def find_placement(
-    arm: HumanArmTrajectory,
-    robot: RobotModel,
-    may_scale: bool,
-    progress: Callable[[int, int], None] = lambda i, n: None,
-) -> Placement:
-    """The placement that reaches the most frames of an arm's motion; the path is scaled only if it may be."""
-    scales = sorted({1.0, _scale(arm, robot)} if may_scale else {1.0})
-    shoulder = np.median(arm.shoulder, axis=0)
-    height = robot.fk(robot.home, robot.shoulder_frame)[2, 3]
-    candidates = []
-    for scale, yaw, back, tool_yaw in product(scales, YAWS, OFFSETS, TOOL_YAWS):
-        base = shoulder + [back, 0.0, -height]
-        candidates.append(Placement(se3.transform(se3.exp_so3(np.array([0, 0, yaw])), base), float(tool_yaw), scale, 0.0))
-    few = []
-    for i, candidate in enumerate(candidates):
-        few.append((_glance(candidate, arm, robot), -i, candidate))
-        progress(i, len(candidates) + BEST)
-    few.sort(reverse=True)
-    judged = []
-    for i, (_, order, candidate) in enumerate(few[:BEST]):
-        share, changes = _look(candidate, arm, robot)
-        judged.append((share - CHANGE_COST * changes, order, dataclasses.replace(candidate, reachable=share)))
-        progress(len(candidates) + i + 1, len(candidates) + BEST)
-    return max(judged)[2]
+    """Share of the judged frames with a solution."""
 
 
 def placed_arm(arm: HumanArmTrajectory, placement: Placement) -> HumanArmTrajectory:
-    """The arm with its joints scaled about the shoulder and its hand turned by the tool yaw, as the robot shall follow it."""
-
-    def scaled(p: ndarray) -> ndarray:
-        return arm.shoulder + placement.scale * (p - arm.shoulder)
-
+    """The arm as the robot shall follow it: scaled if the placement scales, hand turned by the tool yaw."""
     Ts = np.array(arm.Ts_world_hand)
-    Ts[:, :3, 3] = scaled(arm.Ts_world_hand[:, :3, 3])
     Ts[:, :3, :3] = Ts[:, :3, :3] @ se3.exp_so3(np.array([0.0, 0.0, placement.tool_yaw]))
-    return dataclasses.replace(arm, elbow=scaled(arm.elbow), wrist=scaled(arm.wrist), Ts_world_hand=Ts)
+    if placement.arm_scale is None:
+        return dataclasses.replace(arm, Ts_world_hand=Ts)
+    elbow, wrist = (arm.shoulder + placement.arm_scale * (p - arm.shoulder) for p in (arm.elbow, arm.wrist))
+    Ts[:, :3, 3] = wrist + placement.hand_length * Ts[:, :3, 2]
+    return dataclasses.replace(arm, elbow=elbow, wrist=wrist, Ts_world_hand=Ts)
 
 
-def _scale(arm: HumanArmTrajectory, robot: RobotModel) -> float:
-    """Robot reach over the person's longest reach: makes the robot's arm as stretched as the person's."""
-    q = np.clip(np.zeros_like(robot.home), robot.lower, robot.upper)
-    shoulder = robot.fk(q, robot.shoulder_frame)[:3, 3]
-    reach = max(
-        float(np.linalg.norm(robot.fk(p, robot.tcp_frame)[:3, 3] - shoulder))
-        for p in np.random.default_rng(0).uniform(robot.lower, robot.upper, (2000, len(q)))
+def placed_targets(
+    arm: HumanArmTrajectory, robot: RobotModel, placement: Placement, elbow_up: bool = False, start: ndarray | None = None
+) -> ArmTargets:
+    """The targets of an arm laid before a robot."""
+    posture = symbolic_posture(robot, arm.side, arm.q)
+    return targets_of(placed_arm(arm, placement), placement.T_world_base, posture, elbow_up, start)
+
+
+def calibrate_mount(
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    free: bool,
+    start: ndarray | None = None,
+    turn_tool: bool = True,
+    progress: Callable[[int, int], None] = lambda i, n: None,
+) -> Placement:
+    """The placement that reaches the most frames with the most human limbs; see the module for `free`.
+
+    The tool keeps its turn in the hand unless `turn_tool`: a skill's gripper closes across what it grasps.
+    """
+    return ranked_placements(arm, robot, free, start, turn_tool, progress)[0]
+
+
+def ranked_placements(
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    free: bool,
+    start: ndarray | None = None,
+    turn_tool: bool = True,
+    progress: Callable[[int, int], None] = lambda i, n: None,
+) -> list[Placement]:
+    """The most promising placements, best first."""
+    rows = np.unique(np.linspace(0, len(arm.t) - 1, GLANCE).astype(int))
+    few = HumanArmTrajectory(
+        *(getattr(arm, f.name) if f.name == "side" else getattr(arm, f.name)[rows] for f in dataclasses.fields(arm))
     )
-    person = float(np.percentile(np.linalg.norm(arm.Ts_world_hand[:, :3, 3] - arm.shoulder, axis=1), 99))
-    return float(np.clip(REACH_SHARE * reach / max(person, 0.1), 0.7, 1.5))
+    candidates = list(_free_candidates(arm, robot) if free else _workspace_candidates(arm, robot))
+    candidates = [c for c in candidates if turn_tool or c.tool_yaw == 0.0]
+    solver = solver_of(robot, 0.01, COARSE)
+    work, found = work_of(solver.chain), np.empty((capacity(solver), len(robot.home)))
+    judged = []
+    for i, candidate in enumerate(candidates):
+        g = placed_targets(few, robot, candidate)
+        cost = _glance(solver, work, found, g.R, g.p, g.upper, g.fore, g.posture, BranchCosts(posture=0.0), UNREACHABLE_COST)
+        judged.append((cost, i))
+        if i % 20 == 0:
+            progress(i, len(candidates) + 10 * BEST)
+    judged.sort()
+    ranked: list[tuple[float, int, Placement]] = []
+    solver = solver_of(robot, 0.01)
+    for k, (_, i) in enumerate(judged[:BEST]):
+        targets = placed_targets(arm, robot, candidates[i], start=start)
+        cost, reached, frames = 0.0, 0, 0
+        for part in _stretches(targets):
+            piece = cut(targets, part)
+            path = best_path(solver, piece, BranchCosts(posture=0.0))
+            steps = np.abs(np.diff(path.q, axis=0)).max(axis=1) > BranchCosts().step
+            jumps = int((steps & ~piece.start[1:] & path.solved[1:] & path.solved[:-1]).sum())
+            prices = [
+                price(solver, work, path.q[t], piece.upper[t], piece.fore[t], piece.posture[t], BranchCosts(posture=0.0))
+                for t in np.nonzero(path.solved)[0]
+            ]
+            cost += sum(prices) + UNREACHABLE_COST * int((~path.solved).sum()) + JUMP_COST * jumps
+            reached, frames = reached + int(path.solved.sum()), frames + len(path.solved)
+        cost /= frames
+        ranked.append((cost, i, dataclasses.replace(candidates[i], reachable=reached / frames)))
+        progress(len(candidates) + 10 * (k + 1), len(candidates) + 10 * BEST)
+    return [placement for _, _, placement in sorted(ranked, key=lambda r: r[:2])]
 
 
-def _targets(placement: Placement, arm: HumanArmTrajectory, frames: int) -> tuple[HumanArmTrajectory, ndarray, ndarray]:
-    """The placed arm, some of its frames, and the tool poses there in the base frame."""
-    placed = placed_arm(arm, placement)
-    rows = np.unique(np.linspace(0, len(arm.t) - 1, frames).astype(int))
-    Ts = placed.Ts_world_hand[rows].copy()
-    Ts[:, :3, :3] = tool_rotation(Ts[:, :3, :3])
-    return placed, rows, se3.inverse(placement.T_world_base) @ Ts
+def _free_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Placement]:
+    """Shoulder on shoulder, base turned any way by eighths of a turn; arms that turn endlessly need not be turned."""
+    limbs, hand = robot.limb_lengths()
+    lengths = np.linalg.norm(arm.elbow - arm.shoulder, axis=1) + np.linalg.norm(arm.wrist - arm.elbow, axis=1)
+    scale = REACH_SHARE * limbs / float(np.median(lengths))
+    shoulder = np.median(arm.shoulder, axis=0)
+    offset = robot.fk(robot.home, robot.shoulder_frame)[:3, 3]
+    endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6
+    for axis in product((-1.0, 0.0, 1.0), repeat=3):
+        if not any(axis):
+            continue
+        R_axis = se3.rotation_between(np.array([0.0, 0.0, 1.0]), np.array(axis) / np.linalg.norm(axis))
+        for yaw in YAWS[:1] if endless[0] else YAWS:
+            R = R_axis @ se3.exp_so3(np.array([0.0, 0.0, yaw]))
+            for tool_yaw in TOOL_YAWS[:1] if endless[-1] else TOOL_YAWS:
+                yield Placement(se3.transform(R, shoulder - R @ offset), float(tool_yaw), scale, hand, 0.0)
 
 
-def _glance(placement: Placement, arm: HumanArmTrajectory, robot: RobotModel) -> float:
-    """Share of a few frames with any solution."""
-    _, _, Ts = _targets(placement, arm, GLANCE)
-    return float(np.mean([len(SOLVERS[robot.name](robot, T)) > 0 for T in Ts]))
+def _workspace_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Placement]:
+    """An upright base on a grid around the person's shoulder."""
+    shoulder, lowest = np.median(arm.shoulder, axis=0), float(arm.Ts_world_hand[:, 2, 3].min())
+    endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6
+    for back, aside, up, yaw, tool_yaw in product(
+        BACK, ASIDE, UP, YAWS[:1] if endless[0] else YAWS, TOOL_YAWS[:1] if endless[-1] else TOOL_YAWS
+    ):
+        base = np.array([shoulder[0] + back, shoulder[1] + aside, lowest + up])
+        yield Placement(se3.transform(se3.exp_so3(np.array([0.0, 0.0, yaw])), base), float(tool_yaw), None, 0.0, 0.0)
 
 
-def _look(placement: Placement, arm: HumanArmTrajectory, robot: RobotModel) -> tuple[float, int]:
-    """Share of more frames with a solution, and how often the best path through them changes branch."""
-    placed, rows, Ts = _targets(placement, arm, LOOK)
-    upper = limb_reference(placed, elbow_up=False)[rows] @ placement.T_world_base[:3, :3]
-    posture = symbolic_posture(robot, placed.side, placed.q[rows])
-    steps = np.full((len(rows), len(robot.joint_names)), STEP)
-    solver = SOLVERS[robot.name]
-    path = best_path(
-        HandFirstIk(robot, IkConfig()), lambda T: solver(robot, T), Ts, upper, posture, arm.t[rows], steps, BranchCosts(),
-        lambda k: None,
-    )  # fmt: skip
-    return float(path.solved.mean()), path.changes
+def _stretches(targets: ArmTargets) -> list[slice]:
+    """Stretches of consecutive frames spread over a motion; all of it when it is short."""
+    frames = len(targets.t)
+    if frames <= STRETCHES * STRETCH:
+        return [slice(0, frames)]
+    return [slice(a, a + STRETCH) for a in np.linspace(0, frames - STRETCH, STRETCHES).astype(int).tolist()]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _glance(solver, work, found, R, p, upper, fore, posture, costs, unreachable):
+    """Cost of a candidate: each frame's cheapest solution, or that of having none."""
+    total = 0.0
+    for t in range(len(p)):
+        n = solutions_into(solver, R[t], p[t], found)
+        best = unreachable
+        for i in range(n):
+            best = min(best, price(solver, work, found[i], upper[t], fore[t], posture[t], costs))
+        total += best
+    return total

@@ -1,0 +1,172 @@
+"""The verb `map` on files: what is mapped, where the robot stands, and what is written about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from visual_irl import pipeline, se3
+from visual_irl.config import load_config
+from visual_irl.errors import InvalidInput
+from visual_irl.evaluation import pictures as draw
+from visual_irl.evaluation.stages import progress_bar, say
+from visual_irl.io import artifacts
+from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.motion import load_motion
+from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
+from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
+from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget
+from visual_irl.mapping.targets import tool_rotation
+from visual_irl.policy.skill import PolicyConfig
+from visual_irl.robots import load_robot
+from visual_irl.robots.model import RobotModel
+from visual_irl.types import HumanArmTrajectory
+
+MAPPING_RATE = 40.0
+"""Samples a second at which a demonstrated arm is mapped [1/s]."""
+PER_FRAME = (
+    "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
+    "robot_points",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What is mapped: an arm, and what is known about the world that it moves in."""
+
+    what: str
+    arm: HumanArmTrajectory
+    inputs: dict[str, Path]
+    free: bool
+    """Nothing but the arm is known: it may be moved and scaled."""
+    elbow_up: bool = False
+    start: ndarray | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def map_arm(
+    demonstration: Path | None,
+    motion: Path | None,
+    robot_name: str,
+    skill: Path | None,
+    out: Path,
+    mount: tuple[float, float, float, float] | None,
+    calibrate: bool,
+    side: str | None,
+    pictures: Path | None,
+    config_file: Path | None,
+) -> None:
+    """Map an arm onto a robot; see `visual-irl map --help`."""
+    if (demonstration is None) == (motion is None):
+        raise InvalidInput("name one thing to map: a demonstration file, or a motion file with --motion")
+    if motion is not None and skill is not None:
+        raise InvalidInput("--skill needs a demonstration for its objects; a motion file holds only an arm")
+    if mount is not None and calibrate:
+        raise InvalidInput("--mount says where the base stands and --calibrate-mount searches for it; give one of them")
+    robot = load_robot(robot_name)
+    require_writable_folder(out.parent)
+    mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill)  # type: ignore[arg-type]
+    placement = _placement(mapped, robot, mount, calibrate or skill is None)
+    arm = placed_arm(mapped.arm, placement)
+    config = replace(load_config(RetargetConfig, config_file), elbow_up=mapped.elbow_up)
+    with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
+        trajectory, report = retarget(arm, robot, placement.T_world_base, config, show, mapped.start)
+    summary = report.summary()
+    header = {
+        "robot": robot.name, "T_world_base": placement.T_world_base, "tool_yaw": placement.tool_yaw,
+        "scale": placement.arm_scale or 1.0, "summary": summary, "task": "", "phases": [], "objects": {}, "fixtures": {},
+        **mapped.about,
+    }  # fmt: skip
+    human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
+    per_frame = {f"frame_{name}": getattr(report, name) for name in PER_FRAME}
+    per_frame["frame_T_base_tcp"] = _tool_targets(arm, placement)
+    artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
+    artifacts.write_sidecar(out, config, mapped.inputs)
+    if pictures is not None:
+        require_writable_folder(pictures)
+        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
+        draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
+    say(_said(mapped, placement, report, robot.name, skill is None and motion is None))
+    say(f"wrote {out}")
+
+
+def _motion(path: Path, side: str | None) -> Mapped:
+    motion = load_motion(path, side)
+    return Mapped(f"the {motion.side} arm of {path.name}", arm_of_motion(motion), {"motion": path}, True, False, motion.start)
+
+
+def _demonstration(path: Path, skill_path: Path | None) -> Mapped:
+    """The demonstrated arm, or what a skill does with the demonstration's objects."""
+    demo = artifacts.load_demonstration(path)
+    attribute = pipeline.LearnConfig().attribute
+    about: dict[str, Any] = {
+        "task": demo.task,
+        "objects": {
+            thing.name: {"p_world": thing.p_world, "radius": thing.radius, "attributes": demo.attributes[thing.name]}
+            for thing in (pipeline.things_of(demo, attribute) if demo.objects else [])
+        },
+        "fixtures": demo.fixtures,
+    }
+    if skill_path is None:
+        free = demo.frame != "world"
+        arm = densified(observed_arm(demo), MAPPING_RATE)
+        return Mapped("the demonstrated arm", anchored(arm) if free else arm, {"demonstration": path}, free, about=about)
+    skill = pipeline.Skill.load(skill_path)
+    plan, arm = pipeline.plan(skill, demo, attribute, PolicyConfig())
+    about["phases"] = [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]
+    inputs = {
+        "demonstration": path,
+        "reward": skill_path / pipeline.REWARD_FILE,
+        "motion": skill_path / pipeline.MOTION_FILE,
+    }
+    return Mapped(f"what the skill does with {len(demo.objects)} objects", arm, inputs, False, True, about=about)
+
+
+def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:
+    """Where the base stands: as told, searched for, or at the robot's standard place."""
+    if mount is not None:
+        return Placement(base_pose(mount), 0.0, None, 0.0, float("nan"))
+    if not search:
+        return Placement(np.array(robot.T_world_base), 0.0, None, 0.0, float("nan"))
+    with progress_bar(f"where to put the {robot.name}", "place") as show:
+        found = calibrate_mount(mapped.arm, robot, mapped.free, mapped.start, not mapped.elbow_up, show)
+    x, y, z = found.T_world_base[:3, 3]
+    up = found.T_world_base[:3, 2]
+    say(
+        f"base at ({x:.2f}, {y:.2f}, {z:.2f}) m, its axis along ({up[0]:.2f}, {up[1]:.2f}, {up[2]:.2f}), tool turned by "
+        f"{np.degrees(found.tool_yaw):.0f} degrees: {100 * found.reachable:.1f} % of the judged frames are reachable"
+    )
+    return found
+
+
+def _tool_targets(arm: HumanArmTrajectory, placement: Placement) -> ndarray:
+    """Tool pose wanted in the base frame, of every frame (T, 4, 4)."""
+    Ts: ndarray = se3.inverse(placement.T_world_base) @ np.array(arm.Ts_world_hand)
+    Ts[:, :3, :3] = tool_rotation(Ts[:, :3, :3])
+    return Ts
+
+
+def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: str, seen: bool) -> str:
+    """One line about the result."""
+    s = report.summary()
+    arm, scale = mapped.arm, placement.arm_scale
+    return (
+        f"{mapped.what} on the {robot}: {100 * s['reachable']:.1f} % of {s['frames']:.0f} frames exact (hand within "
+        f"{s['position_mm_max']:.2f} mm), upper arm {s['upper_deg_mean']:.0f} and forearm {s['fore_deg_mean']:.0f} degrees "
+        f"from the person's, {(arm.t[-1] - arm.t[0]) * s['slowdown']:.1f} s for a motion of {arm.t[-1] - arm.t[0]:.1f} s"
+        + (f", {s['branch_changes']:.0f} changes of branch" if s["branch_changes"] else "")
+        + (f", arm scaled by {scale:.2f}" if scale is not None else "")
+        + (f"; the arm was seen in {100 * s['observed']:.0f} % of them, the rest is bridged" if seen else "")
+    )
+
+
+def base_pose(mount: tuple[float, float, float, float]) -> ndarray:
+    """World pose of a base that stands upright at x, y, z [m], turned by yaw [rad]."""
+    x, y, z, yaw = mount
+    if not np.isfinite(mount).all():
+        raise InvalidInput(f"--mount is {mount}, expected x y z [m] and yaw [rad], finite")
+    return se3.transform(se3.exp_so3(np.array([0.0, 0.0, yaw])), np.array([x, y, z]))

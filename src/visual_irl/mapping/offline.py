@@ -1,0 +1,158 @@
+"""The offline mapper: branches of every frame, one best path through all of them, smoothed while the hand stays exact.
+
+It sees the whole recording, so it is what the online mapper is measured against and what its prior learns from. Frames
+that no joint angles reach are said to be unreachable and hold the nearest pose; nothing is clipped in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from visual_irl.mapping.branch_path import BranchCosts, best_path, price
+from visual_irl.mapping.hand_first import Pull, angle_of, hand_first, limb_direction, work_of
+from visual_irl.mapping.smoothing import TOLERANCE, SmoothCosts, smoothed
+from visual_irl.mapping.targets import ArmTargets, cut
+from visual_irl.robots.chain import forward, tool_error
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.solutions import Solver, solutions, solver_of
+
+EXACT_POSITION, EXACT_ROTATION = 1e-3, np.radians(1.0)
+"""A hand closer than this to its target is there [m], [rad]."""
+FINE_SPACING = np.radians(1.0)
+"""Grid of the redundant joint on which a frame is searched again before it is called unreachable [rad]."""
+NEAREST_STEPS = 80
+"""Most steps towards the nearest pose of an unreachable frame."""
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """How a recording is mapped."""
+
+    margin: float = 0.002
+    """Distance kept from every joint limit [rad]."""
+    costs: BranchCosts = field(default_factory=BranchCosts)
+    smooth: SmoothCosts = field(default_factory=SmoothCosts)
+    continuous: float = 0.6
+    """Joint step between two frames above which the arm has changed its branch [rad]."""
+
+
+@dataclass(frozen=True)
+class MappedPath:
+    """Joint angles for every frame of the targets, inside the limits, and what is left of the hand's errors."""
+
+    q: Float[ndarray, "T J"]
+    """[rad]"""
+    position_error: Float[ndarray, "T"]
+    """[m]"""
+    rotation_error: Float[ndarray, "T"]
+    """[rad]"""
+    reachable: Bool[ndarray, "T"]
+    """Whether any joint angles inside the limits put the hand there."""
+    joined: Bool[ndarray, "T"]
+    """Whether the frame continues the one before it: false at the start of a segment and where the branch changes."""
+
+    @property
+    def exact(self) -> Bool[ndarray, "T"]:
+        """Whether the hand is where it must be: within 1 mm and 1 degree."""
+        return (self.position_error < EXACT_POSITION) & (self.rotation_error < EXACT_ROTATION)
+
+
+def map_offline(
+    robot: RobotModel,
+    targets: ArmTargets,
+    config: OfflineConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> MappedPath:
+    """The best path of an arm for a whole motion."""
+    solver = solver_of(robot, config.margin)
+    chain = solver.chain
+    total = len(targets.t)
+    q, solved = best_path(solver, targets, config.costs, lambda done: progress(done // 2, total))
+    if not solved.all():
+        _search_again(robot, targets, config, q, solved)
+        _nearest_poses(robot, targets, solver, q, solved)
+    joined = ~targets.start & np.r_[False, np.abs(np.diff(q, axis=0)).max(axis=1, initial=0.0) <= config.continuous]
+    whole = joined & solved & np.r_[False, solved[:-1]]
+    for part in _runs(whole):
+        q[part] = smoothed(chain, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth)
+        progress((total + part.stop) // 2, total)
+    position, rotation = hand_errors(robot, targets, q)
+    progress(total, total)
+    return MappedPath(q, position, rotation, solved, joined)
+
+
+def hand_errors(
+    robot: RobotModel, targets: ArmTargets, q: Float[ndarray, "T J"]
+) -> tuple[Float[ndarray, "T"], Float[ndarray, "T"]]:
+    """Distance [m] and angle [rad] of the hand to its target in every frame."""
+    solver = solver_of(robot)
+    work = work_of(solver.chain)
+    position, rotation = np.empty(len(q)), np.empty(len(q))
+    for t in range(len(q)):
+        forward(solver.chain, q[t], work.pose)
+        tool_error(work.pose, targets.R[t], targets.p[t], work.e)
+        position[t], rotation[t] = np.linalg.norm(work.e[:3]), np.linalg.norm(work.e[3:])
+    return position, rotation
+
+
+def limb_errors(robot: RobotModel, targets: ArmTargets, q: Float[ndarray, "T J"]) -> Float[ndarray, "T 2"]:
+    """Angles of the robot's upper arm and forearm to the human's [rad]; NaN where the human's is not known."""
+    chain = solver_of(robot).chain
+    work = work_of(chain)
+    out = np.full((len(q), 2), np.nan)
+    for t in range(len(q)):
+        forward(chain, q[t], work.pose)
+        for limb, target in ((0, targets.upper[t]), (1, targets.fore[t])):
+            if target.any():
+                limb_direction(chain, work, limb, work.d)
+                out[t, limb] = angle_of(work.d, target)
+    return out
+
+
+def _search_again(robot: RobotModel, targets: ArmTargets, config: OfflineConfig, q: ndarray, solved: ndarray) -> None:
+    """Frames without a solution are searched on a finer grid; the found one that costs least, and is near, is taken."""
+    fine = solver_of(robot, config.margin, FINE_SPACING)
+    work = work_of(fine.chain)
+    for t in np.nonzero(~solved)[0]:
+        T = np.eye(4)
+        T[:3, :3], T[:3, 3] = targets.R[t], targets.p[t]
+        found = solutions(fine, T)
+        if len(found):
+            before = t - 1 if t and not targets.start[t] and solved[t - 1] else None
+            costs = [
+                price(fine, work, row, targets.upper[t], targets.fore[t], targets.posture[t], config.costs) for row in found
+            ]
+            if before is not None:
+                costs = list(np.array(costs) + config.costs.motion * ((found - q[before]) ** 2).sum(axis=1))
+            q[t], solved[t] = found[int(np.argmin(costs))], True
+
+
+def _nearest_poses(robot: RobotModel, targets: ArmTargets, solver: Solver, q: ndarray, solved: ndarray) -> None:
+    """Frames that have no solution get the pose nearest to the target, searched from their neighbour in time."""
+    work = work_of(solver.chain)
+    zero, pull = np.zeros(len(robot.home)), Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    lower, upper = solver.chain.lower, solver.chain.upper
+    for part in targets.segments():
+        rows = np.nonzero(solved[part])[0] + part.start
+        before = q[rows[0]] if len(rows) else np.clip(robot.home, lower, upper)
+        for t in range(part.start, part.stop):
+            if not solved[t]:
+                q[t] = before
+                R, p, u, f = targets.R[t], targets.p[t], targets.upper[t], targets.fore[t]
+                error = hand_first(
+                    solver.chain, work, q[t], R, p, u, f, zero, pull, lower, upper, 0, NEAREST_STEPS, TOLERANCE
+                )  # fmt: skip
+                solved[t] = error < TOLERANCE
+            before = q[t]
+
+
+def _runs(whole: ndarray) -> list[slice]:
+    """Maximal runs of frames in which `whole` is true from the second frame on."""
+    edges = [*np.nonzero(~whole)[0].tolist(), len(whole)]
+    return [slice(a, b) for a, b in pairwise(edges)]

@@ -1,0 +1,420 @@
+"""The online mapper: one target a frame, causal, compiled, without an allocation in the loop.
+
+Two arms are followed. The *ideal* one has no inertia: it takes the hand exactly by a few hand-first steps from where it was,
+drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; when its
+branch ends (a joint limit takes the hand away), every other solution is looked at and the best one taken. The *commanded*
+arm follows the ideal one inside the joints' position, speed and acceleration limits: exactly where it can, with the hand
+first where it nearly can, and straight through joint space after a change of branch.
+
+When keypoints are lost the last target is held for a while, then the arm decelerates and stands until they come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from jaxtyping import Float
+from numba import njit
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput
+from visual_irl.mapping.branch_path import BranchCosts, price, step_cost, wound
+from visual_irl.mapping.hand_first import ANGLE_LENGTH, Pull, hand_first, self_motion, work_of
+from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
+from visual_irl.robots.chain import forward, tool_error, tool_jacobian
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.solutions import capacity, solutions, solutions_into, solver_of
+
+
+class Status(IntEnum):
+    """What the arm does after a step."""
+
+    TRACKING = 0
+    """The hand is where it must be."""
+    BEHIND = 1
+    """The target is within reach, the arm's speed or acceleration limits keep it from there."""
+    UNREACHABLE = 2
+    """No joint angles put the hand there; it is as near as the branch allows."""
+    HOLDING = 3
+    """Keypoints are lost; the last target is held."""
+    STOPPED = 4
+    """Keypoints have been lost for longer; the arm has decelerated or is doing so."""
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """How a live arm is followed."""
+
+    margin: float = 0.002
+    """Distance kept from every joint limit [rad]."""
+    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
+    """What the arm is drawn to besides the hand, without a prior."""
+    prior_pull: Pull = field(default_factory=lambda: Pull(upper=0.5, fore=0.5, posture=1.0, limit=10.0, zone=0.2, rest=0.5))
+    """The same with a prior, which has already weighed the limbs."""
+    costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
+    """What decides between branches when one ends, without a prior."""
+    energy: float = 0.5
+    """With one: weight of the prior's energy against the way to a branch."""
+    pulling: int = 2
+    """Steps a frame that are drawn to the limbs."""
+    finishing: int = 5
+    """Most steps a frame for the hand alone."""
+    tolerance: float = 2e-5
+    """Hand error at which a frame is solved [m]."""
+    speed_share: float = 1.0
+    """Share of the robot's speed and acceleration limits that is used; infinite to follow without inertia."""
+    hold_seconds: float = 0.5
+    """How long the last target is held when keypoints are lost [s]."""
+
+
+class OnlineState(NamedTuple):
+    """Everything that changes from frame to frame."""
+
+    q: ndarray
+    """(J,) commanded joints [rad]."""
+    qd: ndarray
+    """(J,) their speeds [rad/s]."""
+    ideal: ndarray
+    """(J,) joints of the ideal arm [rad]."""
+    R: ndarray
+    """(3, 3) last target."""
+    p: ndarray
+    """(3,) last target [m]."""
+    upper: ndarray
+    """(3,) last upper-arm direction."""
+    fore: ndarray
+    """(3,) last forearm direction."""
+    posture: ndarray
+    """(J,) what the ideal arm is drawn to [rad]."""
+    low: ndarray
+    """(J,) walls of this frame."""
+    high: ndarray
+    """(J,) walls of this frame."""
+    free: ndarray
+    """(J,) self-motion of the ideal arm."""
+    found: ndarray
+    """(N, J) solutions."""
+    figures: ndarray
+    """(3,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm."""
+
+
+class Limits(NamedTuple):
+    """Speed and acceleration limits that are used."""
+
+    velocity: ndarray
+    """(J,) [rad/s]"""
+    acceleration: ndarray
+    """(J,) [rad/s^2]"""
+
+
+class OnlineMapper:
+    """Follows one human arm with one robot, frame by frame.
+
+    Call `reset` once, then `step` for every frame; the joint angles are in `q`.
+    """
+
+    def __init__(self, robot: RobotModel, config: OnlineConfig, prior: Prior | None = None) -> None:
+        self.robot, self.config = robot, config
+        self._solver = solver_of(robot, config.margin)
+        self._work = work_of(self._solver.chain)
+        self._prior = prior or no_prior(len(robot.home))
+        self._history = prior_state(self._prior)
+        self._pull = config.pull if prior is None else config.prior_pull
+        share = config.speed_share
+        self._limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
+        n = len(robot.home)
+        self._state = OnlineState(
+            np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
+            np.array(robot.home), np.zeros(n), np.zeros(n), np.ones(n), np.zeros((capacity(self._solver), n)), np.zeros(3),
+        )  # fmt: skip
+
+    @property
+    def q(self) -> Float[ndarray, "J"]:
+        """Commanded joint angles [rad]; a view that the next step changes."""
+        return self._state.q
+
+    @property
+    def qd(self) -> Float[ndarray, "J"]:
+        """Their speeds [rad/s]; a view that the next step changes."""
+        return self._state.qd
+
+    def reset(self, q: Float[ndarray, "J"]) -> None:
+        """Start from measured joint angles, at rest.
+
+        Raises:
+            InvalidInput: the angles are not finite, not as many as the arm has joints, or outside its limits.
+        """
+        q = np.asarray(q, float)
+        if q.shape != self.robot.home.shape or not np.isfinite(q).all():
+            raise InvalidInput(
+                f"robot '{self.robot.name}' needs {len(self.robot.home)} finite joint angles to start from, got {q}"
+            )
+        outside = (q < self.robot.lower) | (q > self.robot.upper)
+        if outside.any():
+            j = int(np.argmax(outside))
+            raise InvalidInput(
+                f"robot '{self.robot.name}' cannot start with {self.robot.joint_names[j]} at {q[j]:.4f} rad; its limits are "
+                f"{self.robot.lower[j]:.4f} and {self.robot.upper[j]:.4f}"
+            )
+        s = self._state
+        s.q[:] = np.clip(q, self._solver.chain.lower, self._solver.chain.upper)
+        s.ideal[:] = s.q
+        s.posture[:] = s.q
+        s.qd[:] = 0.0
+        s.figures[:] = 0.0
+        forward(self._solver.chain, s.q, self._work.pose)
+        s.R[:], s.p[:] = self._work.pose.R[-1], self._work.pose.p[-1]
+        s.upper[:], s.fore[:] = 0.0, 0.0
+        self._history.filled[:] = 0
+
+    def best_start(
+        self, R: Float[ndarray, "3 3"], p: Float[ndarray, "3"], upper: Float[ndarray, "3"], fore: Float[ndarray, "3"],
+        posture: Float[ndarray, "J"],
+    ) -> Float[ndarray, "J"]:  # fmt: skip
+        """The solution of a first target that looks most human; the nearest pose from home when it has none."""
+        found = solutions(self._solver, se3.transform(R, p))
+        if not len(found):
+            return np.clip(self.robot.home, self._solver.chain.lower, self._solver.chain.upper)
+        if self._prior.on:
+            state = prior_state(self._prior)
+            file_moment(state, R, p, upper, fore, 1.0)
+            costs = [energy(self._solver.chain, self._work, self._prior, state, q) for q in found]
+        else:
+            costs = [price(self._solver, self._work, q, upper, fore, posture, self.config.costs) for q in found]
+        best = found[int(np.argmin(costs))][None]
+        return wound(best, self._solver.periodic, self._solver.chain.lower, self._solver.chain.upper, self.robot.home[None])[0]
+
+    def step(
+        self, R: Float[ndarray, "3 3"], p: Float[ndarray, "3"], upper: Float[ndarray, "3"], fore: Float[ndarray, "3"],
+        seen: bool, dt: float,
+    ) -> Status:  # fmt: skip
+        """One frame: tool pose and limb directions in the base frame, whether the arm was seen, seconds since the last one.
+
+        A target with a number that is not finite, or a time step that is not positive, counts as not seen. Nothing raises:
+        a live arm must get an answer.
+        """
+        return STATUS[
+            _step(
+                self._solver, self._work, self._state, self._prior, self._history, self._pull, self.config.costs,
+                self.config.energy, self._limits, R, p, upper, fore, seen, dt, self.config.pulling, self.config.finishing,
+                self.config.tolerance, self.config.hold_seconds,
+            )
+        ]  # fmt: skip
+
+    @property
+    def hand_error(self) -> float:
+        """What is left of the hand's error: metres plus 0.3 times radians."""
+        return float(self._state.figures[2])
+
+
+STATUS = tuple(Status)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _step(
+    solver,
+    work,
+    state,
+    prior,
+    history,
+    pull,
+    costs,
+    weight,
+    limits,
+    R,
+    p,
+    upper,
+    fore,
+    seen,
+    dt,
+    pulling,
+    finishing,
+    tolerance,
+    hold,
+):
+    """One frame; see `OnlineMapper.step`."""
+    joints = len(state.q)
+    if not dt > 0.0:
+        return 3 if state.figures[0] <= hold else 4
+    good = seen
+    for r in range(3):
+        good = good and np.isfinite(p[r]) and np.isfinite(upper[r]) and np.isfinite(fore[r])
+        for k in range(3):
+            good = good and np.isfinite(R[r, k])
+    if good:
+        state.figures[0] = 0.0
+        state.R[:] = R
+        state.p[:] = p
+        state.upper[:] = upper
+        state.fore[:] = fore
+    else:
+        state.figures[0] += dt
+        if state.figures[0] > hold:
+            _decelerate(solver.chain, state, limits, dt)
+            return 4
+    for j in range(joints):
+        state.posture[j] = state.ideal[j]
+    if good and prior.on:
+        file_moment(history, state.R, state.p, state.upper, state.fore, dt)
+        if joints == 7:
+            _expect(solver.chain, work, prior, history, state)
+    reachable = _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance)
+    _command(solver.chain, work, state, limits, dt, finishing, tolerance)
+    if not good:
+        return 3
+    if state.figures[2] <= 30.0 * tolerance:
+        return 0
+    return 1 if reachable else 2
+
+
+PROBE = 0.08
+"""Self-motion by which the prior's energy is probed on either side [rad]."""
+FARTHEST = 0.16
+"""Largest self-motion that the prior asks for in a frame [rad]."""
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _expect(chain, work, prior, history, state):
+    """Draw `state.posture` from the ideal arm along its self-motion to where the prior's energy is lowest: one Newton step."""
+    forward(chain, state.ideal, work.pose)
+    tool_jacobian(work.pose, work.J)
+    self_motion(work, state.free, state.free)
+    here = energy(chain, work, prior, history, state.ideal)
+    for j in range(len(state.q)):
+        state.posture[j] = state.ideal[j] + PROBE * state.free[j]
+    there = energy(chain, work, prior, history, state.posture)
+    for j in range(len(state.q)):
+        state.posture[j] = state.ideal[j] - PROBE * state.free[j]
+    back = energy(chain, work, prior, history, state.posture)
+    slope, curvature = (there - back) / (2.0 * PROBE), (there - 2.0 * here + back) / PROBE**2
+    s = -slope / max(abs(curvature), abs(slope) / FARTHEST, 1e-6)
+    for j in range(len(state.q)):
+        state.posture[j] = state.ideal[j] + s * state.free[j]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance):
+    """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there."""
+    joints = len(state.q)
+    chain = solver.chain
+    before = state.low
+    for j in range(joints):
+        before[j] = state.ideal[j]
+    error = hand_first(
+        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower, chain.upper,
+        pulling, finishing, tolerance,
+    )  # fmt: skip
+    if error > tolerance:  # more steps before the branch is given up
+        error = hand_first(
+            chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
+            chain.upper, 0, 4 * finishing, tolerance,
+        )  # fmt: skip
+    if error > 30.0 * tolerance:
+        best, choice = np.inf, -1
+        for i in range(solutions_into(solver, state.R, state.p, state.found)):
+            if prior.on:
+                cost = weight * energy(chain, work, prior, history, state.found[i])
+            else:
+                cost = price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
+            cost += step_cost(solver.periodic, before, state.found[i], costs, np.inf)
+            if cost < best:
+                best, choice = cost, i
+        if choice >= 0:
+            for j in range(joints):
+                q = state.found[choice, j]
+                if solver.periodic[j]:
+                    q += 2.0 * np.pi * np.round((before[j] - q) / (2.0 * np.pi))
+                    if q > chain.upper[j]:
+                        q -= 2.0 * np.pi
+                    elif q < chain.lower[j]:
+                        q += 2.0 * np.pi
+                state.ideal[j] = q
+            error = 0.0
+    state.figures[1] = error
+    return error <= 30.0 * tolerance
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _command(chain, work, state, limits, dt, finishing, tolerance):
+    """Take the commanded arm towards the ideal one inside its speed and acceleration limits."""
+    joints = len(state.q)
+    inside, far = True, 0.0
+    for j in range(joints):
+        _walls(chain, state, limits, dt, j)
+        inside = inside and state.low[j] <= state.ideal[j] <= state.high[j]
+        far = max(far, abs(state.ideal[j] - state.q[j]))
+    if inside:
+        for j in range(joints):
+            state.qd[j] = (state.ideal[j] - state.q[j]) / dt
+            state.q[j] = state.ideal[j]
+        state.figures[2] = state.figures[1]
+        return
+    q = state.found[0]
+    for j in range(joints):
+        q[j] = min(max(state.ideal[j], state.low[j]), state.high[j])
+    if far < CHANGED:  # the same branch: the hand goes first, as far as the limits let it
+        pull = Pull(0.0, 0.0, 1.0, 0.0, 0.0, 0.1)
+        state.figures[2] = hand_first(
+            chain, work, q, state.R, state.p, state.upper, state.fore, state.ideal, pull, state.low, state.high, 0,
+            finishing, tolerance,
+        )  # fmt: skip
+    else:
+        forward(chain, q, work.pose)
+        tool_error(work.pose, state.R, state.p, work.e)
+        away = np.sqrt(work.e[0] ** 2 + work.e[1] ** 2 + work.e[2] ** 2)
+        state.figures[2] = away + ANGLE_LENGTH * np.sqrt(work.e[3] ** 2 + work.e[4] ** 2 + work.e[5] ** 2)
+    for j in range(joints):
+        state.qd[j] = (q[j] - state.q[j]) / dt
+        state.q[j] = q[j]
+
+
+CHANGED = 0.6
+"""Distance between ideal and commanded joints above which they are on different branches [rad]."""
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _walls(chain, state, limits, dt, j):
+    """Positions that joint `j` can take in this frame: limits, speed, acceleration, and room to stop before a limit."""
+    v, a = limits.velocity[j], limits.acceleration[j]
+    fast = min(v, state.qd[j] + a * dt)
+    slow = max(-v, state.qd[j] - a * dt)
+    # stopping from speed w after this frame's way w dt needs w dt + w^2 / (2 a) of room
+    up, down = chain.upper[j] - state.q[j], state.q[j] - chain.lower[j]
+    fast = min(fast, _stopping_speed(up, a, dt))
+    slow = max(slow, -_stopping_speed(down, a, dt))
+    if fast < slow:  # the acceleration limit gives way to the position limit
+        fast = slow = min(max(0.0, -down / dt), up / dt)
+    state.high[j] = min(state.q[j] + fast * dt, chain.upper[j])
+    state.low[j] = max(state.q[j] + slow * dt, chain.lower[j])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _stopping_speed(room, a, dt):
+    """Largest speed from which a joint that moves on for `dt` can still stop within `room`."""
+    if not a < np.inf:
+        return np.inf if room > 0.0 else 0.0
+    return a * (np.sqrt(dt * dt + 2.0 * max(room, 0.0) / a) - dt)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _decelerate(chain, state, limits, dt):
+    """Brake every joint at its acceleration limit; the ideal arm waits where the commanded one stands."""
+    for j in range(len(state.q)):
+        change = limits.acceleration[j] * dt
+        v = state.qd[j]
+        v = 0.0 if abs(v) <= change else v - np.sign(v) * change
+        q = min(max(state.q[j] + v * dt, chain.lower[j]), chain.upper[j])
+        state.qd[j] = (q - state.q[j]) / dt
+        state.q[j] = q
+        state.ideal[j] = q

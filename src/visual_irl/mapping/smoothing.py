@@ -1,0 +1,242 @@
+"""Smoothing of a whole path while the hand stays exact: what the redundant arm may do freely is optimised over time.
+
+At every frame the joint change splits into the part that the hand dictates and the one along the arm's self-motion. The
+latter, one number a frame for a seven-joint arm, is found for all frames at once: Gauss-Newton on the limbs' directions,
+the squared third difference of the joints (jerk) and the nearness to limits, which couple four neighbouring frames, so
+that the normal equations are banded and cost is linear in frames. Then the hand is made exact again, and so on. Arms
+without redundancy have nothing to smooth: their hand fixes every joint.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numba import njit
+from numpy import ndarray
+
+from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, self_motion, work_of
+from visual_irl.mapping.targets import ArmTargets
+from visual_irl.robots.chain import Chain, forward, tool_jacobian
+
+BAND = 3
+"""A third difference couples a frame with three others."""
+TOLERANCE = 1e-7
+"""Hand error at which a frame is exact [m]."""
+FINISH = 8
+"""Most steps that make a frame's hand exact again."""
+DAMPING = 1e-4
+"""Added to every frame's own curvature."""
+ENOUGH = 1e-4
+"""Relative gain of a round below which the path is smooth enough."""
+
+
+class SmoothCosts(NamedTuple):
+    """Weights of what makes a smooth path good."""
+
+    limb: float = 1.0
+    """Limb directions against the human's, per unit of squared difference."""
+    jerk: float = 10.0
+    """Squared third difference of the joints at 60 frames a second, per rad^2."""
+    fast: float = 1000.0
+    """Joint steps beyond `step`, per rad^2 beyond it."""
+    step: float = 0.18
+    """Joint step between two frames above which a path is hurried [rad]."""
+    limit: float = 10.0
+    """Nearness to a joint limit, per rad^2 inside the zone."""
+    zone: float = 0.1
+    """Distance from a joint limit below which it costs [rad]."""
+    iterations: int = 20
+    """Gauss-Newton rounds."""
+    reach: float = 0.15
+    """Largest self-motion of a frame in a round [rad]."""
+
+
+def smoothed(
+    chain: Chain, targets: ArmTargets, q: Float[ndarray, "T J"], joined: Bool[ndarray, "T"], costs: SmoothCosts
+) -> Float[ndarray, "T J"]:
+    """The path with its self-motion smoothed; `joined` is true where a frame continues the one before it.
+
+    Every frame must be exact on entry, and is on return.
+    """
+    if len(chain.p) != 7 or len(q) < 4:
+        return q
+    scaled = costs._replace(jerk=costs.jerk / (60.0 * targets.interval()) ** 6)
+    out = np.array(q)
+    _smooth(chain, work_of(chain), targets.R, targets.p, targets.upper, targets.fore, joined, scaled, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _smooth(chain, work, R, p, upper, fore, joined, costs, q):
+    """Gauss-Newton rounds on `q` (T, J) in place; the best path met is kept."""
+    frames, joints = q.shape
+    free = np.zeros((frames, joints))
+    band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
+    best, kept = np.inf, q.copy()
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    zero, third = np.zeros(joints), np.zeros(joints)
+    for _ in range(costs.iterations + 1):
+        band[:] = 0.0
+        rhs[:] = 0.0
+        total = 0.0
+        for t in range(frames):
+            total += _frame_terms(
+                chain, work, R[t], p[t], upper[t], fore[t], costs, q[t], free[max(t - 1, 0)], free[t], band, rhs, t
+            )
+        total += _difference_terms(joined, costs, q, free, band, rhs, third)
+        total += _step_terms(joined, costs, q, free, band, rhs)
+        if total < best:
+            gained = best - total
+            best = total
+            kept[:] = q
+            if gained < ENOUGH * total:
+                break
+        else:
+            break
+        _solve_banded(band, rhs)
+        for t in range(frames):
+            s = min(max(rhs[t], -costs.reach), costs.reach)
+            for _ in range(5):
+                for j in range(joints):
+                    q[t, j] = min(max(kept[t, j] + s * free[t, j], chain.lower[j]), chain.upper[j])
+                if (
+                    hand_first(
+                        chain,
+                        work,
+                        q[t],
+                        R[t],
+                        p[t],
+                        upper[t],
+                        fore[t],
+                        zero,
+                        pull,
+                        chain.lower,
+                        chain.upper,
+                        0,
+                        FINISH,
+                        TOLERANCE,
+                    )
+                    < TOLERANCE
+                ):
+                    break
+                s *= 0.5
+            else:
+                q[t] = kept[t]
+    q[:] = kept
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
+    """Cost of a frame by itself; fills its self-motion and adds to the normal equations."""
+    joints = len(q)
+    forward(chain, q, work.pose)
+    tool_jacobian(work.pose, work.J)
+    self_motion(work, before, free)
+    for j in range(joints):
+        work.g[j] = 0.0
+        for k in range(j + 1):
+            work.H[j, k] = 0.0
+    total = 0.0
+    for limb, target in ((0, u), (1, f)):
+        if target[0] == 0.0 and target[1] == 0.0 and target[2] == 0.0:
+            continue
+        add_limb(chain, work, limb, target, costs.limb)
+        for r in range(3):
+            total += costs.limb * (work.d[r] - target[r]) ** 2
+    for j in range(joints):
+        low, high = q[j] - chain.lower[j] - costs.zone, chain.upper[j] - costs.zone - q[j]
+        if low < 0.0 or high < 0.0:
+            d = low if low < 0.0 else -high
+            total += costs.limit * d * d
+            work.g[j] += costs.limit * d
+            work.H[j, j] += costs.limit
+    curvature, slope = DAMPING, 0.0
+    for j in range(joints):
+        slope += free[j] * work.g[j]
+        for k in range(joints):
+            curvature += free[j] * free[k] * (work.H[j, k] if k <= j else work.H[k, j])
+    band[t, 0] += curvature
+    rhs[t] -= slope
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _difference_terms(joined, costs, q, free, band, rhs, third):
+    """Cost of third differences over frames that are joined; adds to the normal equations."""
+    frames, joints = q.shape
+    c = (-1.0, 3.0, -3.0, 1.0)
+    total = 0.0
+    for t in range(frames - 3):
+        if not (joined[t + 1] and joined[t + 2] and joined[t + 3]):
+            continue
+        for j in range(joints):
+            third[j] = q[t + 3, j] - 3.0 * q[t + 2, j] + 3.0 * q[t + 1, j] - q[t, j]
+            total += costs.jerk * third[j] * third[j]
+        for i in range(4):
+            slope = 0.0
+            for j in range(joints):
+                slope += free[t + i, j] * third[j]
+            rhs[t + i] -= costs.jerk * c[i] * slope
+            for k in range(i + 1):
+                dot = 0.0
+                for j in range(joints):
+                    dot += free[t + i, j] * free[t + k, j]
+                band[t + i, i - k] += costs.jerk * c[i] * c[k] * dot
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _step_terms(joined, costs, q, free, band, rhs):
+    """Cost of joint steps beyond `costs.step` between joined frames; adds to the normal equations."""
+    frames, joints = q.shape
+    total = 0.0
+    for t in range(1, frames):
+        if not joined[t]:
+            continue
+        for j in range(joints):
+            d = q[t, j] - q[t - 1, j]
+            over = abs(d) - costs.step
+            if over <= 0.0:
+                continue
+            total += costs.fast * over * over
+            slope = costs.fast * (over if d > 0.0 else -over)
+            rhs[t] -= slope * free[t, j]
+            rhs[t - 1] += slope * free[t - 1, j]
+            band[t, 0] += costs.fast * free[t, j] * free[t, j]
+            band[t - 1, 0] += costs.fast * free[t - 1, j] * free[t - 1, j]
+            band[t, 1] -= costs.fast * free[t, j] * free[t - 1, j]
+    return total
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _solve_banded(band, rhs):
+    """Solve the symmetric positive definite system whose lower band is `band` (T, 4) in place; the solution is in `rhs`."""
+    frames = len(rhs)
+    for t in range(frames):
+        for k in range(min(t, BAND), 0, -1):
+            s = band[t, k]
+            for m in range(k + 1, min(t, BAND) + 1):
+                if m - k <= BAND:
+                    s -= band[t, m] * band[t - k, m - k]
+            band[t, k] = s / band[t - k, 0]
+        s = band[t, 0]
+        for m in range(1, min(t, BAND) + 1):
+            s -= band[t, m] * band[t, m]
+        band[t, 0] = np.sqrt(max(s, 1e-14))
+    for t in range(frames):
+        s = rhs[t]
+        for m in range(1, min(t, BAND) + 1):
+            s -= band[t, m] * rhs[t - m]
+        rhs[t] = s / band[t, 0]
+    for t in range(frames - 1, -1, -1):
+        s = rhs[t]
+        for m in range(1, min(frames - 1 - t, BAND) + 1):
+            s -= band[t + m, m] * rhs[t + m]
+        rhs[t] = s / band[t, 0]
