@@ -91,15 +91,18 @@ def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/sk
 
 
 def map_(
-    demonstration: Positional[Path],
+    demonstration: Positional[Path | None] = None,
     robot: str = "panda",
     skill: Path | None = None,
+    motion: Path | None = None,
     out: Path = Path("out/trajectory.npz"),
     mount: tuple[float, float, float, float] | None = None,
+    calibrate_mount: bool = False,
+    side: Literal["right", "left"] | None = None,
     pictures: Path | None = None,
     config: Path | None = None,
 ) -> None:
-    """Map an arm onto a robot: of the demonstration itself, or of what a skill does with the demonstration's objects.
+    """Map an arm onto a robot: a demonstrated one, what a skill does with the demonstration's objects, or a motion file's.
 
     Example: visual-irl map out/demonstration.npz --skill out/skill --robot ur5e --out out/ur5e.npz
 
@@ -107,15 +110,18 @@ def map_(
         demonstration: Demonstration file; gives the arm, or with a skill the objects and fixtures.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
         skill: Skill folder; without it the demonstrated arm itself is mapped.
-        out: Trajectory file to write.
-        mount: Robot base in the world: x y z [m] and yaw [rad]; the robot's standard place (with a skill), or the best
-            one found by search when not given.
+        motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps) instead of a demonstration.
+        out: Trajectory file to write: joint_names, t, q, qd, and frame_... arrays that report every frame of the arm.
+        mount: Robot base in the world: x y z [m] and yaw [rad].
+        calibrate_mount: Search base pose, tool yaw and scale that reach the most, and say how much that is. Without a
+            skill and a --mount this is always done; with a skill the robot otherwise stands at its standard place.
+        side: The arm of a motion file, where the file does not say it.
         pictures: Folder for pictures of the human arm against the robot arm.
         config: YAML file with fields of RetargetConfig.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.evaluation.map_stage import map_arm
 
-    stages.map_motion(demonstration, robot, skill, out, mount, pictures, config)
+    map_arm(demonstration, motion, robot, skill, out, mount, calibrate_mount, side, pictures, config)
 
 
 def replay(
@@ -173,12 +179,45 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
     run_demo(out, recording, seeds)
 
 
+def bench(
+    what: Positional[Literal["mapping"]],
+    motion: Path | None = None,
+    robot: str = "panda",
+    json: Path = Path("out/bench_mapping.json"),
+    pictures: Path | None = None,
+    train_prior: bool = False,
+    out: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Measure our mappers and their rivals side by side, on the same targets, in one run.
+
+    Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
+
+    Args:
+        what: What is measured.
+        motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps), or a folder of them.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        json: Result file to write.
+        pictures: Folder for a picture of both arms and the joints of every motion.
+        train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
+        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given.
+        seed: Seed of the training.
+    """
+    from visual_irl.evaluation import bench_stage
+
+    if train_prior:
+        bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
+    else:
+        bench_stage.bench(motion, robot, json, pictures)
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "record": record,
     "extract": extract,
     "learn": learn,
     "map": map_,
     "replay": replay,
+    "bench": bench,
     "models": models,
     "demo": demo,
 }

@@ -1,0 +1,58 @@
+"""The verb `bench` on files: measures our mappers beside their rivals, or trains the mapper's prior from scratch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from visual_irl.errors import InvalidInput
+from visual_irl.evaluation.mapping_bench import bench_mapping
+from visual_irl.evaluation.stages import progress_bar, say
+from visual_irl.io import artifacts
+from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.motion import load_motion, motion_files
+from visual_irl.mapping.human_arm import arm_of_motion
+from visual_irl.robots import load_robot
+
+
+def bench(motion: Path | None, robot: str, json: Path, pictures: Path | None) -> None:
+    """Measure the mappers on a motion file or a folder of them; see `visual-irl bench --help`."""
+    if motion is None:
+        raise InvalidInput("name what to measure on: --motion FILE.npz, or a folder of such files")
+    with progress_bar(f"all methods on the {robot}", "frame") as show:
+        result = bench_mapping(motion, robot, json, pictures, show)
+    say(result.table())
+    say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
+
+
+def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
+    """Train a robot's prior on synthetic motions, and on recorded ones when there are."""
+    from visual_irl.mapping.prior_training import TrainingConfig, train_prior
+
+    robot = load_robot(robot_name)
+    require_writable_folder(out.parent)
+    recorded = [load_motion(file) for file in motion_files(motion)] if motion is not None else []
+    config = TrainingConfig(seed=seed)
+    bars: dict[str, tqdm[None]] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = tqdm(desc=f"  {what}", leave=False, mininterval=0.2 if sys.stderr.isatty() else 10.0)
+        if bars[what].total != total:
+            bars[what].reset(total)
+        bars[what].update(done - bars[what].n)
+
+    try:
+        report = train_prior(robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, show)
+    finally:
+        for bar in bars.values():
+            bar.close()
+    artifacts.write_sidecar(out, config, {file.stem: file for file in (motion_files(motion) if motion else [])})
+    say(
+        f"prior of the {robot.name}: taught by {report.motions} motions ({report.questions} questions); on motions that it "
+        f"was not taught it finds the offline mapper's branch and posture in {100 * report.held_out_right:.0f} % of the frames, "
+        f"the limbs alone in {100 * report.held_out_right_by_limbs:.0f} %"
+    )
+    say(f"wrote {out}")

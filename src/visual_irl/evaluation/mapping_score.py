@@ -1,0 +1,107 @@
+"""What is measured of a mapped motion: the hand, the limbs, smoothness, limits and time, the same way for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors, limb_errors
+from visual_irl.mapping.targets import ArmTargets
+from visual_irl.robots.model import RobotModel
+
+JUMP = 0.2
+"""A joint step between two frames above this is a jump [rad]."""
+LIMIT_SLACK = 1e-6
+"""How far beyond a limit an angle counts as outside [rad]: mink's and pink's own tolerance."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Single measurements of one method on one or more motions: N reachable frames, T frames, S steps, K jerks, J joints."""
+
+    exact: Bool[ndarray, "N"]
+    """Whether the hand is within 1 mm and 1 degree."""
+    position: Float[ndarray, "N"]
+    """Distance of the hand to its target [m]."""
+    limbs: Float[ndarray, "N 2"]
+    """Angles of upper arm and forearm to the human's [rad]; NaN where the human's is not known."""
+    regret: Float[ndarray, "N 2"]
+    """The same minus those of the reference."""
+    step: Float[ndarray, "S"]
+    """Largest joint step between two frames of a segment [rad]."""
+    jerk: Float[ndarray, "K J"]
+    """Third differences inside segments [rad/s^3]."""
+    outside: Bool[ndarray, "T J"]
+    """Angles outside the limits, or not finite."""
+    us: Float[ndarray, "T"]
+    """Time a frame [us]."""
+
+
+def measure(
+    robot: RobotModel,
+    targets: ArmTargets,
+    q: Float[ndarray, "T J"],
+    us: Float[ndarray, "T"],
+    reachable: Bool[ndarray, "T"],
+    reference: Float[ndarray, "T J"],
+) -> Samples:
+    """Measure joint angles [rad] that a method gave for targets; `reference` are the angles that regret is taken against."""
+    position, rotation = hand_errors(robot, targets, q)
+    limbs = limb_errors(robot, targets, q)
+    regret = limbs - limb_errors(robot, targets, reference)
+    inside = (q >= robot.lower - LIMIT_SLACK) & (q <= robot.upper + LIMIT_SLACK)
+    steps, jerks = [np.zeros(0)], [np.zeros((0, q.shape[1]))]
+    for part in targets.segments():
+        steps.append(np.abs(np.diff(q[part], axis=0)).max(axis=1, initial=0.0))
+        t = targets.t[part]
+        if len(t) > 3:
+            jerks.append(np.diff(q[part], 3, axis=0) / (((t[3:] - t[:-3]) / 3.0) ** 3)[:, None])
+    exact = (position < EXACT_POSITION) & (rotation < EXACT_ROTATION)
+    return Samples(
+        exact[reachable], position[reachable], limbs[reachable], regret[reachable], np.concatenate(steps),
+        np.concatenate(jerks), ~inside, us,
+    )  # fmt: skip
+
+
+def pooled(parts: Sequence[Samples]) -> Samples:
+    """The measurements of one method on several motions as if they were one."""
+    return Samples(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Samples)))
+
+
+def figures(samples: Samples) -> dict[str, float | int | None]:
+    """The benchmark's figures, named with their units; None where nothing was there to be measured.
+
+    Hand, limbs and regret are over reachable frames; the rest is over all of them.
+    """
+    mm = samples.position * 1e3
+    upper, fore = (np.degrees(samples.limbs[:, k]) for k in range(2))
+    regret_upper, regret_fore = (np.degrees(samples.regret[:, k]) for k in range(2))
+    return {
+        "frames": len(samples.position),
+        "ok": _mean(samples.exact.astype(float)),
+        "pos_mm_median": _percentile(mm, 50.0),
+        "pos_mm_p95": _percentile(mm, 95.0),
+        "pos_mm_max": _percentile(mm, 100.0),
+        "upper_deg": _mean(upper),
+        "fore_deg": _mean(fore),
+        "regret_upper_deg": _mean(regret_upper),
+        "regret_fore_deg": _mean(regret_fore),
+        "jerk_rms": float(np.sqrt((samples.jerk**2).mean())) if len(samples.jerk) else None,
+        "jumps": int((~(samples.step <= JUMP)).sum()),
+        "limit_violations": int(samples.outside.sum()),
+        "us_p50": _percentile(samples.us, 50.0),
+        "us_p99": _percentile(samples.us, 99.0),
+    }
+
+
+def _mean(values: ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _percentile(values: ndarray, share: float) -> float | None:
+    return float(np.percentile(values, share)) if len(values) else None
