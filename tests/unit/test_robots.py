@@ -15,7 +15,7 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
 from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import export_path, export_text, robot_spec
-from visual_irl.mapping.human_arm import arm_of_angles
+from visual_irl.mapping.anatomy import arm_of_angles
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import JointPair, RobotModel
 from visual_irl.types import ARM_ANGLES
@@ -134,8 +134,8 @@ def right_arm(angles: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Upper arm, forearm and finger directions (1, 3) of a right human arm, forward being x."""
     axes = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])  # rows forward, lateral (right), up
     q = np.array([[angles[name] for name in ARM_ANGLES]])
-    elbow, wrist, fingers = arm_of_angles(q, axes, np.zeros((1, 3)), 1.0, 1.0)
-    return elbow, wrist - elbow, fingers
+    elbow, wrist, R_hand = arm_of_angles(q, axes, np.zeros((1, 3)), 1.0, 1.0)
+    return elbow, wrist - elbow, R_hand[:, :, 2]
 
 
 @pytest.mark.parametrize("elevation", [0.3, 0.8, 1.3])

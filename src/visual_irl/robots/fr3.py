@@ -33,5 +33,6 @@ def fr3() -> RobotModel:
         elbow_frame="fr3_link4",
         wrist_frame="fr3_link6",
         grip_force=40.0,
+        ik_family="franka",
         correspondence=correspondence("fr3"),
     )

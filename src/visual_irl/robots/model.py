@@ -55,6 +55,8 @@ class RobotModel:
     """Force with which each finger closes [N]."""
     correspondence: tuple[JointPair, ...]
     """Which joints stand for which human angles; a joint that is not named follows the hand alone."""
+    ik_family: str = "numeric"
+    """How its poses are solved: "franka" or "ur" in closed form, "numeric" for any other arm; see `robots.solutions`."""
     tcp_frame: str = "tcp"
     lower: Float[ndarray, "J"] = field(init=False)
     """Lower position limits [rad]."""
@@ -151,3 +153,12 @@ class RobotModel:
         pin.framesForwardKinematics(self._arm, self._data, q)
         T: ndarray = self._data.oMf[index].homogeneous.copy()
         return T
+
+    def limb_lengths(self) -> tuple[float, float]:
+        """Length of upper arm and forearm together, between the limb points, and from the wrist point to the tool [m]."""
+        shoulder, elbow, wrist, tool = (
+            self.fk(self.home, name)[:3, 3]
+            for name in (self.shoulder_frame, self.elbow_frame, self.wrist_frame, self.tcp_frame)
+        )
+        limbs = np.linalg.norm(elbow - shoulder) + np.linalg.norm(wrist - elbow)
+        return float(limbs), float(np.linalg.norm(tool - wrist))

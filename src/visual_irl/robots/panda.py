@@ -47,5 +47,6 @@ def panda() -> RobotModel:
         elbow_frame="panda_link4",
         wrist_frame="panda_link6",
         grip_force=40.0,
+        ik_family="franka",
         correspondence=correspondence("panda"),
     )

@@ -32,5 +32,6 @@ def ur10e() -> RobotModel:
         elbow_frame="forearm_link",
         wrist_frame="wrist_1_link",
         grip_force=40.0,
+        ik_family="ur",
         correspondence=CORRESPONDENCE,
     )

@@ -50,5 +50,6 @@ def ur5e() -> RobotModel:
         elbow_frame="forearm_link",
         wrist_frame="wrist_1_link",
         grip_force=40.0,
+        ik_family="ur",
         correspondence=CORRESPONDENCE,
     )

@@ -1,0 +1,121 @@
+"""All joint solutions of a tool pose inside the limits, compiled: closed forms for Franka and UR arms, multi-start for others.
+
+Poses are of the tool in the base frame. Which method an arm has is said in its file (`RobotModel.ik_family`). Joints that
+can turn all the way around both ways are `periodic`: their solutions are given modulo a turn.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+from jaxtyping import Float
+from numba import njit
+from numpy import ndarray
+
+from visual_irl.robots.chain import Chain, Pose, chain_of, forward, pose_of, tool_error, tool_jacobian
+from visual_irl.robots.franka_ik import franka_solutions
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.ur_ik import ur_solutions
+
+FRANKA, UR, NUMERIC = 0, 1, 2
+FAMILIES = {"franka": FRANKA, "ur": UR, "numeric": NUMERIC}
+SPACING = np.radians(10.0)
+"""Spacing of the Franka arms' redundant joint [rad]: the smoothing that follows moves freely between the values."""
+STARTS = 48
+"""Random starts of the numeric method."""
+ITERATIONS = 40
+"""Steps of the numeric method from each start."""
+CONVERGED = 1e-14
+"""Squared error (m^2, rad^2) below which a numeric solution is one."""
+ALIKE = 0.05
+"""Numeric solutions closer than this in every joint are the same one [rad]."""
+
+
+class Solver(NamedTuple):
+    """How an arm's poses are solved."""
+
+    chain: Chain
+    family: int
+    values: ndarray
+    """(N,) angles of the redundant joint that are tried (Franka), else empty [rad]."""
+    starts: ndarray
+    """(N, J) angles from which the numeric method starts, else empty [rad]."""
+    periodic: ndarray
+    """(J,) joints that can turn all the way around, so that their angles count modulo a turn."""
+    pose: Pose
+    """Buffers."""
+
+
+def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) -> Solver:
+    """The solver of an arm; `margin` [rad] is kept from the limits, `spacing` [rad] is that of a redundant joint's grid."""
+    chain = chain_of(robot, margin)
+    family = FAMILIES[robot.ik_family]
+    values, starts = np.zeros(0), np.zeros((0, len(chain.lower)))
+    if family == FRANKA:
+        values = np.linspace(chain.lower[6], chain.upper[6], int(np.ceil((chain.upper[6] - chain.lower[6]) / spacing)) + 1)
+    if family == NUMERIC:
+        lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
+        starts = np.vstack([robot.home, np.random.default_rng(0).uniform(lower, upper, (STARTS, len(lower)))])
+    periodic = (chain.upper - chain.lower > 4.0 * np.pi - 2.0 * margin - 1e-6) & (family == UR)
+    return Solver(chain, family, values, starts, periodic, pose_of(chain))
+
+
+def capacity(solver: Solver) -> int:
+    """Most solutions that `solutions_into` can find for a pose."""
+    return max(8, 8 * len(solver.values), len(solver.starts))
+
+
+def solutions(solver: Solver, T_base_tcp: Float[ndarray, "4 4"]) -> Float[ndarray, "N J"]:
+    """All solutions of a tool pose [rad]; empty when out of reach."""
+    out = np.empty((capacity(solver), len(solver.chain.lower)))
+    R = np.ascontiguousarray(T_base_tcp[:3, :3], dtype=float)
+    count = solutions_into(solver, R, np.array(T_base_tcp[:3, 3], dtype=float), out)
+    return out[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
+    """Write all solutions for the tool pose (`R`, `p`) into the first rows of `out` (N, J); returns how many."""
+    count = 0
+    if solver.family == FRANKA:
+        for value in solver.values:
+            count = franka_solutions(solver.chain, R, p, value, out, count)
+    elif solver.family == UR:
+        count = ur_solutions(solver.chain, R, p, out, count)
+    else:
+        for start in solver.starts:
+            out[count] = start
+            if _converge(solver, R, p, out[count]) and _is_new(out, count):
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
+    """Damped least squares inside the limits from `q`, in place (Nakamura and Hanafusa 1986)."""
+    J, e = np.zeros((6, len(q))), np.zeros(6)
+    for _ in range(ITERATIONS):
+        forward(solver.chain, q, solver.pose)
+        tool_error(solver.pose, R, p, e)
+        size = (e * e).sum()
+        if size < CONVERGED:
+            return True
+        tool_jacobian(solver.pose, J)
+        dq = J.T @ np.linalg.solve(J @ J.T + 1e-2 * min(size, 1.0) * np.eye(6), e)
+        shrink = min(1.0, 0.5 / np.abs(dq).max())
+        for j in range(len(q)):
+            q[j] = min(max(q[j] + shrink * dq[j], solver.chain.lower[j]), solver.chain.upper[j])
+    return False
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _is_new(out: ndarray, count: int) -> bool:
+    """Whether row `count` differs from every row before it."""
+    near = False
+    for i in range(count):
+        near = near or np.abs(out[i] - out[count]).max() < ALIKE
+    return not near
