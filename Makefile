@@ -6,7 +6,7 @@ OUT ?= demo_out
 export MUJOCO_GL ?= egl
 export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint format setup system clean
+.PHONY: demo test lint format setup system clean clean-cache
 
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
@@ -38,5 +38,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/visual-irl models pull
 	@touch $@
 
-clean:
+clean: clean-cache
 	rm -rf $(VENV) $(OUT)
+
+clean-cache:
+	find src -name '*.nb[ic]' -delete

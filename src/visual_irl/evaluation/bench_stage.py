@@ -52,7 +52,7 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     artifacts.write_sidecar(out, config, {file.stem: file for file in (motion_files(motion) if motion else [])})
     say(
         f"prior of the {robot.name}: taught by {report.motions} motions ({report.questions} questions); on motions that it "
-        f"was not taught it finds the offline mapper's branch and posture in {100 * report.held_out_right:.0f} % of the frames, "
+        f"was not taught it finds the offline mapper's posture in {100 * report.held_out_right:.0f} % of the frames, "
         f"the limbs alone in {100 * report.held_out_right_by_limbs:.0f} %"
     )
     say(f"wrote {out}")

@@ -94,10 +94,19 @@ def mapping_table(mapping: Mapping[str, Mapping[str, float]]) -> str:
     rows = [
         [robot, f"{100 * m['observed']:.0f} %",
             f"{100 * m['reachable']:.1f} %", f"{m['position_mm_median']:.3f}", f"{m['position_mm_max']:.3f}",
-         f"{m['upper_deg_mean']:.0f}", f"{m['fore_deg_mean']:.0f}", f"{m['jumps']}"]
+         f"{m['upper_deg_mean']:.0f}", f"{m['fore_deg_mean']:.0f}", f"{m['branch_changes']}"]
         for robot, m in mapping.items()
     ]  # fmt: skip
-    head = ["robot", "arm seen", "frames exact", "hand median [mm]", "max [mm]", "upper arm [deg]", "forearm [deg]", "jumps"]
+    head = [
+        "robot",
+        "arm seen",
+        "frames exact",
+        "hand median [mm]",
+        "max [mm]",
+        "upper arm [deg]",
+        "forearm [deg]",
+        "branches",
+    ]
     return table(head, rows)
 
 

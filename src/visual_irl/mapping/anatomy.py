@@ -98,13 +98,21 @@ def angles_of_arm(
     plane = _settled(np.arctan2(upper[:, 0], upper[:, 1]), np.sin(elevation) > SINGULAR, start)
     raise_, side_ = _elevation_frame(plane, elevation)
     flexion = np.arctan2(np.linalg.norm(np.cross(upper, fore), axis=1), np.sum(upper * fore, axis=1))
-    rotation = np.arctan2(np.sum(fore * side_, axis=1), np.sum(fore * raise_, axis=1))
-    rotation = _settled(rotation, np.sin(flexion) > SINGULAR, start)
-    _, zero, ninety = _forearm_frame(plane, elevation, rotation, flexion)
+    bent = np.cross(np.cross(upper, fore), upper)
+    turns = np.sin(flexion) > SINGULAR
+    rotation = np.arctan2(np.sum(bent * side_, axis=1), np.sum(bent * raise_, axis=1))
+    rotation = _settled(rotation, turns, start)
+    # the forearm's frame is the limbs' own where they have one, so that what the plane leaves open does not reach the wrist
+    _, zero, _ = _forearm_frame(plane, elevation, rotation, flexion)
+    zero = np.where(turns[:, None], np.sum(upper * fore, axis=1, keepdims=True) * fore - upper, zero)
+    zero = zero - np.sum(zero * fore, axis=1, keepdims=True) * fore
+    zero = zero / np.linalg.norm(zero, axis=1, keepdims=True)
+    ninety = np.cross(fore, zero)
     wrist_flexion = np.arcsin(np.clip(np.sum(back * fore, axis=1), -1.0, 1.0))
     level = np.cross(fore, back)
+    tilts = np.cos(wrist_flexion) > SINGULAR
     pronation = np.arctan2(np.sum(level * ninety, axis=1), np.sum(level * zero, axis=1))
-    pronation = _settled(pronation, np.cos(wrist_flexion) > SINGULAR, start)
+    pronation = _settled(pronation, tilts, start)
     level = np.cos(pronation)[:, None] * zero + np.sin(pronation)[:, None] * ninety
     deviation = np.arctan2(-np.sum(fingers * level, axis=1), np.sum(fingers * np.cross(back, level), axis=1))
     deviation = _settled(deviation, np.ones(len(deviation), bool), start)

@@ -1,9 +1,9 @@
 """The best path through the branches of a motion: one analytic solution a frame, chosen for all frames at once.
 
 Dynamic programming (Viterbi 1967) over every frame's solutions. A solution costs its limbs' angles to the human's, its
-distance from the symbolic posture and its nearness to joint limits; a step costs its squared joint motion, and one beyond
-what the arm may turn in a frame costs so much that it is taken only where no continuous path exists. Frames without a
-solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn and are wound
+distance from the symbolic posture and its nearness to joint limits and to the arm itself; a step costs its squared joint
+motion, and one beyond what the arm may turn in a frame costs so much that it is taken only where no continuous path exists.
+Frames without a solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn and are wound
 afterwards, so that the eight solutions of a UR arm stand for all their windings.
 """
 
@@ -20,6 +20,7 @@ from numpy import ndarray
 from visual_irl.mapping.hand_first import Work, angle_of, limb_direction, work_of
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots.chain import forward
+from visual_irl.robots.self_collision import clearance
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
 KEEP = 160
@@ -40,6 +41,12 @@ class BranchCosts(NamedTuple):
     """Nearness to a joint limit, per (share of the zone)^2."""
     zone: float = 0.2
     """Distance from a joint limit below which a solution costs [rad]."""
+    collision: float = 0.3
+    """Nearness of the arm to itself, per (share of `clear`)^2."""
+    overlap: float = 20.0
+    """The arm runs into itself."""
+    clear: float = 0.02
+    """Distance between links below which a solution costs [m]."""
     motion: float = 20.0
     """Joint motion, per rad^2 a frame at 60 frames a second (that is, per (60 rad/s)^2)."""
     jump: float = 10.0
@@ -133,7 +140,18 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
                 near = 1.0 - max(margin, 0.0) / costs.zone
                 total += costs.limit * near * near
         total += costs.posture * d * d
-    return total
+    return total + collision_cost(solver, work, costs)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
+    """Cost of the arm's nearness to itself; `work.pose` holds its pose."""
+    if costs.collision == 0.0:
+        return 0.0
+    gap = costs.clear - clearance(solver.capsules, work.pose)
+    near = costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0
+    return near + costs.overlap if gap > costs.clear else near
 
 
 @njit(cache=True, nogil=True)

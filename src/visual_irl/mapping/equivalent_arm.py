@@ -100,12 +100,9 @@ def human_states(
     `p_object` [m] is in the frame in which the person demonstrated, which is the world of a calibrated recording.
 
     Raises:
-        InvalidInput: angles of the wrong shape or not finite, or as many objects or flags as there are not states.
+        InvalidInput: angles of the wrong shape or not finite.
     """
     hand = equivalent_hands(robot, placement, q)[:, :3, 3]
-    for what, value in (("object positions", p_object), ("flags of held", held), ("flags of inspected", inspected)):
-        if len(value) != len(hand):
-            raise InvalidInput(f"{len(hand)} robot states came with {len(value)} {what}; give one for each")
     return np.column_stack([hand, p_object, held, inspected, np.full(len(hand), float(attribute))])
 
 

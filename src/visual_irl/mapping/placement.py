@@ -6,7 +6,8 @@ the robot's own hand length along the fingers beyond it. In a *workspace* the ha
 never scaled: the base stands upright and is moved and turned instead.
 
 Every candidate is judged on a few frames by its share of frames with a solution and by how near the best solution's limbs
-come to the human's; the best ones then by the best path through longer stretches, which also counts its jumps.
+come to the human's; the best ones then by the best path through longer stretches, with its jumps; the best of those by the
+finished motion, with its jerk.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price
 from visual_irl.mapping.hand_first import work_of
+from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.solutions import capacity, solutions_into, solver_of
+from visual_irl.robots.solutions import Solver, capacity, solutions_into, solver_of
 from visual_irl.types import HumanArmTrajectory
 
 REACH_SHARE = 0.95
@@ -45,14 +47,18 @@ GLANCE = 40
 """Frames on which every candidate is judged."""
 COARSE = np.radians(30.0)
 """Grid of a redundant joint in that first look [rad]."""
-BEST = 16
-"""How many candidates are judged as a path."""
+BEST, FINAL = 24, 6
+"""How many candidates are judged as a path, and how many of those as the finished motion."""
+COSTS = BranchCosts(posture=0.0)
+"""Costs of a path when placements are compared: the posture that fits best depends on the placement itself."""
 STRETCHES, STRETCH = 6, 250
 """How many stretches of how many frames they are judged on."""
 UNREACHABLE_COST = 20.0
 """Cost of a frame without a solution, in rad^2 of limb error."""
 JUMP_COST = 5.0
-"""Cost of a change of branch, likewise."""
+"""Cost of a jump, likewise."""
+JERK_COST = 0.03
+"""Cost of a mean squared jerk of 10,000 rad/s^3, in rad^2 of limb error a frame."""
 
 
 @dataclass(frozen=True)
@@ -125,31 +131,50 @@ def ranked_placements(
     judged = []
     for i, candidate in enumerate(candidates):
         g = placed_targets(few, robot, candidate)
-        cost = _glance(solver, work, found, g.R, g.p, g.upper, g.fore, g.posture, BranchCosts(posture=0.0), UNREACHABLE_COST)
+        cost = _glance(solver, work, found, g.R, g.p, g.upper, g.fore, g.posture, COSTS, UNREACHABLE_COST)
         judged.append((cost, i))
         if i % 20 == 0:
             progress(i, len(candidates) + 10 * BEST)
     judged.sort()
-    ranked: list[tuple[float, int, Placement]] = []
+    hopeful = []
     solver = solver_of(robot, 0.01)
     for k, (_, i) in enumerate(judged[:BEST]):
         targets = placed_targets(arm, robot, candidates[i], start=start)
-        cost, reached, frames = 0.0, 0, 0
-        for part in _stretches(targets):
-            piece = cut(targets, part)
-            path = best_path(solver, piece, BranchCosts(posture=0.0))
-            steps = np.abs(np.diff(path.q, axis=0)).max(axis=1) > BranchCosts().step
-            jumps = int((steps & ~piece.start[1:] & path.solved[1:] & path.solved[:-1]).sum())
-            prices = [
-                price(solver, work, path.q[t], piece.upper[t], piece.fore[t], piece.posture[t], BranchCosts(posture=0.0))
-                for t in np.nonzero(path.solved)[0]
-            ]
-            cost += sum(prices) + UNREACHABLE_COST * int((~path.solved).sum()) + JUMP_COST * jumps
-            reached, frames = reached + int(path.solved.sum()), frames + len(path.solved)
-        cost /= frames
-        ranked.append((cost, i, dataclasses.replace(candidates[i], reachable=reached / frames)))
+        hopeful.append((np.mean([_path_cost(solver, cut(targets, part)) for part in _stretches(targets)]), i))
         progress(len(candidates) + 10 * (k + 1), len(candidates) + 10 * BEST)
+    ranked = []
+    for _, i in sorted(hopeful)[:FINAL]:
+        targets = placed_targets(arm, robot, candidates[i], start=start)
+        looks = [_look(robot, cut(targets, part)) for part in _stretches(targets)]
+        cost, reached = np.mean(looks, axis=0)
+        ranked.append((float(cost), i, dataclasses.replace(candidates[i], reachable=float(reached))))
     return [placement for _, _, placement in sorted(ranked, key=lambda r: r[:2])]
+
+
+def _path_cost(solver: Solver, targets: ArmTargets) -> float:
+    """Mean cost of a frame on the best path, and of its jumps."""
+    path = best_path(solver, targets, COSTS)
+    work, rows = work_of(solver.chain), np.nonzero(path.solved)[0]
+    prices = [price(solver, work, path.q[t], targets.upper[t], targets.fore[t], targets.posture[t], COSTS) for t in rows]
+    jumps = _jumps(path.q, targets, path.solved)
+    return float((sum(prices) + UNREACHABLE_COST * (len(path.q) - len(rows)) + JUMP_COST * jumps) / len(path.q))
+
+
+def _look(robot: RobotModel, targets: ArmTargets) -> tuple[float, float]:
+    """Cost of a frame when all is done: limbs, what is missed, jumps and jerk; and the share of frames that are reached."""
+    path = map_offline(robot, targets, OfflineConfig())
+    limbs = np.nanmean(limb_errors(robot, targets, path.q) ** 2, axis=0).sum()
+    jumps = _jumps(path.q, targets, np.ones(len(path.q), bool)) / len(path.q)
+    third = np.diff(path.q, 3, axis=0)[~(targets.start[1:-2] | targets.start[2:-1] | targets.start[3:])]
+    jerk = float((third**2).mean()) / targets.interval() ** 6 if len(third) else 0.0
+    cost = limbs + UNREACHABLE_COST * (~path.reachable).mean() + JUMP_COST * jumps + JERK_COST * jerk / 1e8
+    return float(cost), float(path.reachable.mean())
+
+
+def _jumps(q: ndarray, targets: ArmTargets, solved: ndarray) -> int:
+    """Steps between neighbouring solved frames of one recording that are too large to be continuous."""
+    steps = np.abs(np.diff(q, axis=0)).max(axis=1) > COSTS.step
+    return int((steps & ~targets.start[1:] & solved[1:] & solved[:-1]).sum())
 
 
 def _free_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Placement]:

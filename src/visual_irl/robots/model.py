@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import coal
 import numpy as np
 import pinocchio as pin
 from jaxtyping import Float
@@ -162,3 +163,10 @@ class RobotModel:
         )
         limbs = np.linalg.norm(elbow - shoulder) + np.linalg.norm(wrist - elbow)
         return float(limbs), float(np.linalg.norm(tool - wrist))
+
+    def collision_shapes(self) -> list[tuple[int, Float[ndarray, "4 4"], coal.ShapeBase]]:
+        """Collision shapes of the description, fingers closed: which joint carries each (-1: base), its pose there, itself."""
+        full = pin.buildGeomFromUrdf(self._full, str(self.urdf_path), pin.GeometryType.COLLISION)
+        fingers = [self._joint_id(name) for name in self.finger_joints]
+        _, arm = pin.buildReducedModel(self._full, full, fingers, pin.neutral(self._full))
+        return [(int(g.parentJoint) - 1, np.array(g.placement.homogeneous), g.geometry) for g in arm.geometryObjects]

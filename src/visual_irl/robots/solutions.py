@@ -16,6 +16,7 @@ from numpy import ndarray
 from visual_irl.robots.chain import Chain, Pose, chain_of, forward, pose_of, tool_error, tool_jacobian
 from visual_irl.robots.franka_ik import franka_solutions
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.self_collision import Capsules, capsules_of
 from visual_irl.robots.ur_ik import ur_solutions
 
 FRANKA, UR, NUMERIC = 0, 1, 2
@@ -45,6 +46,8 @@ class Solver(NamedTuple):
     """(J,) joints that can turn all the way around, so that their angles count modulo a turn."""
     pose: Pose
     """Buffers."""
+    capsules: Capsules
+    """What tells how near the arm comes to itself."""
 
 
 def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) -> Solver:
@@ -58,7 +61,7 @@ def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) 
         lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
         starts = np.vstack([robot.home, np.random.default_rng(0).uniform(lower, upper, (STARTS, len(lower)))])
     periodic = (chain.upper - chain.lower > 4.0 * np.pi - 2.0 * margin - 1e-6) & (family == UR)
-    return Solver(chain, family, values, starts, periodic, pose_of(chain))
+    return Solver(chain, family, values, starts, periodic, pose_of(chain), capsules_of(robot))
 
 
 def capacity(solver: Solver) -> int:

@@ -1,0 +1,173 @@
+"""Distance of an arm to itself, compiled: capsules around its links, and the pairs of them that can meet.
+
+Each collision shape of the description becomes a capsule (a segment with a radius). Pairs that are joined, that always
+touch, or that never come near are left out, as MoveIt's setup assistant does (Coleman et al. 2014); which ones those are is
+found by sampling, once an arm. Rounded ends make a cylinder's rim up to 0.4 of its radius too small: this keeps branches
+apart that fold the arm into itself; the exact check is the guard's.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple, no_type_check
+
+import coal
+import numpy as np
+from numba import njit
+from numpy import ndarray
+
+from visual_irl.robots.chain import Pose, chain_of, forward, pose_of
+from visual_irl.robots.model import RobotModel
+
+SAMPLES = 3000
+"""Random postures by which pairs are told apart."""
+FAR = 0.1
+"""Distances beyond this are not told apart [m]."""
+NEAR = 0.05
+"""A pair that never comes nearer than this is left out [m]."""
+OFTEN = 0.6
+"""A pair that overlaps in more than this share of postures is built that way and left out."""
+
+
+class Capsules(NamedTuple):
+    """Capsules of an arm and the pairs that are checked."""
+
+    carrier: ndarray
+    """(N,) joint that carries each; -1 for the base."""
+    ends: ndarray
+    """(N, 2, 3) ends of its segment in the carrier's frame [m]."""
+    radius: ndarray
+    """(N,) [m]"""
+    bound: ndarray
+    """(N,) radius plus half the segment: that of the sphere around each [m]."""
+    pairs: ndarray
+    """(P, 2)"""
+    world: ndarray
+    """(N, 2, 3) buffer for the ends in the base frame."""
+
+
+@lru_cache
+def capsules_of(robot: RobotModel) -> Capsules:
+    """The capsules of an arm."""
+    shapes, chain = robot.collision_shapes(), chain_of(robot)
+    carrier, ends, radius = [], [], []
+    for joint, T, shape in shapes:
+        a, r = _segment(shape)
+        carrier.append(joint)
+        ends.append([T[:3, :3] @ a + T[:3, 3], T[:3, :3] @ -a + T[:3, 3]])
+        radius.append(r)
+    n = len(carrier)
+    everything = Capsules(
+        np.array(carrier, np.int64), np.array(ends).reshape(n, 2, 3), np.array(radius),
+        np.array(radius) + 0.5 * np.linalg.norm(np.diff(np.array(ends).reshape(n, 2, 3), axis=1)[:, 0], axis=1),
+        np.array([(i, k) for i in range(n) for k in range(i) if abs(carrier[i] - carrier[k]) > 1], np.int64).reshape(-1, 2),
+        np.zeros((n, 2, 3)),
+    )  # fmt: skip
+    rng, pose = np.random.default_rng(0), pose_of(chain)
+    touching, nearest = np.zeros(len(everything.pairs)), np.full(len(everything.pairs), np.inf)
+    distances = np.empty(len(everything.pairs))
+    lower, upper = np.maximum(robot.lower, -np.pi), np.minimum(robot.upper, np.pi)
+    for q in [robot.home, *rng.uniform(lower, upper, (SAMPLES, len(robot.home)))]:
+        forward(chain, q, pose)
+        pair_distances(everything, pose, distances)
+        touching += distances < 0.0
+        nearest = np.minimum(nearest, distances)
+        if q is robot.home:
+            touching[distances < 0.0] = np.inf
+    keep = (touching <= OFTEN * SAMPLES) & (nearest < NEAR)
+    return everything._replace(pairs=np.ascontiguousarray(everything.pairs[keep]))
+
+
+def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
+    """Half the segment and the radius of the capsule for a shape [m]."""
+    if isinstance(shape, coal.Sphere):
+        return np.zeros(3), float(shape.radius)
+    if isinstance(shape, (coal.Cylinder, coal.Capsule)):
+        shorten = shape.radius if isinstance(shape, coal.Cylinder) else 0.0
+        return np.array([0.0, 0.0, max(float(shape.halfLength) - shorten, 0.0)]), float(shape.radius)
+    half = np.array(shape.halfSide if isinstance(shape, coal.Box) else 0.5 * (shape.aabb_local.max_ - shape.aabb_local.min_))
+    longest = int(np.argmax(half))
+    radius = float(np.max(np.delete(half, longest)))
+    along = np.zeros(3)
+    along[longest] = max(half[longest] - radius, 0.0)
+    return along, radius
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def clearance(capsules: Capsules, pose: Pose) -> float:
+    """Smallest distance between links that can meet, at most `FAR` [m]; negative when they overlap. `pose` holds the pose."""
+    _place(capsules, pose)
+    least = FAR
+    for n in range(capsules.pairs.shape[0]):
+        i, k = capsules.pairs[n, 0], capsules.pairs[n, 1]
+        square = 0.0  # between the segments' middles: most pairs need no closer look
+        for r in range(3):
+            apart = capsules.world[i, 0, r] + capsules.world[i, 1, r] - capsules.world[k, 0, r] - capsules.world[k, 1, r]
+            square += 0.25 * apart * apart
+        reach = capsules.bound[i] + capsules.bound[k] + least
+        if reach > 0.0 and square < reach * reach:
+            least = min(least, _distance(capsules, i, k))
+    return least
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def pair_distances(capsules: Capsules, pose: Pose, out: ndarray) -> None:
+    """Fill `out` (P,) with the distance of every pair [m]."""
+    _place(capsules, pose)
+    for i in range(capsules.pairs.shape[0]):
+        out[i] = _distance(capsules, capsules.pairs[i, 0], capsules.pairs[i, 1])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _place(capsules, pose):
+    """Move the segments' ends into the base frame."""
+    for n in range(len(capsules.radius)):
+        j = capsules.carrier[n]
+        for end in range(2):
+            for r in range(3):
+                if j < 0:
+                    capsules.world[n, end, r] = capsules.ends[n, end, r]
+                else:
+                    s = pose.p[j, r]
+                    for k in range(3):
+                        s += pose.R[j, r, k] * capsules.ends[n, end, k]
+                    capsules.world[n, end, r] = s
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _distance(capsules, i, k):
+    """Distance of two capsules (closest points of two segments; Ericson 2005, Real-Time Collision Detection, 5.1.9)."""
+    a = e = f = b = c = 0.0
+    for r in range(3):
+        d1 = capsules.world[i, 1, r] - capsules.world[i, 0, r]
+        d2 = capsules.world[k, 1, r] - capsules.world[k, 0, r]
+        w = capsules.world[i, 0, r] - capsules.world[k, 0, r]
+        a += d1 * d1
+        e += d2 * d2
+        f += d2 * w
+        b += d1 * d2
+        c += d1 * w
+    s = t = 0.0
+    if a > 1e-12 and e > 1e-12:
+        denominator = a * e - b * b
+        if denominator > 1e-12:
+            s = min(max((b * f - c * e) / denominator, 0.0), 1.0)
+        t = (b * s + f) / e
+        if t < 0.0:
+            t, s = 0.0, min(max(-c / a, 0.0), 1.0)
+        elif t > 1.0:
+            t, s = 1.0, min(max((b - c) / a, 0.0), 1.0)
+    elif a > 1e-12:
+        s = min(max(-c / a, 0.0), 1.0)
+    elif e > 1e-12:
+        t = min(max(f / e, 0.0), 1.0)
+    square = 0.0
+    for r in range(3):
+        x = capsules.world[i, 0, r] + s * (capsules.world[i, 1, r] - capsules.world[i, 0, r])
+        y = capsules.world[k, 0, r] + t * (capsules.world[k, 1, r] - capsules.world[k, 0, r])
+        square += (x - y) ** 2
+    return np.sqrt(square) - capsules.radius[i] - capsules.radius[k]
