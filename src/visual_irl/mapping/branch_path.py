@@ -3,8 +3,8 @@
 Dynamic programming (Viterbi 1967) over every frame's solutions. A solution costs its limbs' angles to the human's, its
 distance from the symbolic posture and its nearness to joint limits and to the arm itself; a step costs its squared joint
 motion, and one beyond what the arm may turn in a frame costs so much that it is taken only where no continuous path exists.
-Frames without a solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn and are wound
-afterwards, so that the eight solutions of a UR arm stand for all their windings.
+Frames without a solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn
+and are wound afterwards, so that the eight solutions of a UR arm stand for all their windings.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def ranked_placements(
         judged.append((cost, i))
         if i % 20 == 0:
             progress(i, len(candidates) + 10 * BEST)
-    judged.sort()
+    judged = _distinct(sorted(judged), candidates)
     hopeful = []
     solver = solver_of(robot, 0.01)
     for k, (_, i) in enumerate(judged[:BEST]):
@@ -149,6 +149,18 @@ def ranked_placements(
         cost, reached = np.mean(looks, axis=0)
         ranked.append((float(cost), i, dataclasses.replace(candidates[i], reachable=float(reached))))
     return [placement for _, _, placement in sorted(ranked, key=lambda r: r[:2])]
+
+
+def _distinct(judged: list[tuple[float, int]], candidates: list[Placement]) -> list[tuple[float, int]]:
+    """Of candidates that differ in the base's turn about its own axis only, the best: the arm's first joint turns there too."""
+    seen, kept = set(), []
+    for cost, i in judged:
+        c = candidates[i]
+        key = (*c.T_world_base[:3, 2:].round(3).ravel().tolist(), round(c.tool_yaw, 3))
+        if key not in seen:
+            seen.add(key)
+            kept.append((cost, i))
+    return kept
 
 
 def _path_cost(solver: Solver, targets: ArmTargets) -> float:
