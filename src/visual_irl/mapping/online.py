@@ -2,7 +2,8 @@
 
 Two arms are followed. The *ideal* one has no inertia: it takes the hand exactly by a few hand-first steps from where it was,
 drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; when its
-branch ends (a joint limit takes the hand away), every other solution is looked at and the best one taken. The *commanded*
+branch ends (a joint limit takes the hand away, or the arm meets itself), every other solution is looked at and the best one
+taken. The *commanded*
 arm follows the ideal one inside the joints' position, speed and acceleration limits: exactly where it can, with the hand
 first where it nearly can, and straight through joint space after a change of branch.
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -22,10 +23,11 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.branch_path import BranchCosts, price, step_cost, wound
-from visual_irl.mapping.hand_first import ANGLE_LENGTH, Pull, hand_first, self_motion, work_of
+from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, step_cost, wound
+from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
+from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
-from visual_irl.robots.chain import forward, tool_error, tool_jacobian
+from visual_irl.robots.chain import forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.solutions import capacity, solutions, solutions_into, solver_of
 
@@ -38,7 +40,7 @@ class Status(IntEnum):
     BEHIND = 1
     """The target is within reach, the arm's speed or acceleration limits keep it from there."""
     UNREACHABLE = 2
-    """No joint angles put the hand there; it is as near as the branch allows."""
+    """No joint angles put the hand there, or only such that the arm meets itself; it is as near as the branch allows."""
     HOLDING = 3
     """Keypoints are lost; the last target is held."""
     STOPPED = 4
@@ -71,46 +73,6 @@ class OnlineConfig:
     """How long the last target is held when keypoints are lost [s]."""
 
 
-class OnlineState(NamedTuple):
-    """Everything that changes from frame to frame."""
-
-    q: ndarray
-    """(J,) commanded joints [rad]."""
-    qd: ndarray
-    """(J,) their speeds [rad/s]."""
-    ideal: ndarray
-    """(J,) joints of the ideal arm [rad]."""
-    R: ndarray
-    """(3, 3) last target."""
-    p: ndarray
-    """(3,) last target [m]."""
-    upper: ndarray
-    """(3,) last upper-arm direction."""
-    fore: ndarray
-    """(3,) last forearm direction."""
-    posture: ndarray
-    """(J,) what the ideal arm is drawn to [rad]."""
-    low: ndarray
-    """(J,) walls of this frame."""
-    high: ndarray
-    """(J,) walls of this frame."""
-    free: ndarray
-    """(J,) self-motion of the ideal arm."""
-    found: ndarray
-    """(N, J) solutions."""
-    figures: ndarray
-    """(3,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm."""
-
-
-class Limits(NamedTuple):
-    """Speed and acceleration limits that are used."""
-
-    velocity: ndarray
-    """(J,) [rad/s]"""
-    acceleration: ndarray
-    """(J,) [rad/s^2]"""
-
-
 class OnlineMapper:
     """Follows one human arm with one robot, frame by frame.
 
@@ -129,7 +91,8 @@ class OnlineMapper:
         n = len(robot.home)
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
-            np.array(robot.home), np.zeros(n), np.zeros(n), np.ones(n), np.zeros((capacity(self._solver), n)), np.zeros(3),
+            np.array(robot.home), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
+            np.zeros((capacity(self._solver), n)), np.zeros(3),
         )  # fmt: skip
 
     @property
@@ -182,7 +145,11 @@ class OnlineMapper:
         if self._prior.on:
             state = prior_state(self._prior)
             file_moment(state, R, p, upper, fore, 1.0)
-            costs = [energy(self._solver.chain, self._work, self._prior, state, q) for q in found]
+            costs = [
+                energy(self._solver.chain, self._work, self._prior, state, q)
+                + collision_cost(self._solver, self._work, self.config.costs)
+                for q in found
+            ]
         else:
             costs = [price(self._solver, self._work, q, upper, fore, posture, self.config.costs) for q in found]
         best = found[int(np.argmin(costs))][None]
@@ -255,7 +222,7 @@ def _step(
     else:
         state.figures[0] += dt
         if state.figures[0] > hold:
-            _decelerate(solver.chain, state, limits, dt)
+            decelerate(solver.chain, state, limits, dt)
             return 4
     for j in range(joints):
         state.posture[j] = state.ideal[j]
@@ -264,7 +231,8 @@ def _step(
         if joints == 7:
             _expect(solver.chain, work, prior, history, state)
     reachable = _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance)
-    _command(solver.chain, work, state, limits, dt, finishing, tolerance)
+    if not command(solver, work, state, limits, dt, finishing, tolerance):
+        return 2
     if not good:
         return 3
     if state.figures[2] <= 30.0 * tolerance:
@@ -316,9 +284,11 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
             chain.upper, 0, 4 * finishing, tolerance,
         )  # fmt: skip
-    if error > 30.0 * tolerance:
+    if error > 30.0 * tolerance or gap_of(solver, work, state.ideal) < 0.0:
         best, choice = np.inf, -1
         for i in range(solutions_into(solver, state.R, state.p, state.found)):
+            if gap_of(solver, work, state.found[i]) < 0.0:
+                continue
             if prior.on:
                 cost = weight * energy(chain, work, prior, history, state.found[i])
             else:
@@ -339,82 +309,3 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
             error = 0.0
     state.figures[1] = error
     return error <= 30.0 * tolerance
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _command(chain, work, state, limits, dt, finishing, tolerance):
-    """Take the commanded arm towards the ideal one inside its speed and acceleration limits."""
-    joints = len(state.q)
-    inside, far = True, 0.0
-    for j in range(joints):
-        _walls(chain, state, limits, dt, j)
-        inside = inside and state.low[j] <= state.ideal[j] <= state.high[j]
-        far = max(far, abs(state.ideal[j] - state.q[j]))
-    if inside:
-        for j in range(joints):
-            state.qd[j] = (state.ideal[j] - state.q[j]) / dt
-            state.q[j] = state.ideal[j]
-        state.figures[2] = state.figures[1]
-        return
-    q = state.found[0]
-    for j in range(joints):
-        q[j] = min(max(state.ideal[j], state.low[j]), state.high[j])
-    if far < CHANGED:  # the same branch: the hand goes first, as far as the limits let it
-        pull = Pull(0.0, 0.0, 1.0, 0.0, 0.0, 0.1)
-        state.figures[2] = hand_first(
-            chain, work, q, state.R, state.p, state.upper, state.fore, state.ideal, pull, state.low, state.high, 0,
-            finishing, tolerance,
-        )  # fmt: skip
-    else:
-        forward(chain, q, work.pose)
-        tool_error(work.pose, state.R, state.p, work.e)
-        away = np.sqrt(work.e[0] ** 2 + work.e[1] ** 2 + work.e[2] ** 2)
-        state.figures[2] = away + ANGLE_LENGTH * np.sqrt(work.e[3] ** 2 + work.e[4] ** 2 + work.e[5] ** 2)
-    for j in range(joints):
-        state.qd[j] = (q[j] - state.q[j]) / dt
-        state.q[j] = q[j]
-
-
-CHANGED = 0.6
-"""Distance between ideal and commanded joints above which they are on different branches [rad]."""
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _walls(chain, state, limits, dt, j):
-    """Positions that joint `j` can take in this frame: limits, speed, acceleration, and room to stop before a limit."""
-    v, a = limits.velocity[j], limits.acceleration[j]
-    fast = min(v, state.qd[j] + a * dt)
-    slow = max(-v, state.qd[j] - a * dt)
-    # stopping from speed w after this frame's way w dt needs w dt + w^2 / (2 a) of room
-    up, down = chain.upper[j] - state.q[j], state.q[j] - chain.lower[j]
-    fast = min(fast, _stopping_speed(up, a, dt))
-    slow = max(slow, -_stopping_speed(down, a, dt))
-    if fast < slow:  # the acceleration limit gives way to the position limit
-        fast = slow = min(max(0.0, -down / dt), up / dt)
-    state.high[j] = min(state.q[j] + fast * dt, chain.upper[j])
-    state.low[j] = max(state.q[j] + slow * dt, chain.lower[j])
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _stopping_speed(room, a, dt):
-    """Largest speed from which a joint that moves on for `dt` can still stop within `room`."""
-    if not a < np.inf:
-        return np.inf if room > 0.0 else 0.0
-    return a * (np.sqrt(dt * dt + 2.0 * max(room, 0.0) / a) - dt)
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _decelerate(chain, state, limits, dt):
-    """Brake every joint at its acceleration limit; the ideal arm waits where the commanded one stands."""
-    for j in range(len(state.q)):
-        change = limits.acceleration[j] * dt
-        v = state.qd[j]
-        v = 0.0 if abs(v) <= change else v - np.sign(v) * change
-        q = min(max(state.q[j] + v * dt, chain.lower[j]), chain.upper[j])
-        state.qd[j] = (q - state.q[j]) / dt
-        state.q[j] = q
-        state.ideal[j] = q

@@ -21,7 +21,7 @@ from visual_irl.robots.model import RobotModel
 
 SAMPLES = 3000
 """Random postures by which pairs are told apart."""
-FAR = 0.1
+FAR = 0.3
 """Distances beyond this are not told apart [m]."""
 NEAR = 0.05
 """A pair that never comes nearer than this is left out [m]."""

@@ -1,0 +1,232 @@
+"""The offline mapper finds the best path, the online one follows it; the prior only chooses, the hand stays exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.mapping.branch_path import BranchCosts, best_path, price, step_cost, wound
+from visual_irl.mapping.hand_first import work_of
+from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
+from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
+from visual_irl.mapping.placement import Placement, _free_candidates, calibrate_mount, placed_targets
+from visual_irl.mapping.prior import load_prior
+from visual_irl.mapping.prior_training import Lesson, TrainingConfig, _fit, _right, synthetic_arm, train_prior
+from visual_irl.mapping.smoothing import SmoothCosts, smoothed
+from visual_irl.mapping.targets import ArmTargets, cut
+from visual_irl.robots import ROBOTS, load_robot
+from visual_irl.robots.chain import chain_of, forward, pose_of
+from visual_irl.robots.self_collision import capsules_of, clearance
+from visual_irl.robots.solutions import solutions, solver_of
+
+EVERY = pytest.mark.parametrize("name", ROBOTS.names)
+
+
+def targets_along(name: str, frames: int = 60, seed: int = 0) -> ArmTargets:
+    """Targets that the arm itself reaches, moving smoothly from home; limbs as a person's would not quite be."""
+    robot, rng = load_robot(name), np.random.default_rng(seed)
+    t = np.arange(frames) / 60.0
+    sway = rng.uniform(0.1, 0.3, len(robot.home)) * np.sin(rng.uniform(1.0, 4.0, len(robot.home)) * t[:, None])
+    q = np.clip(robot.home + sway, robot.lower + 0.1, robot.upper - 0.1)
+    Ts = np.array([robot.fk(row) for row in q])
+    upper, fore = (np.tile(v / np.linalg.norm(v), (frames, 1)) for v in rng.normal(size=(2, 3)))
+    return ArmTargets(t, Ts[:, :3, :3], Ts[:, :3, 3], upper, fore, np.tile(robot.home, (frames, 1)), np.zeros(frames, bool))
+
+
+def test_viterbi_finds_the_cheapest_path() -> None:
+    """Against all paths through a few frames."""
+    robot, costs = load_robot("ur5e"), BranchCosts()
+    solver = solver_of(robot)
+    targets = cut(targets_along("ur5e"), slice(0, 4))
+    work = work_of(solver.chain)
+    options = [solutions(solver, np.block([[R, p[:, None]], [0, 0, 0, 1]])) for R, p in zip(targets.R, targets.p, strict=True)]
+
+    def cost(path: list[np.ndarray]) -> float:
+        parts = zip(path, targets.upper, targets.fore, targets.posture, strict=True)
+        total = sum(price(solver, work, q, u, f, posture, costs) for q, u, f, posture in parts)
+        return total + sum(step_cost(solver.periodic, a, b, costs, np.inf) for a, b in pairwise(path))
+
+    def grown(paths: list[list[np.ndarray]], k: int) -> list[list[np.ndarray]]:
+        return paths if k == len(options) else grown([[*path, q] for path in paths for q in options[k]], k + 1)
+
+    cheapest = min(cost(path) for path in grown([[]], 0))
+    found = best_path(solver, targets, costs)
+    assert found.solved.all()
+    assert cost(list(found.q)) == pytest.approx(cheapest)
+
+
+def test_winding_is_continuous_and_inside_the_limits() -> None:
+    path = np.linspace(-2.0, 6.0, 100)[:, None]
+    folded = (path + np.pi) % (2 * np.pi) - np.pi
+    limits = np.array([-2 * np.pi]), np.array([2 * np.pi])
+    out = wound(folded, np.array([True]), *limits, np.zeros((100, 1)))
+    assert np.abs(np.diff(out[:, 0])).max() < 0.1 and (np.abs(out) <= 2 * np.pi).all()
+    far = np.linspace(-6.2, 7.0, 200)[:, None]  # more than the joint can wind: rewound once, still inside
+    out = wound((far + np.pi) % (2 * np.pi) - np.pi, np.array([True]), *limits, np.zeros((200, 1)))
+    assert (np.abs(out) <= 2 * np.pi).all()
+    assert 1 <= (np.abs(np.diff(out[:, 0])) > 1.0).sum() <= 2
+    np.testing.assert_allclose(np.cos(out), np.cos(far), atol=1e-9)
+
+
+@EVERY
+def test_offline_is_exact_and_continuous(name: str) -> None:
+    robot, targets = load_robot(name), targets_along(name)
+    path = map_offline(robot, targets, OfflineConfig())
+    assert path.reachable.all() and path.exact.all() and path.joined[1:].all()
+    assert path.position_error.max() < 1e-6 and path.rotation_error.max() < 1e-5
+    assert (path.q >= robot.lower).all() and (path.q <= robot.upper).all()
+
+
+@pytest.mark.parametrize("name", ["panda", "fr3"])
+def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
+    robot, arm = load_robot(name), synthetic_arm(4)
+    beside = (p for p in _free_candidates(arm, robot) if p.T_world_base[1, 2] < -0.99 and p.tool_yaw == np.pi)
+    targets = cut(placed_targets(arm, robot, next(beside)), slice(0, 150))
+    chain = chain_of(robot)
+    path = best_path(solver_of(robot), targets, BranchCosts())
+    rough = path.q
+    whole = np.nonzero(np.r_[True, path.solved[1:] & path.solved[:-1] & (np.abs(np.diff(rough, axis=0)).max(axis=1) < 0.6)])[0]
+    run = max(np.split(whole, np.nonzero(np.diff(whole) > 1)[0] + 1), key=len)
+    targets, rough = cut(targets, slice(run[0], run[-1] + 1)), rough[run[0] : run[-1] + 1]
+    assert len(rough) > 40
+    joined = np.r_[False, np.ones(len(rough) - 1, bool)]
+    smooth = smoothed(chain, targets, rough, joined, SmoothCosts())
+    jerk = [float((np.diff(q, 3, axis=0) ** 2).mean()) for q in (rough, smooth)]
+    assert jerk[1] < jerk[0]
+    for q, R, p in zip(smooth, targets.R, targets.p, strict=True):
+        np.testing.assert_allclose(robot.fk(q)[:3], np.column_stack([R, p]), atol=1e-6)
+
+
+@EVERY
+def test_unreachable_frames_are_said_and_the_others_stay_exact(name: str) -> None:
+    robot, targets = load_robot(name), targets_along(name)
+    p = targets.p.copy()
+    p[20:30] += [0.0, 0.0, 5.0]
+    path = map_offline(robot, replace(targets, p=p), OfflineConfig())
+    assert not path.reachable[20:30].any() and path.reachable[:20].all() and path.reachable[30:].all()
+    assert path.exact[:20].all() and path.exact[30:].all() and not path.exact[20:30].any()
+    assert 3.0 < path.position_error[25] < 5.5, "the nearest pose, with how far off it is"
+
+
+def test_targets_that_are_not_finite_are_refused_with_the_frame() -> None:
+    targets = targets_along("panda", 10)
+    p = targets.p.copy()
+    p[7, 1] = np.nan
+    with pytest.raises(InvalidInput, match=r"not finite in 1 of 10 frames, first in frame 7 \(p\)"):
+        ArmTargets(targets.t, targets.R, p, targets.upper, targets.fore, targets.posture, targets.start)
+
+
+@EVERY
+def test_online_follows_with_and_without_prior(name: str) -> None:
+    robot, targets = load_robot(name), targets_along(name)
+    reference = map_offline(robot, targets, OfflineConfig())
+    for prior in (None, load_prior(name)):
+        mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf), prior)
+        mapper.reset(mapper.best_start(targets.R[0], targets.p[0], targets.upper[0], targets.fore[0], targets.posture[0]))
+        for k in range(len(targets.t)):
+            status = mapper.step(targets.R[k], targets.p[k], targets.upper[k], targets.fore[k], True, 1 / 60)
+            assert status == Status.TRACKING and mapper.hand_error < 1e-3
+            T = robot.fk(mapper.q)
+            assert np.linalg.norm(T[:3, 3] - targets.p[k]) < 1e-3
+    assert reference.exact.all()
+
+
+def test_online_changes_branch_where_one_ends() -> None:
+    """Joint 7 is driven to its limit by a hand that keeps turning: only another branch goes on."""
+    robot = load_robot("panda")
+    mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
+    mapper.reset(robot.home)
+    T, before, changes = robot.fk(robot.home), robot.home, 0
+    for k in range(300):
+        c, s = np.cos(0.02 * k), np.sin(0.02 * k)
+        R = T[:3, :3] @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+        status = mapper.step(R, T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60)
+        assert status == Status.TRACKING
+        changes += bool(np.abs(mapper.q - before).max() > 0.6)
+        before = mapper.q.copy()
+    assert 1 <= changes <= 5
+
+
+@EVERY
+def test_online_arm_never_enters_itself(name: str) -> None:
+    robot = load_robot(name)
+    capsules, chain = capsules_of(robot), chain_of(robot)
+    pose = pose_of(chain)
+    mapper = OnlineMapper(robot, OnlineConfig())
+    mapper.reset(robot.home)
+    R, start = robot.fk(robot.home)[:3, :3], robot.fk(robot.home)[:3, 3]
+    for k in range(400):  # the hand is led into the arm's own foot
+        mapper.step(R, start * (1.0 - min(k / 300.0, 1.0)), np.zeros(3), np.zeros(3), True, 1 / 60)
+        forward(chain, mapper.q, pose)
+        assert clearance(capsules, pose) > 0.0, f"frame {k}"
+
+
+def test_capsules_agree_with_coal_on_spheres_and_tell_folded_arms() -> None:
+    robot = load_robot("panda")
+    capsules, chain = capsules_of(robot), chain_of(robot)
+    pose = pose_of(chain)
+    forward(chain, robot.home, pose)
+    assert clearance(capsules, pose) > 0.0
+    folded = np.array([0.0, 1.7, 0.0, -3.0, 0.0, 0.3, 0.0])
+    forward(chain, folded, pose)
+    assert clearance(capsules, pose) < 0.0
+
+
+def test_calibration_reaches_and_keeps_objects_unscaled() -> None:
+    robot, arm = load_robot("ur5e"), synthetic_arm(2)
+    free = calibrate_mount(arm, robot, free=True)
+    targets = placed_targets(arm, robot, free)
+    assert free.reachable > 0.9
+    assert map_offline(robot, targets, OfflineConfig()).reachable.mean() == pytest.approx(free.reachable, abs=0.02)
+    fixed = calibrate_mount(arm, robot, free=False)
+    assert fixed.arm_scale is None and fixed.T_world_base[2, 2] == pytest.approx(1.0)
+    world = placed_targets(arm, robot, Placement(np.eye(4), 0.0, None, 0.0, 1.0))
+    np.testing.assert_allclose(world.p, arm.Ts_world_hand[:, :3, 3])
+
+
+def test_prior_is_trained_from_scratch_and_loads(tmp_path: Path) -> None:
+    config = TrainingConfig(synthetic=4, placements=1, epochs=2, batch=64)
+    report = train_prior(load_robot("ur5e"), [], tmp_path / "prior.safetensors", config)
+    assert report.motions == 4 and report.questions > 200
+    assert load_prior("ur5e", tmp_path / "prior.safetensors").on
+
+
+def test_the_network_learns_which_solution_is_the_teachers() -> None:
+    """The teacher takes the option whose third input is smallest; the limbs say nothing about it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 6, 5)).astype(np.float32)
+    right = X[:, 1:, 2].argmin(axis=1) + 1
+    distance = np.full((1500, 6), 2.0, np.float32)
+    distance[np.arange(1500), right] = 0.0
+    lesson = Lesson(X, distance, rng.uniform(size=(1500, 6)).astype(np.float32))
+    network = _fit(Lesson(*(part[:1000] for part in lesson)), TrainingConfig(epochs=40, batch=100), lambda done, total: None)
+    by_network, by_limbs = _right(network, Lesson(*(part[1000:] for part in lesson)))
+    assert by_network > 0.9 and by_limbs < 0.4
+
+
+def test_bad_priors_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="train one with: visual-irl bench mapping --train-prior --robot kuka"):
+        load_prior("kuka")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(UnreadableFile, match="is not a mapping prior"):
+        load_prior("panda", tmp_path / "text.safetensors")
+    save_file({"W1": np.zeros((2, 3), np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(InvalidInput, match="it holds W1, expected"):
+        load_prior("panda", tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("name", ["panda", "ur5e"])
+def test_limb_errors_are_the_angles_of_pinocchios_points(name: str) -> None:
+    robot, targets = load_robot(name), targets_along(name, 5)
+    q = np.tile(robot.home, (5, 1))
+    points = [robot.fk(robot.home, f)[:3, 3] for f in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)]
+    for limb, wanted in enumerate((targets.upper[0], targets.fore[0])):
+        d = points[limb + 1] - points[limb]
+        angle = np.arccos(d @ wanted / np.linalg.norm(d))
+        np.testing.assert_allclose(limb_errors(robot, targets, q)[:, limb], angle, atol=1e-9)
