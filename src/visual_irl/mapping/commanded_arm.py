@@ -105,6 +105,8 @@ def gap_of(solver, work, q):
     return clearance(solver.capsules, work.pose)
 
 
+OVERLAP = 0.01
+"""Overlap of the capsules from which an arm without inertia counts as meeting itself: they are thicker than the links [m]."""
 LEAST_GAP = 0.01
 """Distance to itself that an arm keeps, unless it moves apart [m]."""
 
@@ -117,12 +119,14 @@ def _may_go(solver, work, state, limits, q, dt):
     As the same was asked a frame ago, the course on which it would brake now is known to be free.
     """
     joints, stopping = len(state.q), 0.0
-    before = gap_of(solver, work, state.q)
     gap = gap_of(solver, work, q)
-    if gap < before and gap < (LEAST_GAP if np.isfinite(limits.acceleration[0]) else 0.0):
-        return False
     for j in range(joints):
         stopping = max(stopping, abs(q[j] - state.q[j]) / (dt * limits.acceleration[j]))
+    if stopping == 0.0 and gap >= -OVERLAP:
+        return True
+    before = gap_of(solver, work, state.q)
+    if gap < before and gap < (LEAST_GAP if stopping > 0.0 else -OVERLAP):
+        return False
     if stopping > 0.0:
         for part in range(1, 4):
             for j in range(joints):

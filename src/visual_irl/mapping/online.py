@@ -24,7 +24,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, step_cost, wound
-from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
+from visual_irl.mapping.commanded_arm import OVERLAP, Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
 from visual_irl.robots.chain import forward, tool_jacobian
@@ -55,7 +55,7 @@ class OnlineConfig:
     """Distance kept from every joint limit [rad]."""
     pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
     """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=0.5, fore=0.5, posture=1.0, limit=10.0, zone=0.2, rest=0.5))
+    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.3))
     """The same with a prior, which has already weighed the limbs."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
     """What decides between branches when one ends, without a prior."""
@@ -284,7 +284,7 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
             chain.upper, 0, 4 * finishing, tolerance,
         )  # fmt: skip
-    if error > 30.0 * tolerance or gap_of(solver, work, state.ideal) < 0.0:
+    if error > 30.0 * tolerance or gap_of(solver, work, state.ideal) < -OVERLAP:
         best, choice = np.inf, -1
         for i in range(solutions_into(solver, state.R, state.p, state.found)):
             if gap_of(solver, work, state.found[i]) < 0.0:
