@@ -174,13 +174,12 @@ def tool_error(pose: Pose, R: ndarray, p: ndarray, error: ndarray) -> None:
     tool = pose.p.shape[0] - 1
     for r in range(3):
         error[r] = p[r] - pose.p[tool, r]
-    D = np.empty((3, 3))
-    for r in range(3):
-        for k in range(3):
-            D[r, k] = R[r, 0] * pose.R[tool, k, 0] + R[r, 1] * pose.R[tool, k, 1] + R[r, 2] * pose.R[tool, k, 2]
-    v0, v1, v2 = 0.5 * (D[2, 1] - D[1, 2]), 0.5 * (D[0, 2] - D[2, 0]), 0.5 * (D[1, 0] - D[0, 1])
+    d00, d01, d02 = _row_dot(R, pose.R, tool, 0, 0), _row_dot(R, pose.R, tool, 0, 1), _row_dot(R, pose.R, tool, 0, 2)
+    d10, d11, d12 = _row_dot(R, pose.R, tool, 1, 0), _row_dot(R, pose.R, tool, 1, 1), _row_dot(R, pose.R, tool, 1, 2)
+    d20, d21, d22 = _row_dot(R, pose.R, tool, 2, 0), _row_dot(R, pose.R, tool, 2, 1), _row_dot(R, pose.R, tool, 2, 2)
+    v0, v1, v2 = 0.5 * (d21 - d12), 0.5 * (d02 - d20), 0.5 * (d10 - d01)
     sine = np.sqrt(v0 * v0 + v1 * v1 + v2 * v2)
-    cosine = 0.5 * (D[0, 0] + D[1, 1] + D[2, 2] - 1.0)
+    cosine = 0.5 * (d00 + d11 + d22 - 1.0)
     angle = np.arctan2(sine, cosine)
     if sine > 1e-6:
         error[3], error[4], error[5] = v0 * angle / sine, v1 * angle / sine, v2 * angle / sine
@@ -188,11 +187,19 @@ def tool_error(pose: Pose, R: ndarray, p: ndarray, error: ndarray) -> None:
     if cosine > 0.0:
         error[3], error[4], error[5] = v0, v1, v2
         return
-    k = 0  # half a turn: the axis is the longest column of D + 1
-    if D[1, 1] > D[k, k]:
-        k = 1
-    if D[2, 2] > D[k, k]:
-        k = 2
-    n0, n1, n2 = D[0, k] + (k == 0), D[1, k] + (k == 1), D[2, k] + (k == 2)
+    # half a turn: the axis is the longest column of D + 1
+    if d00 >= d11 and d00 >= d22:
+        n0, n1, n2 = d00 + 1.0, d10, d20
+    elif d11 >= d22:
+        n0, n1, n2 = d01, d11 + 1.0, d21
+    else:
+        n0, n1, n2 = d02, d12, d22 + 1.0
     norm = np.sqrt(n0 * n0 + n1 * n1 + n2 * n2)
     error[3], error[4], error[5] = angle * n0 / norm, angle * n1 / norm, angle * n2 / norm
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _row_dot(A, B, n, r, k):
+    """Row `r` of `A` times row `k` of `B[n]`: an entry of A B^T."""
+    return A[r, 0] * B[n, k, 0] + A[r, 1] * B[n, k, 1] + A[r, 2] * B[n, k, 2]
