@@ -37,6 +37,8 @@ class OnlineState(NamedTuple):
     """(3,) last forearm direction."""
     posture: ndarray
     """(J,) what the ideal arm is drawn to [rad]."""
+    before: ndarray
+    """(J,) where the ideal arm was [rad]."""
     low: ndarray
     """(J,) walls of this frame."""
     high: ndarray
@@ -48,7 +50,8 @@ class OnlineState(NamedTuple):
     found: ndarray
     """(N, J) solutions."""
     figures: ndarray
-    """(3,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm."""
+    """(4,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
+    commanded arm's distance to itself [m]."""
 
 
 class Limits(NamedTuple):
@@ -62,9 +65,9 @@ class Limits(NamedTuple):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def command(solver, work, state, limits, dt, finishing, tolerance):
-    """Take the commanded arm towards the ideal one inside its speed and acceleration limits; brake, and return False, where
-    that would bring the arm into itself."""
+def command(solver, work, state, limits, gap, dt, finishing, tolerance):
+    """Take the commanded arm towards the ideal one, `gap` [m] away from itself, inside its speed and acceleration limits;
+    brake, and return False, where that would bring the arm into itself."""
     joints, chain = len(state.q), solver.chain
     inside, far = True, 0.0
     for j in range(joints):
@@ -88,9 +91,12 @@ def command(solver, work, state, limits, dt, finishing, tolerance):
         tool_error(work.pose, state.R, state.p, work.e)
         away = np.sqrt(work.e[0] ** 2 + work.e[1] ** 2 + work.e[2] ** 2)
         state.figures[2] = away + ANGLE_LENGTH * np.sqrt(work.e[3] ** 2 + work.e[4] ** 2 + work.e[5] ** 2)
-    if not _may_go(solver, work, state, limits, q, dt):
-        decelerate(chain, state, limits, dt)
+    if not inside:
+        gap = gap_of(solver, work, q)
+    if not _may_go(solver, work, state, limits, q, gap, dt):
+        decelerate(solver, work, state, limits, dt)
         return False
+    state.figures[3] = gap
     for j in range(joints):
         state.qd[j] = (q[j] - state.q[j]) / dt
         state.q[j] = q[j]
@@ -113,21 +119,22 @@ LEAST_GAP = 0.01
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _may_go(solver, work, state, limits, q, dt):
-    """Whether the arm can move to `q` and still stop, braking all joints together, before it meets itself.
+def _may_go(solver, work, state, limits, q, gap, dt):
+    """Whether the arm can move to `q`, `gap` [m] away from itself, and still stop, braking all joints together, before it
+    meets itself.
 
     As the same was asked a frame ago, the course on which it would brake now is known to be free.
     """
-    joints, stopping = len(state.q), 0.0
-    gap = gap_of(solver, work, q)
+    joints, stopping, turn, before = len(state.q), 0.0, 0.0, state.figures[3]
     for j in range(joints):
         stopping = max(stopping, abs(q[j] - state.q[j]) / (dt * limits.acceleration[j]))
+        turn += abs(q[j] - state.q[j]) / dt
     if stopping == 0.0 and gap >= -OVERLAP:
         return True
-    before = gap_of(solver, work, state.q)
     if gap < before and gap < (LEAST_GAP if stopping > 0.0 else -OVERLAP):
         return False
-    if stopping > 0.0:
+    # until it stands no point comes nearer to another than by all joints' turn at the arm's full length
+    if gap - 0.5 * stopping * turn * solver.capsules.length < LEAST_GAP:
         for part in range(1, 4):
             for j in range(joints):
                 state.ahead[j] = q[j] + part / 6.0 * stopping * (q[j] - state.q[j]) / dt
@@ -169,7 +176,7 @@ def _stopping_speed(room, a, dt):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def decelerate(chain, state, limits, dt):
+def decelerate(solver, work, state, limits, dt):
     """Brake all joints together, so that the arm keeps its course, as fast as the slowest of them can; the ideal arm waits
     where the commanded one stands."""
     joints = len(state.q)
@@ -178,9 +185,10 @@ def decelerate(chain, state, limits, dt):
         if state.qd[j] != 0.0:
             share = min(share, limits.acceleration[j] * dt / abs(state.qd[j]))
     for j in range(joints):
-        _walls(chain, state, limits, dt, j)
+        _walls(solver.chain, state, limits, dt, j)
         q = state.q[j] + (1.0 - share) * state.qd[j] * dt
         q = min(max(q, state.low[j]), state.high[j])
         state.qd[j] = (q - state.q[j]) / dt
         state.q[j] = q
         state.ideal[j] = q
+    state.figures[3] = gap_of(solver, work, state.q)

@@ -3,9 +3,8 @@
 Two arms are followed. The *ideal* one has no inertia: it takes the hand exactly by a few hand-first steps from where it was,
 drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; when its
 branch ends (a joint limit takes the hand away, or the arm meets itself), every other solution is looked at and the best one
-taken. The *commanded*
-arm follows the ideal one inside the joints' position, speed and acceleration limits: exactly where it can, with the hand
-first where it nearly can, and straight through joint space after a change of branch.
+taken. The *commanded* arm follows the ideal one inside the joints' position, speed and acceleration limits: exactly where it
+can, with the hand first where it nearly can, and straight through joint space after a change of branch.
 
 When keypoints are lost the last target is held for a while, then the arm decelerates and stands until they come back.
 """
@@ -18,7 +17,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
+from numba import njit, types
+from numba.experimental import structref
 from numpy import ndarray
 
 from visual_irl import se3
@@ -29,6 +29,7 @@ from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
 from visual_irl.robots.chain import forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.self_collision import clearance
 from visual_irl.robots.solutions import capacity, solutions, solutions_into, solver_of
 
 
@@ -73,6 +74,39 @@ class OnlineConfig:
     """How long the last target is held when keypoints are lost [s]."""
 
 
+@structref.register
+class _FollowerType(types.StructRef):
+    """What `_Follower` is to the compiler."""
+
+
+class _Follower(structref.StructRefProxy):
+    """Everything that a step needs, behind one pointer: handing over its sixty arrays one by one takes longer than the step."""
+
+
+structref.define_boxing(_FollowerType, _Follower)
+structref.define_constructor(
+    _Follower,
+    _FollowerType,
+    [
+        "solver",
+        "work",
+        "state",
+        "prior",
+        "history",
+        "limits",
+        "pull",
+        "costs",
+        "energy",
+        "pulling",
+        "finishing",
+        "tolerance",
+        "hold",
+    ],
+)
+TARGET = 20
+"""Numbers of a frame: the tool's orientation (9) and place (3), upper arm (3) and forearm (3), seen, time step."""
+
+
 class OnlineMapper:
     """Follows one human arm with one robot, frame by frame.
 
@@ -85,15 +119,22 @@ class OnlineMapper:
         self._work = work_of(self._solver.chain)
         self._prior = prior or no_prior(len(robot.home))
         self._history = prior_state(self._prior)
-        self._pull = config.pull if prior is None else config.prior_pull
         share = config.speed_share
-        self._limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
+        limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
         n = len(robot.home)
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
-            np.array(robot.home), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((capacity(self._solver), n)), np.zeros(3),
+            np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
+            np.zeros((capacity(self._solver), n)), np.zeros(4),
         )  # fmt: skip
+        self._follower = _follower_of(
+            self._solver, self._work, self._state, self._prior, self._history, limits,
+            config.pull if prior is None else config.prior_pull, config.costs, config.energy, config.pulling,
+            config.finishing, config.tolerance, config.hold_seconds,
+        )  # fmt: skip
+        self._target = np.zeros(TARGET)
+        self._R = self._target[:9].reshape(3, 3)
+        self._p, self._upper, self._fore = self._target[9:12], self._target[12:15], self._target[15:18]
 
     @property
     def q(self) -> Float[ndarray, "J"]:
@@ -131,6 +172,7 @@ class OnlineMapper:
         s.figures[:] = 0.0
         forward(self._solver.chain, s.q, self._work.pose)
         s.R[:], s.p[:] = self._work.pose.R[-1], self._work.pose.p[-1]
+        s.figures[3] = clearance(self._solver.capsules, self._work.pose)
         s.upper[:], s.fore[:] = 0.0, 0.0
         self._history.filled[:] = 0
 
@@ -144,7 +186,7 @@ class OnlineMapper:
             return np.clip(self.robot.home, self._solver.chain.lower, self._solver.chain.upper)
         if self._prior.on:
             state = prior_state(self._prior)
-            file_moment(state, R, p, upper, fore, 1.0)
+            file_moment(self._prior, state, R, p, upper, fore, 1.0)
             costs = [
                 energy(self._solver.chain, self._work, self._prior, state, q)
                 + collision_cost(self._solver, self._work, self.config.costs)
@@ -164,13 +206,9 @@ class OnlineMapper:
         A target with a number that is not finite, or a time step that is not positive, counts as not seen. Nothing raises:
         a live arm must get an answer.
         """
-        return STATUS[
-            _step(
-                self._solver, self._work, self._state, self._prior, self._history, self._pull, self.config.costs,
-                self.config.energy, self._limits, R, p, upper, fore, seen, dt, self.config.pulling, self.config.finishing,
-                self.config.tolerance, self.config.hold_seconds,
-            )
-        ]  # fmt: skip
+        self._R[:], self._p[:], self._upper[:], self._fore[:] = R, p, upper, fore
+        self._target[18], self._target[19] = seen, dt
+        return STATUS[_step(self._follower, self._target)]
 
     @property
     def hand_error(self) -> float:
@@ -181,61 +219,50 @@ class OnlineMapper:
 STATUS = tuple(Status)
 
 
+@njit(cache=True)
+@no_type_check
+def _follower_of(solver, work, state, prior, history, limits, pull, costs, energy, pulling, finishing, tolerance, hold):
+    """Put together what the steps need."""
+    return _Follower(solver, work, state, prior, history, limits, pull, costs, energy, pulling, finishing, tolerance, hold)
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
-def _step(
-    solver,
-    work,
-    state,
-    prior,
-    history,
-    pull,
-    costs,
-    weight,
-    limits,
-    R,
-    p,
-    upper,
-    fore,
-    seen,
-    dt,
-    pulling,
-    finishing,
-    tolerance,
-    hold,
-):
+def _step(follower, target):
     """One frame; see `OnlineMapper.step`."""
+    solver, work, state, prior, history = follower.solver, follower.work, follower.state, follower.prior, follower.history
     joints = len(state.q)
-    if not dt > 0.0:
-        return 3 if state.figures[0] <= hold else 4
-    good = seen
-    for r in range(3):
-        good = good and np.isfinite(p[r]) and np.isfinite(upper[r]) and np.isfinite(fore[r])
-        for k in range(3):
-            good = good and np.isfinite(R[r, k])
-    if good:
+    seen, dt = target[18] != 0.0, target[19]
+    if not 0.0 < dt < np.inf:
+        return 3 if state.figures[0] <= follower.hold else 4
+    for i in range(18):
+        seen = seen and np.isfinite(target[i])
+    if seen:
         state.figures[0] = 0.0
-        state.R[:] = R
-        state.p[:] = p
-        state.upper[:] = upper
-        state.fore[:] = fore
+        for r in range(3):
+            for c in range(3):
+                state.R[r, c] = target[3 * r + c]
+            state.p[r], state.upper[r], state.fore[r] = target[9 + r], target[12 + r], target[15 + r]
     else:
         state.figures[0] += dt
-        if state.figures[0] > hold:
-            decelerate(solver.chain, state, limits, dt)
+        if state.figures[0] > follower.hold:
+            decelerate(solver, work, state, follower.limits, dt)
             return 4
     for j in range(joints):
         state.posture[j] = state.ideal[j]
-    if good and prior.on:
-        file_moment(history, state.R, state.p, state.upper, state.fore, dt)
+    if seen and prior.on:
+        file_moment(prior, history, state.R, state.p, state.upper, state.fore, dt)
         if joints == 7:
             _expect(solver.chain, work, prior, history, state)
-    reachable = _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance)
-    if not command(solver, work, state, limits, dt, finishing, tolerance):
+    reachable, gap = _follow(
+        solver, work, state, prior, history, follower.pull, follower.costs, follower.energy, follower.pulling,
+        follower.finishing, follower.tolerance,
+    )  # fmt: skip
+    if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
         return 2
-    if not good:
+    if not seen:
         return 3
-    if state.figures[2] <= 30.0 * tolerance:
+    if state.figures[2] <= 30.0 * follower.tolerance:
         return 0
     return 1 if reachable else 2
 
@@ -269,10 +296,10 @@ def _expect(chain, work, prior, history, state):
 @njit(cache=True, nogil=True)
 @no_type_check
 def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance):
-    """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there."""
+    """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
+    distance to itself [m]."""
     joints = len(state.q)
-    chain = solver.chain
-    before = state.low
+    chain, before = solver.chain, state.before
     for j in range(joints):
         before[j] = state.ideal[j]
     error = hand_first(
@@ -284,7 +311,8 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
             chain.upper, 0, 4 * finishing, tolerance,
         )  # fmt: skip
-    if error > 30.0 * tolerance or gap_of(solver, work, state.ideal) < -OVERLAP:
+    gap = gap_of(solver, work, state.ideal)
+    if error > 30.0 * tolerance or gap < -OVERLAP:
         best, choice = np.inf, -1
         for i in range(solutions_into(solver, state.R, state.p, state.found)):
             if gap_of(solver, work, state.found[i]) < 0.0:
@@ -306,6 +334,6 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
                     elif q < chain.lower[j]:
                         q += 2.0 * np.pi
                 state.ideal[j] = q
-            error = 0.0
+            error, gap = 0.0, gap_of(solver, work, state.ideal)
     state.figures[1] = error
-    return error <= 30.0 * tolerance
+    return error <= 30.0 * tolerance, gap

@@ -54,6 +54,9 @@ class PriorState(NamedTuple):
     filled: ndarray
     """(1,) how many moments there are."""
     x: ndarray
+    """The network's inputs: first what no posture changes, then what does."""
+    base: ndarray
+    """What the first layer makes of the former."""
     a: ndarray
     b: ndarray
 
@@ -101,14 +104,16 @@ def prior_state(prior: Prior) -> PriorState:
     """Buffers for a prior."""
     return PriorState(
         np.zeros((LAGS + 1, MOMENT), np.float32), np.zeros(1), np.zeros(1, np.int64),
-        np.zeros(prior.W1.shape[1], np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b2), np.float32),
+        np.zeros(prior.W1.shape[1], np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b1), np.float32),
+        np.zeros(len(prior.b2), np.float32),
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def file_moment(state: PriorState, R: ndarray, p: ndarray, upper: ndarray, fore: ndarray, dt: float) -> None:
-    """Note the present moment, keep one of the past every `LAG_SECONDS`, and fill the inputs that no posture changes."""
+def file_moment(prior: Prior, state: PriorState, R: ndarray, p: ndarray, upper: ndarray, fore: ndarray, dt: float) -> None:
+    """Note the present moment, keep one of the past every `LAG_SECONDS`, and fill the inputs that no posture changes and what
+    the network makes of them."""
     state.age[0] += dt
     if state.filled[0] == 0:
         for i in range(LAGS + 1):
@@ -125,6 +130,7 @@ def file_moment(state: PriorState, R: ndarray, p: ndarray, upper: ndarray, fore:
         state.x[k] = state.moments[0, k]
         for i in range(1, LAGS + 1):
             state.x[i * MOMENT + k] = 4.0 * (state.moments[0, k] - state.moments[i, k])
+    _weigh(prior.W1, prior.b1, state.x, 0, (LAGS + 1) * MOMENT, state.base)
 
 
 @njit(cache=True, nogil=True)
@@ -158,8 +164,10 @@ def write_posture(chain: Chain, work: Work, state: PriorState, q: ndarray) -> No
 def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray) -> float:
     """How unlikely the best path is to have the posture `q` now; `file_moment` must have been called for this moment."""
     write_posture(chain, work, state, q)
-    _layer(prior.W1, prior.b1, state.x, state.a)
-    _layer(prior.W2, prior.b2, state.a, state.b)
+    _weigh(prior.W1, state.base, state.x, (LAGS + 1) * MOMENT, len(state.x), state.a)
+    _rectify(state.a)
+    _weigh(prior.W2, prior.b2, state.a, 0, len(state.a), state.b)
+    _rectify(state.b)
     s = prior.b3[0]
     for k in range(len(state.b)):
         s += prior.W3[0, k] * state.b[k]
@@ -168,10 +176,17 @@ def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _layer(W, b, x, out):
-    """One layer with a rectifier."""
+def _weigh(W, b, x, first, last, out):
+    """Fill `out` with `b` and what the weights of the inputs from `first` to `last` add."""
     for i in range(len(out)):
         s = b[i]
-        for k in range(len(x)):
+        for k in range(first, last):
             s += W[i, k] * x[k]
-        out[i] = max(s, np.float32(0.0))
+        out[i] = s
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _rectify(x):
+    for i in range(len(x)):
+        x[i] = max(x[i], np.float32(0.0))

@@ -165,7 +165,7 @@ def _lesson(
         lessons.append(
             Lesson(
                 *_questions(
-                    solver, work_of(solver.chain), prior_state(prior), targets.R, targets.p, targets.upper, targets.fore,
+                    solver, work_of(solver.chain), prior, prior_state(prior), targets.R, targets.p, targets.upper, targets.fore,
                     path.q, asked, targets.start, targets.interval(), rng.uniform(size=(len(path.q), OPTIONS)),
                     np.empty((capacity(solver), len(robot.home))),
                 )
@@ -176,7 +176,7 @@ def _lesson(
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _questions(solver, work, state, R, p, upper, fore, q, asked, start, dt, chance, found):
+def _questions(solver, work, prior, state, R, p, upper, fore, q, asked, start, dt, chance, found):
     """Inputs, distances and limb angles of the solutions of the frames that are asked."""
     frames, joints = q.shape
     count, width = asked.sum(), len(state.x)
@@ -186,7 +186,7 @@ def _questions(solver, work, state, R, p, upper, fore, q, asked, start, dt, chan
     for t in range(frames):
         if start[t]:
             state.filled[0] = 0
-        file_moment(state, R[t], p[t], upper[t], fore[t], dt)
+        file_moment(prior, state, R[t], p[t], upper[t], fore[t], dt)
         if not asked[t]:
             continue
         options = solutions_into(solver, R[t], p[t], found)

@@ -42,6 +42,8 @@ class Capsules(NamedTuple):
     """(N,) radius plus half the segment: that of the sphere around each [m]."""
     pairs: ndarray
     """(P, 2)"""
+    length: float
+    """Farthest that any point of the arm can be from any of its axes [m]."""
     world: ndarray
     """(N, 2, 3) buffer for the ends in the base frame."""
 
@@ -61,6 +63,7 @@ def capsules_of(robot: RobotModel) -> Capsules:
         np.array(carrier, np.int64), np.array(ends).reshape(n, 2, 3), np.array(radius),
         np.array(radius) + 0.5 * np.linalg.norm(np.diff(np.array(ends).reshape(n, 2, 3), axis=1)[:, 0], axis=1),
         np.array([(i, k) for i in range(n) for k in range(i) if abs(carrier[i] - carrier[k]) > 1], np.int64).reshape(-1, 2),
+        float(np.linalg.norm(chain.p[1:], axis=1).sum() + max(np.linalg.norm(ends, axis=2).max(axis=1) + radius, default=0.0)),
         np.zeros((n, 2, 3)),
     )  # fmt: skip
     rng, pose = np.random.default_rng(0), pose_of(chain)
