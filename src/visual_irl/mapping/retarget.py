@@ -138,8 +138,15 @@ def _timed(
         qds.append(qd)
         times[a:b] = clock + at
         clock, last = clock + float(t[-1]), path.q[b - 1]
-    q = np.clip(np.concatenate(qs), robot.lower, robot.upper)  # a spline overshoots by less than the kept margin
-    return np.concatenate(ts), q, np.concatenate(qds), times
+    t, q = np.concatenate(ts), np.concatenate(qs)
+    beyond = np.maximum(q - robot.upper, robot.lower - q)
+    if beyond.max() > 0.0:
+        k, joint = divmod(int(np.argmax(beyond)), q.shape[1])
+        raise Unreachable(
+            f"{t[k]:.2f} s after its start the motion between two frames takes {robot.joint_names[joint]} to {q[k, joint]:.4f} "
+            f"rad, outside of {robot.lower[joint]:.4f} to {robot.upper[joint]:.4f}: move the mount with --mount"
+        )
+    return t, q, np.concatenate(qds), times
 
 
 def _report(

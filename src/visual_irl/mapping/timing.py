@@ -40,6 +40,8 @@ MARGIN = 0.997
 """Speed that is planned with: between the points where limits are imposed they are passed by a little."""
 ROUNDS = 4
 """Most times that b is found, with tighter limits where the finished trajectory passed them."""
+SLACK = 1.05
+"""Factor by which the whole motion may be slowed where those rounds left its limits passed by a little."""
 FINE = 1000.0
 """Points a second at which the finished trajectory is checked [1/s]."""
 
@@ -93,6 +95,9 @@ def time_parametrised(
     b = _within(grid, limits)
     motion = _motion(grid, b)
     need = _slower(motion, limits)
+    if 1.0 < need.max() <= SLACK:
+        motion = _motion(grid, b / (need.max() * (1.0 + 1e-9)) ** 2)
+        need = _slower(motion, limits)
     if not need.max() <= 1.0 + 1e-6:
         raise InvalidInput(
             f"{motion.x[np.argmax(need)]:.2f} s after its start the timed path must be {need.max():.4f} times slower to keep "
