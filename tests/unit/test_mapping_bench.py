@@ -11,7 +11,7 @@ import pytest
 from visual_irl.errors import MissingDependency, MissingFile, UnknownName
 from visual_irl.evaluation import mapping_bench, mapping_peers
 from visual_irl.evaluation.mapping_bench import METHODS, OFFLINE, MappingBench, bench_mapping, follow_in_turns
-from visual_irl.evaluation.mapping_peers import PEERS, load_peer
+from visual_irl.evaluation.mapping_peers import PEERS, Target, load_peer
 from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots import load_robot
@@ -190,8 +190,8 @@ def test_every_segment_starts_from_its_given_angles_whatever_the_block(monkeypat
         def reset(self, q: np.ndarray) -> None:
             self.q = q
 
-        def follow(self, R: object, p: object, upper: object, fore: object, posture: object, dt: float) -> np.ndarray:
-            assert dt == pytest.approx(1.0 / RATE)
+        def follow(self, target: Target) -> np.ndarray:
+            assert target.dt == pytest.approx(1.0 / RATE)
             return self.q
 
     monkeypatch.setattr(mapping_bench, "BLOCK", 7)
@@ -229,7 +229,7 @@ def test_result_file_has_the_promised_shape(result: tuple[MappingBench, Path, li
     for file in content["files"].values():
         assert set(file) == {"frames", "reachable", "placement", "methods"}
         assert np.array(file["placement"]["T_world_base"]).shape == (4, 4)
-    assert seen == sorted(seen) and seen[-1][0] == seen[-1][1] == 120 * (len(METHODS) + 1)
+    assert seen == sorted(seen) and seen[-1][0] == seen[-1][1] == 120 * len(METHODS) * mapping_bench.REPEATS
     for name in ("one", "two"):
         assert (folder / "pictures" / f"{name}_panda.png").read_bytes().startswith(b"\x89PNG")
     table = bench.table().splitlines()

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.evaluation.mapping_peers import PEERS, Follower
+from visual_irl.evaluation.mapping_peers import PEERS, Follower, Target
 from visual_irl.evaluation.mapping_pictures import plot_mapping
 from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
 from visual_irl.io.atomic import atomic_path, require_writable_folder
@@ -35,6 +36,8 @@ from visual_irl.robots.model import RobotModel
 
 BLOCK = 200
 """Frames that a method maps before the next one's turn: caches are cold in the first of them, far below one in a hundred."""
+REPEATS = 3
+"""Times that every method maps a motion. A frame's time is the median of them: what else the machine does meets one of them."""
 WARM_FRAMES = 40
 """Frames of the warm-up."""
 WARM_SHIFT = 0.01
@@ -44,30 +47,23 @@ OUT_OF_REACH = 5.0
 
 
 class OnlineFollower:
-    """Our online mapper without inertia, as the rivals are: else its speed and acceleration limits would be measured."""
+    """Our online mapper; `share` of its speed and acceleration limits, infinite for an arm without inertia, as the rivals'."""
 
-    def __init__(self, robot: RobotModel, prior: Prior | None) -> None:
-        self.mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf), prior)
+    def __init__(self, robot: RobotModel, prior: Prior | None, share: float = np.inf) -> None:
+        self.mapper = OnlineMapper(robot, OnlineConfig(speed_share=share), prior)
 
     def reset(self, q: Float[ndarray, "J"]) -> None:
         self.mapper.reset(q)
 
-    def follow(
-        self,
-        R: Float[ndarray, "3 3"],
-        p: Float[ndarray, "3"],
-        upper: Float[ndarray, "3"],
-        fore: Float[ndarray, "3"],
-        posture: Float[ndarray, "J"],
-        dt: float,
-    ) -> Float[ndarray, "J"]:
-        self.mapper.step(R, p, upper, fore, True, dt)
+    def follow(self, target: Target) -> Float[ndarray, "J"]:
+        self.mapper.step(target.R, target.p, target.upper, target.fore, True, target.dt)
         return self.mapper.q
 
 
 METHODS: dict[str, Callable[[RobotModel], Follower]] = {
     "ours_online": lambda robot: OnlineFollower(robot, load_prior(robot.name)),
     "ours_online_without_prior": lambda robot: OnlineFollower(robot, None),
+    "ours_online_within_limits": lambda robot: OnlineFollower(robot, load_prior(robot.name), share=1.0),
     **PEERS,
 }
 """Frame-by-frame methods: name -> function that sets one up for a robot."""
@@ -153,7 +149,7 @@ def bench_mapping(
 ) -> MappingBench:
     """Measure all methods on a motion file or on every one of a folder; writes `json_out` and a picture a motion.
 
-    `progress` counts frames times methods.
+    `progress` counts frames times methods times repetitions.
 
     Raises:
         MissingFile, UnreadableFile, InvalidInput: a motion file is not there or not one, or the robot has no prior.
@@ -166,15 +162,15 @@ def bench_mapping(
     for folder in (Path(json_out).parent, *([pictures] if pictures else [])):
         require_writable_folder(folder)
     followers = {name: make(robot) for name, make in METHODS.items()}
-    turns = len(followers) + 1
+    turns = REPEATS * len(followers)
     total = turns * sum(len(m.t) for m in motions)
     results: list[MotionResult] = []
     for m in motions:
         before = turns * sum(result.frames for result in results)
-        results.append(_on_motion(m, robot, followers, pictures, lambda done, before=before: progress(before + done, total)))  # type: ignore[misc]
+        results.append(_on_motion(m, robot, followers, pictures, partial(_further, lambda done: progress(done, total), before)))
     bench = MappingBench(robot.name, tuple(results), Path(motion).is_dir())
-    with atomic_path(json_out) as partial:
-        partial.write_text(json.dumps(bench.as_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic_path(json_out) as file:
+        file.write_text(json.dumps(bench.as_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return bench
 
 
@@ -200,9 +196,11 @@ def follow_in_turns(
                 for k in range(first, last):
                     if targets.start[k]:
                         follower.reset(start[k])
-                    R, p, u, f, posture = targets.R[k], targets.p[k], targets.upper[k], targets.fore[k], targets.posture[k]
+                    target = Target(
+                        targets.R[k], targets.p[k], targets.upper[k], targets.fore[k], targets.posture[k], dt[k]
+                    )  # fmt: skip
                     began = time.perf_counter_ns()
-                    angles = follower.follow(R, p, u, f, posture, dt[k])
+                    angles = follower.follow(target)
                     us[k] = (time.perf_counter_ns() - began) * 1e-3
                     q[k] = angles
                 progress(first * len(names) + (turn + 1) * (last - first))
@@ -227,12 +225,18 @@ def _on_motion(
     frames = len(targets.t)
     other = _warm_targets(targets)
     follow_in_turns(followers, other, map_offline(robot, other, OfflineConfig()).q)
-    began = time.perf_counter()
-    offline = map_offline(robot, targets, OfflineConfig())
-    us = np.full(frames, (time.perf_counter() - began) * 1e6 / frames)
-    progress(frames)
-    paths = {OFFLINE: (offline.q, us)}
-    paths |= follow_in_turns(followers, targets, offline.q, lambda done: progress(frames + done))
+    took = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        offline = map_offline(robot, targets, OfflineConfig())
+        took.append(time.perf_counter() - began)
+    paths = {OFFLINE: (offline.q, np.full(frames, float(np.median(took)) * 1e6 / frames))}
+    runs: list[dict[str, tuple[ndarray, ndarray]]] = []
+    for _ in range(REPEATS):
+        before = len(runs) * len(followers) * frames
+        runs.append(follow_in_turns(followers, targets, offline.q, partial(_further, progress, before)))
+    for name in followers:
+        paths[name] = (runs[0][name][0], np.median([run[name][1] for run in runs], axis=0))
     samples = {
         name: measure(robot, targets, q, us, offline.reachable, offline.q) for name, (q, us) in paths.items()
     }  # fmt: skip
@@ -242,6 +246,10 @@ def _on_motion(
             {name: paths[name][0] for name in DRAWN if name in paths}, targets.start, offline.reachable,
         )  # fmt: skip
     return MotionResult(motion.name, frames, int(offline.reachable.sum()), placement, samples)
+
+
+def _further(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
 
 
 def _warm_targets(targets: ArmTargets) -> ArmTargets:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pinocchio as pin
@@ -39,6 +39,23 @@ DLS_DAMPING = 1e-4
 QP_SOLVER = "daqp"
 
 
+class Target(NamedTuple):
+    """What one frame asks for; see `ArmTargets`."""
+
+    R: Float[ndarray, "3 3"]
+    """Orientation of the tool in the base frame."""
+    p: Float[ndarray, "3"]
+    """Its place [m]."""
+    upper: Float[ndarray, "3"]
+    """Direction of the human upper arm; zeros when unknown."""
+    fore: Float[ndarray, "3"]
+    """Direction of the forearm; zeros when unknown."""
+    posture: Float[ndarray, "J"]
+    """The symbolic map's joint angles [rad]."""
+    dt: float
+    """Time since the last frame [s]."""
+
+
 @runtime_checkable
 class Follower(Protocol):
     """Something that turns targets into joint angles, one frame after the other."""
@@ -46,19 +63,52 @@ class Follower(Protocol):
     def reset(self, q: Float[ndarray, "J"]) -> None:
         """Start anew from joint angles [rad]: a new recording begins."""
 
-    def follow(
-        self,
-        R: Float[ndarray, "3 3"],
-        p: Float[ndarray, "3"],
-        upper: Float[ndarray, "3"],
-        fore: Float[ndarray, "3"],
-        posture: Float[ndarray, "J"],
-        dt: float,
-    ) -> Float[ndarray, "J"]:
-        """Joint angles [rad] for one frame's targets (see `ArmTargets`), `dt` [s] after the last."""
+    def follow(self, target: Target) -> Float[ndarray, "J"]:
+        """Joint angles [rad] for the next frame."""
 
 
-class MinkFollower:
+class _TaskFollower:
+    """The loop that mink and pink share: tasks for the hand, the elbow and the posture, solved until nothing moves."""
+
+    configuration: Any
+    hand: Any
+    elbow: Any
+    posture: Any
+    limb: _UpperArm | None
+
+    def reset(self, q: Float[ndarray, "J"]) -> None:
+        self.configuration.update(np.array(q))
+
+    def follow(self, target: Target) -> Float[ndarray, "J"]:
+        self.hand.set_target(self._pose(target.R, target.p))
+        tasks = [self.hand]
+        if self.limb is not None:
+            self.posture.set_target(target.posture)
+            tasks.append(self.posture)
+            if target.upper.any():
+                self.elbow.set_target(self._pose(np.eye(3), self.limb.elbow(target.upper)))
+                tasks.append(self.elbow)
+        for _ in range(ITERATIONS):
+            if self.limb is None and _reached(self.hand.compute_error(self.configuration)):
+                break
+            dq = self._solve(tasks)
+            if dq is None:
+                break
+            self.configuration.integrate_inplace(dq, 1.0)
+            if np.abs(dq).max() < STILL:
+                break
+        return np.array(self.configuration.q)
+
+    def _pose(self, R: ndarray, p: ndarray) -> Any:
+        """A pose as the library writes it."""
+        raise NotImplementedError
+
+    def _solve(self, tasks: list[Any]) -> ndarray | None:
+        """The library's step (J,) [rad]; none when its quadratic program has no solution."""
+        raise NotImplementedError
+
+
+class MinkFollower(_TaskFollower):
     """mink on MuJoCo's kinematics. The model has no fingers and no shapes, so that nothing is computed in vain."""
 
     def __init__(self, robot: RobotModel, elbow: bool) -> None:
@@ -67,48 +117,23 @@ class MinkFollower:
         self.configuration = self.mink.Configuration(_arm_for_mujoco(robot), robot.home)
         model = self.configuration.model
         self.limits = [self.mink.ConfigurationLimit(model)]
-        tool = robot.tcp_frame
-        self.hand = self.mink.FrameTask(tool, "body", HAND_COST, HAND_COST, lm_damping=LM_DAMPING)
+        self.hand = self.mink.FrameTask(robot.tcp_frame, "body", HAND_COST, HAND_COST, lm_damping=LM_DAMPING)
         self.elbow = self.mink.FrameTask(robot.elbow_frame, "body", ELBOW_COST, 0.0, lm_damping=LM_DAMPING)
         self.posture = self.mink.PostureTask(model, POSTURE_COST)
         self.limb = _UpperArm(robot) if elbow else None
 
-    def reset(self, q: Float[ndarray, "J"]) -> None:
-        self.configuration.update(np.array(q))
+    def _pose(self, R: ndarray, p: ndarray) -> Any:
+        return self.mink.SE3.from_rotation_and_translation(self.mink.SO3.from_matrix(R), p)
 
-    def follow(
-        self,
-        R: Float[ndarray, "3 3"],
-        p: Float[ndarray, "3"],
-        upper: Float[ndarray, "3"],
-        fore: Float[ndarray, "3"],
-        posture: Float[ndarray, "J"],
-        dt: float,
-    ) -> Float[ndarray, "J"]:
-        SE3, SO3 = self.mink.SE3, self.mink.SO3
-        self.hand.set_target(SE3.from_rotation_and_translation(SO3.from_matrix(R), p))
-        tasks = [self.hand]
-        if self.limb is not None:
-            self.posture.set_target(posture)
-            tasks.append(self.posture)
-            if upper.any():
-                self.elbow.set_target(SE3.from_translation(self.limb.elbow(upper)))
-                tasks.append(self.elbow)
-        for _ in range(ITERATIONS):
-            if self.limb is None and _reached(self.hand.compute_error(self.configuration)):
-                break
-            try:
-                dq = self.mink.solve_ik(self.configuration, tasks, 1.0, QP_SOLVER, limits=self.limits)
-            except self.mink.NoSolutionFound:
-                break
-            self.configuration.integrate_inplace(dq, 1.0)
-            if np.abs(dq).max() < STILL:
-                break
-        q: ndarray = self.configuration.q
-        return q
+    def _solve(self, tasks: list[Any]) -> ndarray | None:
+        try:
+            dq: ndarray = self.mink.solve_ik(self.configuration, tasks, 1.0, QP_SOLVER, limits=self.limits)
+        except self.mink.NoSolutionFound:
+            return None
+        return dq
 
 
-class PinkFollower:
+class PinkFollower(_TaskFollower):
     """pink on Pinocchio's kinematics."""
 
     def __init__(self, robot: RobotModel, elbow: bool) -> None:
@@ -124,39 +149,15 @@ class PinkFollower:
         self.posture = tasks.PostureTask(POSTURE_COST)
         self.limb = _UpperArm(robot) if elbow else None
 
-    def reset(self, q: Float[ndarray, "J"]) -> None:
-        self.configuration.update(np.array(q))
+    def _pose(self, R: ndarray, p: ndarray) -> Any:
+        return pin.SE3(R, p)
 
-    def follow(
-        self,
-        R: Float[ndarray, "3 3"],
-        p: Float[ndarray, "3"],
-        upper: Float[ndarray, "3"],
-        fore: Float[ndarray, "3"],
-        posture: Float[ndarray, "J"],
-        dt: float,
-    ) -> Float[ndarray, "J"]:
-        self.hand.set_target(pin.SE3(R, p))
-        tasks = [self.hand]
-        if self.limb is not None:
-            self.posture.set_target(posture)
-            tasks.append(self.posture)
-            if upper.any():
-                self.elbow.set_target(pin.SE3(np.eye(3), self.limb.elbow(upper)))
-                tasks.append(self.elbow)
-        for _ in range(ITERATIONS):
-            if self.limb is None and _reached(self.hand.compute_error(self.configuration)):
-                break
-            try:
-                dq = self.pink.solve_ik(
-                    self.configuration, tasks, 1.0, QP_SOLVER, limits=self.limits, safety_break=False
-                )  # fmt: skip
-            except self.no_solution:
-                break
-            self.configuration.integrate_inplace(dq, 1.0)
-            if np.abs(dq).max() < STILL:
-                break
-        return np.array(self.configuration.q)
+    def _solve(self, tasks: list[Any]) -> ndarray | None:
+        try:
+            dq: ndarray = self.pink.solve_ik(self.configuration, tasks, 1.0, QP_SOLVER, limits=self.limits, safety_break=False)
+        except self.no_solution:
+            return None
+        return dq
 
 
 class DampedLeastSquares:
@@ -172,21 +173,13 @@ class DampedLeastSquares:
     def reset(self, q: Float[ndarray, "J"]) -> None:
         self.q = np.array(q)
 
-    def follow(
-        self,
-        R: Float[ndarray, "3 3"],
-        p: Float[ndarray, "3"],
-        upper: Float[ndarray, "3"],
-        fore: Float[ndarray, "3"],
-        posture: Float[ndarray, "J"],
-        dt: float,
-    ) -> Float[ndarray, "J"]:
-        target = pin.SE3(R, p)
+    def follow(self, target: Target) -> Float[ndarray, "J"]:
+        hand = pin.SE3(target.R, target.p)
         for _ in range(ITERATIONS):
             pin.computeJointJacobians(self.model, self.data, self.q)
             pin.updateFramePlacement(self.model, self.data, self.frame)
             J = pin.getFrameJacobian(self.model, self.data, self.frame, pin.LOCAL)
-            to_target = self.data.oMf[self.frame].actInv(target)
+            to_target = self.data.oMf[self.frame].actInv(hand)
             error = pin.log6(to_target).vector
             if _reached(error):
                 break
