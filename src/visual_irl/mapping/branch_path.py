@@ -149,7 +149,7 @@ def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
     """Cost of the arm's nearness to itself; `work.pose` holds its pose."""
     if costs.collision == 0.0:
         return 0.0
-    gap = costs.clear - clearance(solver.capsules, work.pose)
+    gap = costs.clear - clearance(solver.capsules, work.pose, costs.clear)
     near = costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0
     return near + costs.overlap if gap > costs.clear else near
 
@@ -179,7 +179,7 @@ def _viterbi(solver, work, R, p, upper, fore, posture, costs, most):
     found, prices = np.empty((most, joints)), np.empty(most)
     options = np.empty((frames, KEEP, joints))
     back, counts = np.zeros((frames, KEEP), np.int16), np.zeros(frames, np.int64)
-    total, through = np.empty(KEEP), np.empty(KEEP)
+    total, through, ranks = np.empty(KEEP), np.empty(KEEP), np.empty(KEEP, np.int64)
     before = -1
     for t in range(frames):
         n = solutions_into(solver, R[t], p[t], found)
@@ -192,15 +192,17 @@ def _viterbi(solver, work, R, p, upper, fore, posture, costs, most):
             through[i] = prices[row]
             if before >= 0:
                 best, choice = np.inf, 0
-                for k in range(counts[before]):
-                    if total[k] < best:
-                        cost = total[k] + step_cost(solver.periodic, options[before, k], found[row], costs, best - total[k])
-                        if cost < best:
-                            best, choice = cost, k
+                for k in ranks[: counts[before]]:
+                    if total[k] >= best:  # so have all that follow, and no step costs less than nothing
+                        break
+                    cost = total[k] + step_cost(solver.periodic, options[before, k], found[row], costs, best - total[k])
+                    if cost < best:
+                        best, choice = cost, k
                 through[i] += best
                 back[t, i] = choice
         if counts[t]:
             total[: counts[t]] = through[: counts[t]]
+            ranks[: counts[t]] = np.argsort(total[: counts[t]])
             before = t
     q, solved = np.zeros((frames, joints)), counts > 0
     choice = -1

@@ -98,10 +98,10 @@ def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def clearance(capsules: Capsules, pose: Pose) -> float:
-    """Smallest distance between links that can meet, at most `FAR` [m]; negative when they overlap. `pose` holds the pose."""
+def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
+    """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose."""
     _place(capsules, pose)
-    least = FAR
+    least = far
     for n in range(capsules.pairs.shape[0]):
         i, k = capsules.pairs[n, 0], capsules.pairs[n, 1]
         square = 0.0  # between the segments' middles: most pairs need no closer look
