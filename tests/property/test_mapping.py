@@ -12,7 +12,6 @@ from visual_irl.errors import InvalidInput, Unreachable, VisualIrlError
 from visual_irl.mapping.human_arm import imagined_arm
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
 from visual_irl.mapping.retarget import RetargetConfig, retarget
-from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.types import HandPlan, HumanArmTrajectory
@@ -165,10 +164,3 @@ def test_online_start_must_be_inside_the_limits() -> None:
         mapper.reset(np.array([0.0, -1.0, 3.5, 0.0, 0.0, 0.0]))
     with pytest.raises(InvalidInput, match="6 finite joint angles"):
         mapper.reset(np.full(6, np.nan))
-
-
-def test_left_and_right_postures_mirror_each_other_in_the_first_joint() -> None:
-    robot = load_robot("panda")
-    q = np.array([[0.4, 0.9, 0.2, 1.0, 0.0, 0.0, 0.0]])
-    right, left = symbolic_posture(robot, "right", q), symbolic_posture(robot, "left", q)
-    assert np.isclose(right[0, 0], -left[0, 0]) and np.isclose(right[0, 1], left[0, 1])

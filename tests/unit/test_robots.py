@@ -15,10 +15,8 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
 from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import export_path, export_text, robot_spec
-from visual_irl.mapping.anatomy import arm_of_angles
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import JointPair, RobotModel
-from visual_irl.types import ARM_ANGLES
 
 POSES = 1000
 MICRO = 1e-6  # [m] and [1]: the libraries carry the same constants, only rounding is left
@@ -120,58 +118,6 @@ def test_fingers_close_across_the_tools_y_and_meet_at_the_tool(robot: RobotModel
             x, y, z = R.T @ (data.geom_xpos[i] - p)
             assert abs(x) < 1e-9 and abs(z) < 1e-9  # pads are centred on the tool
             assert abs(abs(y) - model.geom_size[i, 1] - opening / 2) < 1e-9  # opening is the gap between the pads
-
-
-def posture(robot: RobotModel, angles: dict[str, float]) -> np.ndarray:
-    """The joints [rad] that the correspondence gives for human angles [rad]; others stay at home."""
-    q = np.array(robot.home)
-    for joint, angle, sign, offset in robot.correspondence:
-        q[robot.joint_names.index(joint)] = sign * angles[angle] + offset
-    return q
-
-
-def right_arm(angles: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Upper arm, forearm and finger directions (1, 3) of a right human arm, forward being x."""
-    axes = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])  # rows forward, lateral (right), up
-    q = np.array([[angles[name] for name in ARM_ANGLES]])
-    elbow, wrist, R_hand = arm_of_angles(q, axes, np.zeros((1, 3)), 1.0, 1.0)
-    return elbow, wrist - elbow, R_hand[:, :, 2]
-
-
-@pytest.mark.parametrize("elevation", [0.3, 0.8, 1.3])
-@pytest.mark.parametrize("plane", [1.0, np.pi / 2])
-@pytest.mark.parametrize("flexion", [0.5, 1.4])
-@pytest.mark.parametrize("rotation", [-0.5, 0.0, 0.5])
-def test_the_correspondence_mirrors_a_right_arm(
-    robot: RobotModel, plane: float, elevation: float, flexion: float, rotation: float
-) -> None:
-    """Upper arm, forearm and hand of the robot are the human's, mirrored in the horizontal plane."""
-    if rotation and not any(pair.angle == "shoulder_rotation" for pair in robot.correspondence):
-        rotation = 0.0  # the robot has no joint for it
-    angles = dict.fromkeys(ARM_ANGLES, 0.0) | {
-        "shoulder_plane": plane, "shoulder_elevation": elevation, "shoulder_rotation": rotation,
-        "elbow_flexion": flexion, "forearm_rotation": np.pi / 2,
-    }  # fmt: skip
-    upper, fore, fingers = right_arm(angles)
-    q = posture(robot, angles)
-    p = [robot.fk(q, f)[:3, 3] for f in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)]
-    mirror = np.array([1.0, 1.0, -1.0])
-    # all arms have offsets at the elbow (Panda: 82 mm beside 316 mm, 0.26 rad; UR5e: 133 mm beside 392 mm, 0.33)
-    assert se3.angle_between((p[1] - p[0])[None], mirror * upper) < 0.27
-    assert se3.angle_between((p[2] - p[1])[None], mirror * fore) < 0.36
-    assert se3.angle_between(robot.fk(q)[None, :3, 2], mirror * fingers) < 0.02  # home's other joints are rounded
-
-
-@pytest.mark.parametrize("pronation", [0.6, np.pi / 2, 2.0])
-def test_a_level_forearm_turns_the_tool_like_the_hand(robot: RobotModel, pronation: float) -> None:
-    """The tool's x is the thumb side: up at pronation 0, to the left (inwards) at pi/2."""
-    angles = dict.fromkeys(ARM_ANGLES, 0.0) | {
-        "shoulder_plane": np.pi / 2, "shoulder_elevation": 0.7, "elbow_flexion": np.pi / 2 - 0.7,
-        "forearm_rotation": pronation,
-    }  # fmt: skip
-    T = robot.fk(posture(robot, angles))
-    np.testing.assert_allclose(T[:3, 2], [1.0, 0.0, 0.0], atol=1e-3)  # home's other joints are rounded
-    np.testing.assert_allclose(T[:3, 0], [0.0, np.sin(pronation), np.cos(pronation)], atol=1e-3)
 
 
 def test_arrays_cannot_be_written(robot: RobotModel) -> None:

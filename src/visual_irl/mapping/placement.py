@@ -27,7 +27,6 @@ from visual_irl import se3
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
-from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.solutions import Solver, capacity, solutions_into, solver_of
@@ -92,8 +91,7 @@ def placed_targets(
     arm: HumanArmTrajectory, robot: RobotModel, placement: Placement, elbow_up: bool = False, start: ndarray | None = None
 ) -> ArmTargets:
     """The targets of an arm laid before a robot."""
-    posture = symbolic_posture(robot, arm.side, arm.q)
-    return targets_of(placed_arm(arm, placement), placement.T_world_base, posture, elbow_up, start)
+    return targets_of(placed_arm(arm, placement), robot, placement.T_world_base, elbow_up, start)
 
 
 def calibrate_mount(

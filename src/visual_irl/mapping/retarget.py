@@ -19,7 +19,6 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import Unreachable
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
-from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import ArmTargets, targets_of
 from visual_irl.mapping.timing import blend, time_parametrised
 from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
@@ -97,8 +96,7 @@ def retarget(
     Raises:
         Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
     """
-    posture = symbolic_posture(robot, arm.side, arm.q)
-    targets = targets_of(arm, T_world_base, posture, config.elbow_up, start)
+    targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
     path = map_offline(robot, targets, config.offline, progress)
     share = float(path.exact.mean())
     if not share >= config.min_reachable:

@@ -11,6 +11,8 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
+from visual_irl.mapping.symbolic import symbolic_posture
+from visual_irl.robots.model import RobotModel
 from visual_irl.types import HumanArmTrajectory
 
 SMALLEST_LIMB = 0.02
@@ -73,8 +75,8 @@ def tool_rotation(R_world_hand: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B 
 
 def targets_of(
     arm: HumanArmTrajectory,
+    robot: RobotModel,
     T_world_base: Float[ndarray, "4 4"],
-    posture: Float[ndarray, "T J"],
     elbow_up: bool = False,
     start: Bool[ndarray, "T"] | None = None,
 ) -> ArmTargets:
@@ -90,9 +92,9 @@ def targets_of(
         upper = np.column_stack([upper[:, :2], np.abs(upper[:, 2])])
     starts = np.zeros(len(arm.t), bool) if start is None else start
     R = T_base_world[:3, :3]
-    return ArmTargets(
-        np.array(arm.t), tool_rotation(Ts[:, :3, :3]), Ts[:, :3, 3], upper @ R.T, fore @ R.T, posture, starts
-    )  # fmt: skip
+    upper, fore, R_tool = upper @ R.T, fore @ R.T, tool_rotation(Ts[:, :3, :3])
+    posture = symbolic_posture(robot, upper, fore, R_tool, starts)
+    return ArmTargets(np.array(arm.t), R_tool, Ts[:, :3, 3], upper, fore, posture, starts)
 
 
 def cut(targets: ArmTargets, part: slice) -> ArmTargets:

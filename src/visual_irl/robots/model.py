@@ -34,7 +34,7 @@ class RobotModel:
     """An arm with a parallel gripper. Joint arrays are ordered like `joint_names`.
 
     The tool frame `tcp_frame` lies between the fingertips, with z along the approach and y across the fingers.
-    The correspondence is written for a right human arm; for a left one the signs of the mirrored angles flip.
+    The correspondence is that of an arm that hangs upside down from the base (see `visual_irl.mapping.symbolic`).
     """
 
     name: str

@@ -14,20 +14,18 @@ from visual_irl.robots.model import JointPair, RobotModel
 def correspondence(arm: str) -> tuple[JointPair, ...]:
     """What the seven joints of a Franka arm stand for; `arm` is the prefix of their names.
 
-    The robot stands elbow up where a seated person's upper arm hangs, so the correspondence is the mirror image in the
-    horizontal plane through the shoulder: hanging becomes upright, horizontal stays horizontal, and the elbow folds the
-    forearm forwards in both. The palm of a pronated hand faces down in both. Joint 7 turns the hand about its own axis,
-    which no human wrist does; it takes the deviation because nothing else is left for it, and rests where a pronated,
-    straight hand has its palm down.
+    Upright, the robot is an arm that hangs from its base. The elbow lies 82 mm beside the upper arm and the forearm, so
+    that their directions miss the human's by 15 and 12 degrees. Joint 6 bends the hand at the end of the forearm, joint 7
+    turns it about its own axis, which no human wrist does: it takes the deviation because nothing else is left for it.
     """
     return (
         JointPair(f"{arm}_joint1", "shoulder_plane", 1.0, -np.pi / 2),
         JointPair(f"{arm}_joint2", "shoulder_elevation", 1.0, 0.0),
         JointPair(f"{arm}_joint3", "shoulder_rotation", 1.0, 0.0),
         JointPair(f"{arm}_joint4", "elbow_flexion", -1.0, 0.0),
-        JointPair(f"{arm}_joint5", "forearm_rotation", -1.0, np.pi / 2),
+        JointPair(f"{arm}_joint5", "forearm_rotation", 1.0, np.pi / 2),
         JointPair(f"{arm}_joint6", "wrist_flexion", -1.0, np.pi),
-        JointPair(f"{arm}_joint7", "wrist_deviation", 1.0, -np.pi / 4),
+        JointPair(f"{arm}_joint7", "wrist_deviation", 1.0, 0.75 * np.pi),
     )
 
 

@@ -24,11 +24,11 @@ CORRESPONDENCE = (
     JointPair("shoulder_pan_joint", "shoulder_plane", 1.0, -np.pi / 2),
     JointPair("shoulder_lift_joint", "shoulder_elevation", 1.0, -np.pi / 2),
     JointPair("elbow_joint", "elbow_flexion", 1.0, 0.0),
-    JointPair("wrist_1_joint", "wrist_flexion", 1.0, -np.pi),
-    JointPair("wrist_2_joint", "wrist_deviation", 1.0, -np.pi / 2),
-    JointPair("wrist_3_joint", "forearm_rotation", -1.0, -np.pi / 2),
+    JointPair("wrist_1_joint", "wrist_flexion", -1.0, 0.0),
+    JointPair("wrist_2_joint", "wrist_deviation", 1.0, np.pi / 2),
+    JointPair("wrist_3_joint", "forearm_rotation", 1.0, -np.pi / 2),
 )
-"""The mirror image described at `visual_irl.robots.panda`; no joint stands for the shoulder's axial rotation."""
+"""No joint stands for the shoulder's axial rotation: the elbow bends in the upright plane of the upper arm."""
 
 
 @lru_cache(maxsize=1)
