@@ -315,14 +315,13 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
     if error > 30.0 * tolerance or gap < -OVERLAP:
         best, choice = np.inf, -1
         for i in range(solutions_into(solver, state.R, state.p, state.found)):
-            if gap_of(solver, work, state.found[i]) < 0.0:
-                continue
             if prior.on:
                 cost = weight * energy(chain, work, prior, history, state.found[i])
             else:
                 cost = price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
-            cost += step_cost(solver.periodic, before, state.found[i], costs, np.inf)
             if cost < best:
+                cost += step_cost(solver.periodic, before, state.found[i], costs, best - cost)
+            if cost < best and gap_of(solver, work, state.found[i]) >= 0.0:
                 best, choice = cost, i
         if choice >= 0:
             for j in range(joints):
