@@ -76,7 +76,7 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
         far = max(far, abs(state.ideal[j] - state.q[j]))
     q = state.found[0]
     for j in range(joints):
-        q[j] = min(max(state.ideal[j], state.low[j]), state.high[j])
+        q[j] = _towards(state, limits, dt, j)
     state.figures[2] = state.figures[1]
     if inside:
         pass
@@ -163,6 +163,22 @@ def _walls(chain, state, limits, dt, j):
         fast = slow = min(max(0.0, -down / dt), up / dt)
     state.high[j] = min(state.q[j] + fast * dt, chain.upper[j])
     state.low[j] = max(state.q[j] + slow * dt, chain.lower[j])
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _towards(state, limits, dt, j):
+    """Where joint `j` goes in this frame: onto the ideal one where its walls let it; else no faster, beside the ideal one's own
+    motion, than it can still stop there, so that it does not shoot past it."""
+    away = state.ideal[j] - state.q[j]
+    q = state.ideal[j]
+    if not state.low[j] <= q <= state.high[j]:
+        own = state.ideal[j] - state.before[j]
+        if abs(own) > limits.velocity[j] * dt:  # a change of branch, or faster than any motion that could be joined
+            own = 0.0
+        closing = min(_stopping_speed(abs(away), limits.acceleration[j], dt) * dt, abs(away))
+        q = state.q[j] + own + np.sign(away) * closing
+    return min(max(q, state.low[j]), state.high[j])
 
 
 @njit(cache=True, nogil=True)
