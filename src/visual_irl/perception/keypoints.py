@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
+from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
@@ -50,10 +51,15 @@ def iterate_keypoints(
         NoPersonFound: an arm is complete in too few frames.
     """
     frames = persons = arms = with_depth = 0
+    lengths = LimbLengths()
     for frame in source:
         person = detector.detect(frame.rgb, frame.stamp_ns)
         usable = frame.depth is None or bool(np.isfinite(frame.depth).any())
-        lifted = lift_keypoints(person, frame.depth, frame.intrinsics, config.lifting) if person and usable else None
+        lifted = None
+        if person and usable:
+            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, config.lifting, lengths)
+        for upper, fore in lifted.limbs if lifted else ():
+            lengths = lengths.updated((float(upper), float(fore)))
         keypoints = to_world(lifted, frame.stamp_ns, frame.T_world_camera)
         frames, persons, with_depth = frames + 1, persons + (person is not None), with_depth + usable
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
