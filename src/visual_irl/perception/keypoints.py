@@ -39,29 +39,50 @@ class KeypointConfig:
         return detector
 
 
+class KeypointStream:
+    """Keypoints frame by frame, of one person: detector, lifting, and what is learned about the limbs on the way."""
+
+    def __init__(self, config: KeypointConfig, detector: Detector | None = None) -> None:
+        self.config = config
+        self.detector = detector or config.build_detector()
+        self.lengths = LimbLengths()
+        self.person = False
+        """Whether the detector saw a body in the last frame."""
+
+    def step(self, frame: RgbdFrame) -> KeypointFrame:
+        """The frame's keypoints: in the world frame when the camera is calibrated, else in the camera frame.
+
+        A frame without a person has all keypoints NaN and confidence 0. Depth that is NaN everywhere loses its frame.
+        """
+        person = self.detector.detect(frame.rgb, frame.stamp_ns)
+        self.person = person is not None
+        lifted = None
+        if person is not None and (frame.depth is None or bool(np.isfinite(frame.depth).any())):
+            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths)
+        for upper, fore in lifted.limbs if lifted else ():
+            self.lengths = self.lengths.updated((float(upper), float(fore)))
+        return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
+
+    def close(self) -> None:
+        """Free the detector's networks."""
+        self.detector.close()
+
+
 def iterate_keypoints(
     source: FrameSource, detector: Detector, config: KeypointConfig
 ) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
-    """Each frame with its keypoints: in the world frame when the camera is calibrated, else in the camera frame.
-
-    A frame without a person has all keypoints NaN and confidence 0. Depth that is NaN everywhere loses its frame.
+    """Each frame with its keypoints, see `KeypointStream.step`.
 
     Raises:
         InvalidInput: no frame has any usable depth although the source has depth.
         NoPersonFound: an arm is complete in too few frames.
     """
     frames = persons = arms = with_depth = 0
-    lengths = LimbLengths()
+    stream = KeypointStream(config, detector)
     for frame in source:
-        person = detector.detect(frame.rgb, frame.stamp_ns)
+        keypoints = stream.step(frame)
         usable = frame.depth is None or bool(np.isfinite(frame.depth).any())
-        lifted = None
-        if person and usable:
-            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, config.lifting, lengths)
-        for upper, fore in lifted.limbs if lifted else ():
-            lengths = lengths.updated((float(upper), float(fore)))
-        keypoints = to_world(lifted, frame.stamp_ns, frame.T_world_camera)
-        frames, persons, with_depth = frames + 1, persons + (person is not None), with_depth + usable
+        frames, persons, with_depth = frames + 1, persons + stream.person, with_depth + usable
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
         yield frame, keypoints
     if frames and not with_depth:
