@@ -91,9 +91,14 @@ class PerceptionBench:
 
 
 def bench_perception(
-    json_out: Path, folder: Path, pictures: Path | None, progress: Callable[[str, int, int], None]
+    json_out: Path,
+    folder: Path,
+    pictures: Path | None,
+    progress: Callable[[str, int, int], None],
+    clips: tuple[Clip, ...] | None = None,
+    still: Clip | None = None,
 ) -> PerceptionBench:
-    """Measure on all clips, which are rendered into `folder` first where they are not there yet; writes `json_out`.
+    """Measure on all clips (those of `benchmark_clips` when not given), which are rendered into `folder` first where they are not there yet; writes `json_out`.
 
     Raises:
         MissingDependency: no OpenGL to render with.
@@ -102,7 +107,7 @@ def bench_perception(
     """
     for path in (Path(json_out).parent, folder, *([pictures] if pictures else [])):
         require_writable_folder(path)
-    clips, still = benchmark_clips(), still_clip()
+    clips, still = clips or benchmark_clips(), still or still_clip()
     render([*clips, still], folder, lambda done, total: progress("rendering", done, total))
     runs: list[_Run] = []
     truths: list[Demonstration] = []
@@ -117,7 +122,9 @@ def bench_perception(
         album.append((f"{clip.body} {clip.lighting}", picture))
     bench = _judge(clips, runs[:-1], truths[:-1], runs[-1])
     if pictures is not None:
-        contact_sheet(pictures / "perception.png", [image for _, image in album[:PICTURES]], [name for name, _ in album[:PICTURES]])
+        contact_sheet(
+            pictures / "perception.png", [image for _, image in album[:PICTURES]], [name for name, _ in album[:PICTURES]]
+        )
     with atomic_path(json_out) as partial:
         partial.write_text(json.dumps(bench.as_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return bench
@@ -169,7 +176,9 @@ def _judge(clips: tuple[Clip, ...], runs: list[_Run], truths: list[Demonstration
     true = [run.truth for run in runs]
     smoothed = [_smoothed(run, truth) for run, truth in zip(runs, truths, strict=True)]
     paths = {"ours": smoothed, "ours_live": [_paths(run.live) for run in runs]}
-    paths |= {name: [Paths(np.array(run.rivals[name]), None) for run in runs] for name in ("world_landmarks", "back_projection")}
+    paths |= {
+        name: [Paths(np.array(run.rivals[name]), None) for run in runs] for name in ("world_landmarks", "back_projection")
+    }
     methods = {name: figures(paths[name], true) for name in METHODS}
     tracked = [
         assemble(

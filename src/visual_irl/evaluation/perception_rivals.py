@@ -81,9 +81,7 @@ def back_projected(person: PersonDetection | None, frame: RgbdFrame) -> Float[nd
     return se3.apply(frame.T_world_camera, frame.intrinsics.back_project(uv, z))
 
 
-def world_landmarks(
-    person: PersonDetection | None, frame: RgbdFrame, truth: Float[ndarray, "K 3"]
-) -> Float[ndarray, "K 3"]:
+def world_landmarks(person: PersonDetection | None, frame: RgbdFrame, truth: Float[ndarray, "K 3"]) -> Float[ndarray, "K 3"]:
     """The networks' own metric shapes [m], turned into the world and moved so that the true arms' middle is met.
 
     They know no place, so the truth gives them one, the best one: arms and each hand are centred on their truth.

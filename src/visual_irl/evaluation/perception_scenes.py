@@ -17,8 +17,8 @@ from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH = "truth.npz"
-BODIES = (41, 42, 43)
-"""Seeds of the people that are measured; 31 to 36 were the ones for choosing."""
+BODIES = (51, 52, 53)
+"""Seeds of the people that are measured; 31 to 43 were looked at while choosing."""
 LIGHTINGS = ("room", "dim", "lamp")
 LENGTH = 36
 """Frames of a clip: nine clips make 324."""
@@ -48,9 +48,7 @@ class Clip:
 
 
 FILMS: Mapping[str, Callable[[Clip], SyntheticCamera]] = {
-    "onion_sorting": lambda clip: SyntheticCamera(
-        seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting
-    ),
+    "onion_sorting": lambda clip: SyntheticCamera(seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting),
 }
 """Task -> who films a clip of it."""
 
@@ -63,13 +61,13 @@ def benchmark_clips() -> tuple[Clip, ...]:
             for k, lighting in enumerate(LIGHTINGS):
                 number = len(LIGHTINGS) * i + k
                 moment = ((4 * number) % 9 + 0.5) / 9.0
-                clips.append(Clip(task, body, lighting, 500 + number, "right" if number % 2 else "left", moment))
+                clips.append(Clip(task, body, lighting, 600 + number, "right" if number % 2 else "left", moment))
     return tuple(clips)
 
 
 def still_clip() -> Clip:
     """A scene in which nobody moves: what is left is jitter."""
-    return Clip("onion_sorting", BODIES[0], LIGHTINGS[0], 510, "right", 0.3, STILL, still=True)
+    return Clip("onion_sorting", BODIES[0], LIGHTINGS[0], 610, "right", 0.3, STILL, still=True)
 
 
 def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], None]) -> None:

@@ -39,9 +39,7 @@ class Truth:
     side: str
 
 
-def visible_tips(
-    p_camera: Float[ndarray, "K 3"], depth: Float[ndarray, "H W"], intrinsics: Intrinsics
-) -> Bool[ndarray, "N"]:
+def visible_tips(p_camera: Float[ndarray, "K 3"], depth: Float[ndarray, "H W"], intrinsics: Intrinsics) -> Bool[ndarray, "N"]:
     """Which of `TIP_ROWS` are in the picture with nothing before them."""
     uv = np.round(intrinsics.project(p_camera[TIP_ROWS]))
     inside = (uv >= 0).all(1) & (uv[:, 0] < depth.shape[1]) & (uv[:, 1] < depth.shape[0])

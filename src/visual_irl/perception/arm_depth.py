@@ -59,7 +59,7 @@ class ArmDepthConfig:
     """How often the pixel misses the limb."""
     span: float = 0.6
     """Depth over which such other things are spread [m]."""
-    step: float = 0.01
+    step: float = 0.015
     """Of the grid [m]."""
 
 
@@ -98,7 +98,9 @@ def arm_depth(
     upper = np.linalg.norm(p_elbow - shoulder, axis=1)
     fore = np.sqrt(sum((wrist * rays[1, i] - p_elbow[:, i, None]) ** 2 for i in range(3)))
     sigma = np.hypot(config.sigma_length, lengths.sigma)
-    cost = _square((upper - lengths.length[0]) / sigma[0]) + _tailed((elbow - shoulder[2] - np.diff(z_shape)[0]) / config.sigma_shape)
+    cost = _square((upper - lengths.length[0]) / sigma[0]) + _tailed(
+        (elbow - shoulder[2] - np.diff(z_shape)[0]) / config.sigma_shape
+    )
     elbow_own, elbow_else = _depth_likelihood(elbow, z_measured[0], config)
     wrist_own, wrist_else = _depth_likelihood(wrist, z_measured[1], config)
     joint = (cost - np.log(elbow_own + elbow_else))[:, None] - np.log(wrist_own + wrist_else)

@@ -67,7 +67,7 @@ def skin_depth(depth: Float[ndarray, "H W"], uv: Float[ndarray, "2"], half: floa
         return np.nan
     u, v, r = round(float(uv[0])), round(float(uv[1])), max(1, round(half))
     patch = depth[max(v - r, 0) : v + r + 1, max(u - r, 0) : u + r + 1]
-    known = patch[np.isfinite(patch)]
+    known = patch[np.isfinite(patch) & (patch > 0.0)]
     return float(np.median(known)) if known.size > 0.3 * patch.size else np.nan
 
 

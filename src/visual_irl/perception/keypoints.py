@@ -16,6 +16,7 @@ from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
+from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.perception.torso import ARM, arm_seen
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
 
@@ -46,19 +47,20 @@ class KeypointStream:
         self.config = config
         self.detector = detector or config.build_detector()
         self.lengths = LimbLengths()
-        self.person = False
-        """Whether the detector saw a body in the last frame."""
+        self.health = StreamHealth()
+        """What was wrong with how many frames."""
 
     def step(self, frame: RgbdFrame) -> KeypointFrame:
         """The frame's keypoints: in the world frame when the camera is calibrated, else in the camera frame.
 
-        A frame without a person has all keypoints NaN and confidence 0. Depth that is NaN everywhere loses its frame.
+        A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
+        `StreamHealth`. Nothing is carried over from other frames.
         """
-        person = self.detector.detect(frame.rgb, frame.stamp_ns)
-        self.person = person is not None
+        person = self.detector.detect(frame.rgb, frame.stamp_ns) if self.health.admit(frame) else None
         lifted = None
-        if person is not None and (frame.depth is None or bool(np.isfinite(frame.depth).any())):
+        if person is not None:
             lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths)
+        self.health.no_person += self.health.sound and person is None
         for upper, fore in lifted.limbs if lifted else ():
             self.lengths = self.lengths.updated((float(upper), float(fore)))
         return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
@@ -69,9 +71,11 @@ class KeypointStream:
 
 
 def iterate_keypoints(
-    source: FrameSource, detector: Detector, config: KeypointConfig
+    source: FrameSource, detector: Detector, config: KeypointConfig, health: StreamHealth | None = None
 ) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
-    """Each frame with its keypoints, see `KeypointStream.step`.
+    """Each frame with its keypoints, see `KeypointStream.step`; frames that are not newer than the last are left out.
+
+    `health`, where it is given, counts what was wrong.
 
     Raises:
         InvalidInput: no frame has any usable depth although the source has depth.
@@ -79,10 +83,13 @@ def iterate_keypoints(
     """
     frames = persons = arms = with_depth = 0
     stream = KeypointStream(config, detector)
+    stream.health = health or stream.health
     for frame in source:
+        newer, bare = stream.health.newer(frame), stream.health.no_depth
         keypoints = stream.step(frame)
-        usable = frame.depth is None or bool(np.isfinite(frame.depth).any())
-        frames, persons, with_depth = frames + 1, persons + stream.person, with_depth + usable
+        if not newer:
+            continue
+        frames, persons, with_depth = frames + 1, persons + keypoints.person, with_depth + (stream.health.no_depth == bare)
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
         yield frame, keypoints
     if frames and not with_depth:

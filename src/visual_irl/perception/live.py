@@ -20,8 +20,8 @@ class LiveConfig:
 
     acceleration_density: float = 1.0
     """Power of the acceleration's white noise [m^2/s^3]; as in `smoothing.SmoothingConfig`."""
-    persistent: float = 0.55
-    """Share of a measurement's variance that does not change from frame to frame; likewise."""
+    persistent: float = 0.45
+    """Share of a measurement's variance that is added to the filter's own: it does not change from frame to frame."""
     gate: float = 4.0
     """A point further from where it was expected than this many standard deviations is an outlier, and lost ..."""
     patience: float = 0.25

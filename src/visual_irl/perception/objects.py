@@ -59,7 +59,9 @@ class OnionDetectorConfig:
     least_visible: float = 0.12
     """Least visible share of an onion's disc."""
     dark: float = 0.30
-    """A pixel darker than this share of the onion's brightness is blemish: shade keeps more."""
+    """A pixel darker than this share of what a matt ball of one colour would show there is blemish ..."""
+    shade: float = 0.15
+    """... in whose deepest shade this share of its brightness is left: light from all sides."""
     blemish_share: float = 0.025
     """Share of the visible disc that makes `blemished` 1; half of it is the boundary."""
 
@@ -161,10 +163,31 @@ class OnionDetector:
         visible = len(rows) / (np.pi * (disc / 0.85) ** 2)
         if not onion.any() or visible < c.least_visible:
             return None
-        dark = on_it & (value < c.dark * np.percentile(value[onion], 80))
+        normal = np.stack([(x - u) / disc, (y - v) / disc], -1)[on_it] * 0.85
+        dark = np.zeros_like(on_it)
+        dark[on_it] = value[on_it] < c.dark * _matt(normal, value[on_it], onion[on_it], c.shade)
         share = float(dark.sum() / (dark.sum() + onion.sum()))
         attributes = {BLEMISHED: min(share / c.blemish_share, 1.0)}
         return ObjectEstimate("", "onion", sphere.centre, sphere.radius, float(min(visible, 1.0)), attributes)
+
+
+def _matt(normal: Float[ndarray, "N 2"], value: ndarray, skin: Bool[ndarray, "N"], shade: float) -> Float[ndarray, "N"]:
+    """Brightness that pixels of a ball would have if all of it were skin: Lambert's law, fitted where it is lit.
+
+    Args:
+        normal: sideways parts of the surface's normal.
+        value: brightness.
+        skin: which pixels have skin's colour.
+        shade: share of the greatest brightness that is left where no light falls.
+    """
+    full = float(np.percentile(value[skin], 80))
+    A = np.column_stack([normal, np.sqrt(np.maximum(1.0 - (normal**2).sum(1), 0.0)), np.ones(len(normal))])
+    lit = skin & (value >= 0.35 * full)
+    if lit.sum() < 3 * A.shape[1]:
+        return np.full(len(value), full)
+    fit = A[lit]
+    w = np.linalg.solve(fit.T @ fit + 1e-3 * lit.sum() * np.eye(4), fit.T @ value[lit].astype(float))
+    return np.clip(A @ w, shade * full, full)
 
 
 def _is_onion(rgb: UInt8[ndarray, "N 3"], config: OnionDetectorConfig) -> Bool[ndarray, "N"]:
