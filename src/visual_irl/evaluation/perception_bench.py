@@ -81,10 +81,11 @@ class PerceptionBench:
                 f"{name:<18}{arm:>17}{_text(m['fingertip_mm_mean'], 1):>14}{_text(m['missed'], 3):>8}"
                 f"{_text(m['swapped'], 3):>9}{_text(m['interval90_coverage'], 3):>9}{_text(m.get('cpu_ms'), 1):>8}{latency:>14}"
             )
-        ours = self.methods["ours"]
+        ours, live = self.methods["ours"], self.methods["ours_live"]
         lines.append(
-            f"objects {_text(ours['object_mm_mean'], 1)} mm, attributes right {_text(ours['attribute_accuracy'], 3)}; "
-            f"still arm {_text(ours['jitter_mm_rms'], 2)} mm RMS ({_text(self.methods['ours_live']['jitter_mm_rms'], 2)} live); "
+            f"objects {_text(ours['object_mm_mean'], 1)} mm ({ours['false_sightings']} of {ours['object_sightings']} sightings false), "
+            f"attributes right {_text(ours['attribute_accuracy'], 3)}; still arm {_text(ours['jitter_mm_rms'], 2)} mm RMS "
+            f"({_text(live['jitter_mm_rms'], 2)} live); "
             f"bare MediaPipe {self.bare_mediapipe_cpu_ms:.1f} CPU ms, overhead {100 * ours['cpu_overhead']:+.1f} %"
         )
         return "\n".join(lines)
@@ -98,7 +99,9 @@ def bench_perception(
     clips: tuple[Clip, ...] | None = None,
     still: Clip | None = None,
 ) -> PerceptionBench:
-    """Measure on all clips (those of `benchmark_clips` when not given), which are rendered into `folder` first where they are not there yet; writes `json_out`.
+    """Measure on all clips (those of `benchmark_clips` when not given); writes `json_out`.
+
+    Clips are rendered into `folder` where they are not there yet.
 
     Raises:
         MissingDependency: no OpenGL to render with.

@@ -18,6 +18,8 @@ ARM_ROWS = [keypoint_index(f"{side}_{joint}") for side in SIDES for joint in JOI
 TIP_ROWS = [keypoint_index(f"{side}_hand_{finger}_tip") for side in SIDES for finger in FINGERS]
 COVERING = 0.025
 """A fingertip is hidden when what is seen at its pixel is so much nearer [m]: two fingers' thickness."""
+FALSE_SIGHTING = 0.05
+"""A sighting further than this from every object [m] is of something else: two onions' radii."""
 NORMAL90 = 1.645
 """Half the width of a normal distribution's central 90 %, in standard deviations."""
 
@@ -117,33 +119,40 @@ def _mm(errors: ndarray) -> dict[str, float | None]:
 def object_figures(
     found: Sequence[Sequence[Sequence[ObjectEstimate]]], tracked: Sequence[Demonstration], truths: Sequence[Demonstration]
 ) -> dict[str, Any]:
-    """Errors of sightings [mm], how many objects were tracked, and how many attributes are right.
+    """Errors of tracked objects over all frames and of single sightings [mm], and how many attributes are right.
 
     Args:
-        found: sightings by clip and frame; each belongs to the nearest true object.
+        found: sightings by clip and frame; each belongs to the nearest true object, or is false when none is near.
         tracked: what was made of them.
         truths: what was there.
     """
-    mm, right = [], []
+    sighted, right, false = [], [], 0
     for frames, truth in zip(found, truths, strict=True):
         for i, sightings in enumerate(frames):
             for s in sightings:
                 name, gap = _nearest(s.p_world, truth, i)
-                mm.append(1e3 * gap)
+                if gap > FALSE_SIGHTING:
+                    false += 1
+                    continue
+                sighted.append(1e3 * gap)
                 right += [(s.attributes[a] > 0.5) == (v > 0.5) for a, v in truth.attributes[name].items()]
-    by_track, matched = [], 0
+    mm, by_track, matched = [], [], 0
     for demo, truth in zip(tracked, truths, strict=True):
         for name, path in demo.objects.items():
-            true = min(truth.objects, key=lambda o: float(np.linalg.norm(path - truth.objects[o], axis=1).mean()))
-            by_track += [(demo.attributes[name][a] > 0.5) == (v > 0.5) for a, v in truth.attributes[true].items()]
+            gaps = {o: 1e3 * np.linalg.norm(path - true, axis=1) for o, true in truth.objects.items()}
+            nearest = min(gaps, key=lambda o: float(gaps[o].mean()))
+            mm += gaps[nearest].tolist()
+            by_track += [(demo.attributes[name][a] > 0.5) == (v > 0.5) for a, v in truth.attributes[nearest].items()]
         matched += min(len(demo.objects), len(truth.objects))
     there = sum(len(truth.objects) for truth in truths)
     return {
         "object_mm_mean": float(np.mean(mm)) if mm else None,
         "object_mm_p95": float(np.percentile(mm, 95)) if mm else None,
-        "object_sightings": len(mm),
-        "sighting_attribute_accuracy": float(np.mean(right)) if right else None,
         "attribute_accuracy": float(np.mean(by_track)) if by_track else None,
+        "sighting_mm_mean": float(np.mean(sighted)) if sighted else None,
+        "sighting_attribute_accuracy": float(np.mean(right)) if right else None,
+        "object_sightings": len(sighted) + false,
+        "false_sightings": false,
         "objects_tracked": sum(len(demo.objects) for demo in tracked),
         "objects_true": there,
         "objects_missed": 1.0 - matched / there if there else None,

@@ -98,14 +98,14 @@ def arm_depth(
     upper = np.linalg.norm(p_elbow - shoulder, axis=1)
     fore = np.sqrt(sum((wrist * rays[1, i] - p_elbow[:, i, None]) ** 2 for i in range(3)))
     sigma = np.hypot(config.sigma_length, lengths.sigma)
-    cost = _square((upper - lengths.length[0]) / sigma[0]) + _tailed(
-        (elbow - shoulder[2] - np.diff(z_shape)[0]) / config.sigma_shape
-    )
+    from_shape = np.diff(z_shape)
+    cost = _square((upper - lengths.length[0]) / sigma[0])
+    cost = cost + _tailed((elbow - shoulder[2] - from_shape[0]) / config.sigma_shape)
     elbow_own, elbow_else = _depth_likelihood(elbow, z_measured[0], config)
     wrist_own, wrist_else = _depth_likelihood(wrist, z_measured[1], config)
     joint = (cost - np.log(elbow_own + elbow_else))[:, None] - np.log(wrist_own + wrist_else)
     joint = joint + _square((fore - lengths.length[1]) / sigma[1])
-    joint = joint + _tailed((ahead - np.diff(z_shape)[1]) / config.sigma_shape)
+    joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
     density = np.exp(joint.min() - joint)
     e, w = np.unravel_index(int(density.argmax()), density.shape)
     near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * config.step) * (np.abs(wrist - wrist[e, w]) < 5 * config.step)
