@@ -42,7 +42,7 @@ class OnionDetectorConfig:
     """Least HSV saturation of onion skin: human skin has 0.3 to 0.47, onions 0.6 to 0.8."""
     hue: tuple[float, float] = (12.0, 48.0)
     """HSV hue of onion skin [degrees], red-brown to yellow."""
-    tint_limit: float = 0.25
+    tint_limit: float = 0.15
     """The light's tint is taken out of the colours up to this share; beyond it the room itself is coloured."""
     darkest: int = 36
     """Least value (largest of R, G, B) at which hue and saturation mean anything."""
