@@ -180,32 +180,37 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping"]],
+    what: Positional[Literal["mapping", "perception"]],
     motion: Path | None = None,
     robot: str = "panda",
-    json: Path = Path("out/bench_mapping.json"),
+    json: Path | None = None,
     pictures: Path | None = None,
     train_prior: bool = False,
     out: Path | None = None,
     seed: int = 0,
 ) -> None:
-    """Measure our mappers and their rivals side by side, on the same targets, in one run.
+    """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
-    Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
+    Examples: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
+    visual-irl bench perception --json out/perception.json
 
     Args:
         what: What is measured.
         motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps), or a folder of them.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        json: Result file to write.
-        pictures: Folder for a picture of both arms and the joints of every motion.
+        json: Result file to write; out/bench_WHAT.json when not given.
+        pictures: Folder for pictures: both arms and the joints of every motion, or keypoints on frames.
         train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
-        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given.
+        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
+            the rendered frames; out/bench_perception when not given.
         seed: Seed of the training.
     """
     from visual_irl.evaluation import bench_stage
 
-    if train_prior:
+    json = json or Path(f"out/bench_{what}.json")
+    if what == "perception":
+        bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
+    elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:
         bench_stage.bench(motion, robot, json, pictures)

@@ -7,7 +7,7 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
-from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.objects import OnionDetectorConfig, white_balance
 from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
@@ -126,10 +126,14 @@ def test_empty_pictures_have_no_onions() -> None:
     assert DETECTOR.detect(RgbdFrame(0, full.rgb, lost.copy(), CAMERA, T_WORLD_CAMERA)) == ()
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_synthetic_camera(seed: int) -> None:
-    """Onions at the start of a recording, with a person at the table, bins and the noise of a D435."""
-    camera = SyntheticCamera(seed=seed, onions=4, body_seed=seed, rate=2.0)  # few samples: only the first is drawn
+@pytest.mark.parametrize(("seed", "lighting"), [(0, "room"), (1, "room"), (2, "dim"), (3, "lamp"), (4, "lamp"), (52, "lamp")])
+def test_synthetic_camera(seed: int, lighting: str) -> None:
+    """Onions at the start of a recording, with a person at the table, bins and the noise of a D435.
+
+    Under the one warm lamp the onions' shaded sides are dark, and dark skin (body 52) has their colour.
+    """
+    # few samples: only the first is drawn
+    camera = SyntheticCamera(seed=seed, onions=4, body_seed=seed, rate=2.0, lighting=lighting)
     try:
         found = DETECTOR.detect(camera.frame(0))
     except MissingDependency as error:
@@ -139,3 +143,12 @@ def test_synthetic_camera(seed: int) -> None:
         estimate, error = nearest(found, path[0])
         assert error < 0.008
         assert (estimate.attributes[BLEMISHED] > 0.5) == (camera.truth.attributes[name][BLEMISHED] > 0.5)
+
+
+def test_a_warm_light_is_taken_out_of_grey_and_a_coloured_room_is_left() -> None:
+    rng = np.random.default_rng(0)
+    grey = rng.integers(60, 200, (160, 160, 1)) * np.array([1.0, 0.93, 0.82])
+    gain = white_balance(grey.astype(np.uint8), 0.25)
+    assert np.allclose(gain, [0.93, 1.0, 0.93 / 0.82], atol=0.02)  # whole levels
+    assert (white_balance(np.full((160, 160, 3), (200, 100, 30), np.uint8), 0.25) == np.float32([0.8, 1.0, 1.25])).all()
+    assert (white_balance(np.zeros((160, 160, 3), np.uint8), 0.25) == 1.0).all()

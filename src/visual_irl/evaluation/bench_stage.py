@@ -27,6 +27,24 @@ def bench(motion: Path | None, robot: str, json: Path, pictures: Path | None) ->
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
+def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
+    """Measure perception on rendered frames; see `visual-irl bench --help`."""
+    from visual_irl.evaluation import perception_bench
+
+    with progress_bar("perception", "frame") as show:
+        stage: list[str] = []
+
+        def named(what: str, done: int, total: int) -> None:
+            if stage != [what]:
+                stage[:] = [what]
+                say(f"  {what} {total} frames")
+            show(done, total)
+
+        result = perception_bench.bench_perception(json, frames, pictures, named)
+    say(result.table())
+    say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
+
+
 def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     """Train a robot's prior on synthetic motions, and on recorded ones when there are."""
     from visual_irl.mapping.prior_training import TrainingConfig, train_prior

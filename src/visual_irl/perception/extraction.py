@@ -20,6 +20,7 @@ from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.objects import OnionDetectorConfig
 from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
+from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.perception.tracking import TrackingConfig
 from visual_irl.types import SIDES, Demonstration, KeypointFrame
@@ -79,9 +80,10 @@ def extract_demonstration(
     calibrated = metric = True
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
+        health = StreamHealth()
         detector, finder = config.keypoints.build_detector(), config.objects.build()
         try:
-            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints):
+            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health):
                 calibrated &= frame.T_world_camera is not None
                 metric &= frame.depth is not None
                 if frame.depth is not None and frame.T_world_camera is not None:
@@ -92,7 +94,8 @@ def extract_demonstration(
         finally:
             detector.close()
         fixtures = source.fixtures if calibrated else {}
-        notes = {"source": Path(path).name, "calibrated": calibrated, "depth": metric, "note": source.note}
+        notes = {"source": Path(path).name, "calibrated": calibrated, "depth": metric, "note": _note(source.note, health)}
+        notes["problems"] = health.problems()
     side = demonstrating_side(frames) if config.side == "auto" else config.side
     if not calibrated:
         frames, _ = align_to_torso(frames, side, None if metric else config.lengths)
@@ -120,6 +123,13 @@ def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[Keyp
         dataclasses.replace(f, p_world=p, sigma=s, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
         for f, p, s, ok in zip(frames, paths.p_world, paths.sigma, found, strict=True)
     ]
+
+
+def _note(note: str | None, health: StreamHealth) -> str | None:
+    """What the user should know of the source, and which of its frames could not be used."""
+    unused = [f"{n} {name.replace('_', ' ')}" for name, n in health.problems().items() if name != "no_person"]
+    parts = [note, f"unusable frames: {', '.join(unused)} of {health.frames}" if unused else None]
+    return "; ".join(part for part in parts if part) or None
 
 
 def _provenance(notes: dict[str, Any], frames: list[KeypointFrame]) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
+from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
+from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.perception.torso import ARM, arm_seen
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
 
@@ -38,24 +40,56 @@ class KeypointConfig:
         return detector
 
 
-def iterate_keypoints(
-    source: FrameSource, detector: Detector, config: KeypointConfig
-) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
-    """Each frame with its keypoints: in the world frame when the camera is calibrated, else in the camera frame.
+class KeypointStream:
+    """Keypoints frame by frame, of one person: detector, lifting, and what is learned about the limbs on the way."""
 
-    A frame without a person has all keypoints NaN and confidence 0. Depth that is NaN everywhere loses its frame.
+    def __init__(self, config: KeypointConfig, detector: Detector | None = None) -> None:
+        self.config = config
+        self.detector = detector or config.build_detector()
+        self.lengths = LimbLengths()
+        self.health = StreamHealth()
+        """What was wrong with how many frames."""
+
+    def step(self, frame: RgbdFrame) -> KeypointFrame:
+        """The frame's keypoints: in the world frame when the camera is calibrated, else in the camera frame.
+
+        A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
+        `StreamHealth`. Nothing is carried over from other frames.
+        """
+        person = self.detector.detect(frame.rgb, frame.stamp_ns) if self.health.admit(frame) else None
+        lifted = None
+        if person is not None:
+            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths)
+        self.health.no_person += self.health.sound and person is None
+        for upper, fore in lifted.limbs if lifted else ():
+            self.lengths = self.lengths.updated((float(upper), float(fore)))
+        return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
+
+    def close(self) -> None:
+        """Free the detector's networks."""
+        self.detector.close()
+
+
+def iterate_keypoints(
+    source: FrameSource, detector: Detector, config: KeypointConfig, health: StreamHealth | None = None
+) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
+    """Each frame with its keypoints, see `KeypointStream.step`; frames that are not newer than the last are left out.
+
+    `health`, where it is given, counts what was wrong.
 
     Raises:
         InvalidInput: no frame has any usable depth although the source has depth.
         NoPersonFound: an arm is complete in too few frames.
     """
     frames = persons = arms = with_depth = 0
+    stream = KeypointStream(config, detector)
+    stream.health = health or stream.health
     for frame in source:
-        person = detector.detect(frame.rgb, frame.stamp_ns)
-        usable = frame.depth is None or bool(np.isfinite(frame.depth).any())
-        lifted = lift_keypoints(person, frame.depth, frame.intrinsics, config.lifting) if person and usable else None
-        keypoints = to_world(lifted, frame.stamp_ns, frame.T_world_camera)
-        frames, persons, with_depth = frames + 1, persons + (person is not None), with_depth + usable
+        newer, bare = stream.health.newer(frame), stream.health.no_depth
+        keypoints = stream.step(frame)
+        if not newer:
+            continue
+        frames, persons, with_depth = frames + 1, persons + keypoints.person, with_depth + (stream.health.no_depth == bare)
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
         yield frame, keypoints
     if frames and not with_depth:

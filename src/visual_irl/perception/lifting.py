@@ -12,7 +12,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
+from visual_irl.perception.arm_depth import LimbLengths, arm_depth
+from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
+from visual_irl.perception.hand_lifting import place_hand, seen_from, skin_depth
+from visual_irl.perception.lifting_config import LiftingConfig
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
 
 _ROWS = np.array([POSE_INDEX[name] for name in BODY_KEYPOINTS])
@@ -21,39 +24,9 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
     for side in SIDES
     for joint, others in (("elbow", ("shoulder", "wrist")), ("wrist", ("elbow",)), ("shoulder", ("elbow",)))
 }
-_FORWARD = np.array([0.0, 0.0, 1.0])
-
-
-@dataclass(frozen=True)
-class LiftingConfig:
-    """How landmarks become joint centres."""
-
-    min_visibility: float = 0.5
-    """A landmark with a lower visibility in [0, 1] is lost: below it the network guesses."""
-    inset_shoulder: float = 0.06
-    """From the skin that the camera sees to the shoulder's centre, along the viewing ray [m]. This one, the elbow's and
-    the wrist's were chosen to centre that error on rendered demonstrations of three bodies."""
-    inset_elbow: float = 0.065
-    """The same for the elbow [m]."""
-    inset_wrist: float = 0.04
-    """The same for the wrist [m]."""
-    inset_hip: float = 0.09
-    """The same for the hip [m]; a guess, for rendered people sit behind a table."""
-    inset_hand: float = 0.009
-    """The same for the joints of the hand [m]: half a finger."""
-    patch: float = 0.012
-    """Half the side of the square over which depth is read [m]: within a forearm's width."""
-    max_disagreement: float = 0.20
-    """A joint whose depth differs by more [m] from the body's shape is what hides the joint or lies behind it; the
-    shape itself errs by 0.05 m on average."""
-    limb_range: tuple[float, float] = (0.20, 0.36)
-    """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
-    sigma_lateral: float = 0.015
-    """Standard deviation across the ray [m]: about 9 px of 640 at 1 m."""
-    sigma_depth: float = 0.025
-    """Standard deviation along the ray of a joint whose depth was measured [m]."""
-    sigma_shape: float = 0.08
-    """Standard deviation along the ray of a joint placed by the body's shape alone [m]."""
+_ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
+_NO_LIMBS = np.full((2, 2), np.nan)
+_HEIGHT = [BODY_KEYPOINTS.index(f"{side}_shoulder") for side in SIDES], [BODY_KEYPOINTS.index(f"{side}_hip") for side in SIDES]
 
 
 @dataclass(frozen=True)
@@ -66,36 +39,103 @@ class Lifted:
     confidence: Float[ndarray, "K"]
     uv: Float[ndarray, "K 2"]
     measured: Bool[ndarray, "K"]
+    limbs: Float[ndarray, "2 2"]
+    """Lengths of upper arm and forearm [m] by side, NaN unless all three joints have depth of their own."""
 
 
 def lift_keypoints(
-    person: PersonDetection, depth: Float[ndarray, "H W"] | None, intrinsics: Intrinsics, config: LiftingConfig
+    person: PersonDetection,
+    depth: Float[ndarray, "H W"] | None,
+    intrinsics: Intrinsics,
+    config: LiftingConfig,
+    lengths: LimbLengths | None = None,
 ) -> Lifted | None:
     """Every keypoint that can be placed, or None when none can.
 
-    With `depth` [m], a joint lies behind the skin at its pixel; without, the body's shape is placed where it projects
-    best onto the pixels, in the shape's own scale: `torso.align_to_torso` corrects that once a clip is complete.
+    With `depth` [m], a joint lies behind the skin at its pixel, and arms are as long as `lengths` says (any adult's when
+    it is None); without, the body's shape is placed where it projects best onto the pixels, in the shape's own scale:
+    `torso.align_to_torso` corrects that once a clip is complete.
     """
     visible = person.visibility >= config.min_visibility
-    shape = _seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
-    uv, w = person.uv[_ROWS], shape[_ROWS]
+    shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
     confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
     if depth is None:
         anchor = _depth_by_projection(person.uv, shape, visible, intrinsics)
-        z_centre = np.full(len(_ROWS), np.nan)
+        if anchor is None:
+            return None
+        uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
+        body = _Body(uv, intrinsics.back_project(uv, z), confidence, np.zeros(len(z), bool), _sigma(config, False), _NO_LIMBS)
     else:
-        px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
-        z_skin = np.array([skin_depth(depth, p, config.patch * px_per_m) for p in uv])
-        z_centre = z_skin + _insets(config) * _cosine(uv, intrinsics)
-        z_centre[confidence == 0.0] = np.nan
-        agreed, anchor = reject_by_shape(z_centre, w[:, 2], config.max_disagreement)
-        z_centre = keep_human_limbs(intrinsics.back_project(uv, z_centre), agreed, config.limb_range)
+        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths or LimbLengths())
+        if placed is None:
+            return None
+        body = placed
+    return _assemble(person, depth, intrinsics, config, body)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Joints of `BODY_KEYPOINTS`: pixels, places [m], confidence, which have depth of their own, deviation along the ray."""
+
+    uv: Float[ndarray, "8 2"]
+    p: Float[ndarray, "8 3"]
+    confidence: Float[ndarray, "8"]
+    measured: Bool[ndarray, "8"]
+    sigma: Float[ndarray, "8"]
+    limbs: Float[ndarray, "2 2"]
+
+
+def _place_body(
+    person: PersonDetection,
+    shape: Float[ndarray, "33 3"],
+    visible: Bool[ndarray, "33"],
+    confidence: Float[ndarray, "8"],
+    depth: Float[ndarray, "H W"],
+    intrinsics: Intrinsics,
+    config: LiftingConfig,
+    lengths: LimbLengths,
+) -> _Body | None:
+    """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
+    w = shape[_ROWS]
+    uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
+    px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
+    z_skin = np.array([skin_depth(depth, p, config.patch * px_per_m) for p in uv])
+    z_seen = z_skin + _insets(config) * _cosine(uv, intrinsics)
+    z_seen[confidence == 0.0] = np.nan
+    agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
     if anchor is None:
         return None
-    measured = np.isfinite(z_centre)
-    z = np.where(measured, z_centre, w[:, 2] + anchor)
-    confidence = np.where(z > 0.05, confidence * np.where(measured | (depth is None), 1.0, 0.5), 0.0)
-    return _assemble(person, depth, intrinsics, config, uv, z, confidence, measured)
+    z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range)
+    measured = np.isfinite(z)
+    sigma = np.where(measured, _sigma(config, True), config.sigma_shape)
+    z = np.where(measured, z, w[:, 2] + anchor)
+    rays = intrinsics.back_project(uv, np.ones(len(uv)))
+    p = rays * z[:, None]
+    down = w[_HEIGHT[1]].mean(0) - w[_HEIGHT[0]].mean(0)
+    p[_HEIGHT[0]] += config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6)
+    limbs = _NO_LIMBS.copy()
+    for k, arm in enumerate(_ARMS):
+        if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_seen[arm[1:]], w[arm, 2], lengths, config.arm)
+            p[arm[1:]], sigma[arm[1:]] = rays[arm[1:]] * found.z[:, None], np.maximum(found.sigma, config.sigma_depth)
+            measured[arm[1:]] = found.own > 0.5
+            if found.own.min() > 0.8:
+                limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * z_seen[arm[1:], None])], axis=0), axis=1)
+    confidence = np.where(p[:, 2] > 0.05, confidence * np.where(measured, 1.0, 0.5), 0.0)
+    return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, limbs)
+
+
+def _with_hands_wrists(
+    person: PersonDetection, confidence: Float[ndarray, "8"], config: LiftingConfig, width: int
+) -> Float[ndarray, "8 2"]:
+    """The body's pixels, its wrists fused with those of the hands: the hands' network sees them enlarged."""
+    uv = person.uv[_ROWS].copy()
+    body, hand = (sigma**2 for sigma in config.wrist_pixels)
+    for side, seen in person.hands.items():
+        row = BODY_KEYPOINTS.index(f"{side}_wrist")
+        if confidence[row] > 0.0 and np.linalg.norm(seen.uv[0] - uv[row]) < 6.0 * (body + hand) ** 0.5 * width / 640.0:
+            uv[row] = (hand * uv[row] + body * seen.uv[0]) / (body + hand)
+    return uv
 
 
 def _assemble(
@@ -103,44 +143,31 @@ def _assemble(
     depth: Float[ndarray, "H W"] | None,
     intrinsics: Intrinsics,
     config: LiftingConfig,
-    uv: Float[ndarray, "8 2"],
-    z: Float[ndarray, "8"],
-    confidence: Float[ndarray, "8"],
-    measured: Bool[ndarray, "8"],
+    body: _Body,
 ) -> Lifted | None:
     """The body's joints and, on each wrist that was found, its hand."""
-    k, body = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
-    p, all_uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
-    all_confidence, all_measured = np.zeros(k), np.zeros(k, bool)
-    p[body], all_uv[body] = intrinsics.back_project(uv, z), uv
-    all_confidence[body], all_measured[body] = confidence, measured & (confidence > 0.0)
+    k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
+    p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
+    confidence, measured, sigma = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan)
+    p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
+    sigma[rows] = body.sigma
     for side, hand in person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
-        if all_confidence[wrist] > 0.0:
+        if confidence[wrist] > 0.0:
             placed = place_hand(hand, float(p[wrist, 2]), depth, intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
-                p[rows], all_measured[rows] = placed
-                all_uv[rows], all_confidence[rows] = hand.uv, hand.score
-    lost = all_confidence == 0.0
-    p[lost], all_uv[lost] = np.nan, np.nan
+                p[rows], sigma[rows], measured[rows] = placed
+                uv[rows], confidence[rows] = hand.uv, hand.score
+    lost = confidence == 0.0
+    p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
         return None
-    sigma_depth = np.where(all_measured, config.sigma_depth, config.sigma_shape)
-    sigma_lateral = np.full(k, config.sigma_lateral)
-    sigma_depth[lost] = sigma_lateral[lost] = np.nan
-    return Lifted(p, sigma_lateral, sigma_depth, all_confidence, all_uv, all_measured)
+    return Lifted(p, np.where(lost, np.nan, _lateral(config)), sigma, confidence, uv, measured, body.limbs)
 
 
-def skin_depth(depth: Float[ndarray, "H W"], uv: Float[ndarray, "2"], half: float) -> float:
-    """Median of the known depth [m] within `half` px of a pixel; NaN outside of the picture or when most is unknown."""
-    height, width = depth.shape
-    if not (0.0 <= uv[0] < width and 0.0 <= uv[1] < height):
-        return np.nan
-    u, v, r = round(float(uv[0])), round(float(uv[1])), max(1, round(half))
-    patch = depth[max(v - r, 0) : v + r + 1, max(u - r, 0) : u + r + 1]
-    known = patch[np.isfinite(patch)]
-    return float(np.median(known)) if known.size > 0.3 * patch.size else np.nan
+def _sigma(config: LiftingConfig, measured: bool) -> Float[ndarray, "8"]:
+    return np.full(len(_ROWS), config.sigma_depth if measured else config.sigma_shape)
 
 
 def reject_by_shape(
@@ -185,35 +212,6 @@ def keep_human_limbs(
     return z
 
 
-def place_hand(
-    hand: HandDetection,
-    wrist_z: float,
-    depth: Float[ndarray, "H W"] | None,
-    intrinsics: Intrinsics,
-    config: LiftingConfig,
-) -> tuple[Float[ndarray, "21 3"], bool] | None:
-    """The hand's joints [m], each on its pixel's ray, and whether its depth was measured; None when it does not fit.
-
-    Its distance is that of the skin under its landmarks, or the wrist's when too little of that is known or it lies
-    further than `max_disagreement` from the wrist. Its size follows from the pixels.
-    """
-    w = _seen_from(hand.uv.mean(0), intrinsics, hand.shape)
-    z_skin = np.full(len(w), np.nan)
-    if depth is not None:
-        half = 0.5 * config.patch * intrinsics.fx / wrist_z
-        z_skin = np.array([skin_depth(depth, p, half) for p in hand.uv]) + config.inset_hand
-    scale, origin, measured = 1.0, 0.0, False
-    for _ in range(3):  # size and distance depend weakly on each other
-        origins = (z_skin - scale * w[:, 2])[np.isfinite(z_skin)]
-        measured = len(origins) >= 5 and abs(np.median(origins) + scale * w[0, 2] - wrist_z) <= config.max_disagreement
-        origin = float(np.median(origins)) if measured else wrist_z - scale * float(w[0, 2])
-        scale = _size_by_projection(hand.uv, w, origin, intrinsics)
-    z = scale * w[:, 2] + origin
-    if not (0.5 <= scale <= 1.8 and z.min() > 0.05):
-        return None  # no adult or child has such a hand: the landmarks are wrong
-    return intrinsics.back_project(hand.uv, z), bool(measured)
-
-
 def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray, "4 4"] | None) -> KeypointFrame:
     """The keypoints in the world frame, or in the camera frame when that is all that is known; None: nobody seen."""
     k = len(KEYPOINTS)
@@ -230,15 +228,15 @@ def _insets(config: LiftingConfig) -> Float[ndarray, "8"]:
     return np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
 
 
+def _lateral(config: LiftingConfig) -> Float[ndarray, "K"]:
+    body = [getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS]
+    hand = [config.lateral_thumb if "thumb" in name else config.lateral_hand for name in KEYPOINTS[len(BODY_KEYPOINTS) :]]
+    return np.array(body + hand)
+
+
 def _cosine(uv: Float[ndarray, "N 2"], intrinsics: Intrinsics) -> Float[ndarray, "N"]:
     """Share of a step along a pixel's ray that goes along the camera's z."""
     return 1.0 / np.linalg.norm(intrinsics.back_project(uv, np.ones(len(uv))), axis=1)
-
-
-def _seen_from(uv: Float[ndarray, "2"], intrinsics: Intrinsics, shape: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
-    """A shape estimated as if it stood in the middle of the picture, turned to the ray on which it really is."""
-    ray = intrinsics.back_project(uv, np.array(1.0))
-    return shape @ se3.rotation_between(_FORWARD, ray).T
 
 
 def _depth_by_projection(
@@ -257,14 +255,3 @@ def _depth_by_projection(
         b[rows] = d[:, axis] * w[:, 2] - f * w[:, axis]
     depth = float(np.linalg.lstsq(A, b, rcond=None)[0][2])
     return depth if depth > 0.1 else None
-
-
-def _size_by_projection(uv: Float[ndarray, "N 2"], w: Float[ndarray, "N 3"], z: float, intrinsics: Intrinsics) -> float:
-    """Scale s with which a shape whose origin is `z` [m] away projects best: f (s w_x + t_x) = (u - c)(s w_z + z)."""
-    d, n = uv - [intrinsics.cx, intrinsics.cy], len(w)
-    A, b = np.zeros((2 * n, 3)), np.zeros(2 * n)
-    for axis, f in enumerate((intrinsics.fx, intrinsics.fy)):
-        rows: Int[ndarray, "N"] = np.arange(n) + axis * n
-        A[rows, 0], A[rows, 1 + axis] = f * w[:, axis] - d[:, axis] * w[:, 2], f
-        b[rows] = d[:, axis] * z
-    return float(np.linalg.lstsq(A, b, rcond=None)[0][0])

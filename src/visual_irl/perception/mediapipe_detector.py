@@ -71,7 +71,7 @@ class MediapipeDetector:
         self.config = config
         pose, hand = str(weight_path(f"pose_landmarker_{config.pose_model}")), str(weight_path("hand_landmarker_full"))
         limit = config.min_confidence
-        with _quiet_stderr():
+        with quiet_stderr():
             self._pose = vision.PoseLandmarker.create_from_options(
                 vision.PoseLandmarkerOptions(
                     base_options=BaseOptions(model_asset_path=pose),
@@ -104,9 +104,9 @@ class MediapipeDetector:
         self._last_ms = max(self._last_ms + 1, stamp_ns // 1_000_000)
         square, offset = letterbox(rgb)
         image = Image(image_format=ImageFormat.SRGB, data=square)
-        with _quiet_stderr():
+        with quiet_stderr():
             hands = self._hands.detect_for_video(image, self._last_ms)
-        found = self._votes.relabelled(distinct(_hands_of(hands, square.shape[0], offset)), stamp_ns)
+        found = self._votes.relabelled(distinct(hands_of(hands, square.shape[0], offset)), stamp_ns)
         followed = self._headless is not None and self._headless.locked
         if followed and self._without_face < _FACE_EVERY:
             self._without_face += 1
@@ -125,16 +125,16 @@ class MediapipeDetector:
         self, rgb: UInt8[ndarray, "H W 3"], square: Image, offset: Float[ndarray, "2"], found: list[HandDetection]
     ) -> PersonDetection | None:
         """What MediaPipe's pose task finds, unless it is no body with a head."""
-        with _quiet_stderr():
+        with quiet_stderr():
             pose = self._pose.detect_for_video(square, self._last_ms)
-        person = _person_of(pose, square.width, offset) if pose.pose_landmarks else None
+        person = person_of(pose, square.width, offset) if pose.pose_landmarks else None
         if person is None or not self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
             return None
         return replace(person, hands=self._assign(rgb, person, found))
 
     def _headless_search(self) -> HeadlessSearch:
         """Loaded when a picture first needs it: most clips show a head."""
-        with _quiet_stderr():
+        with quiet_stderr():
             network = BodyNetwork(component_path(f"pose_landmark_{self.config.pose_model}"))
         return HeadlessSearch(network, self._closer, self._votes, self.config.min_confidence, self.config.min_visibility)
 
@@ -188,14 +188,14 @@ class MediapipeDetector:
         shift = 0.5 * _CROP_SIZE - scale * centre
         A = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
         crop = cv2.warpAffine(rgb, A, (_CROP_SIZE, _CROP_SIZE), flags=cv2.INTER_LINEAR)
-        with _quiet_stderr():
+        with quiet_stderr():
             result = self._crop_hands.detect(Image(image_format=ImageFormat.SRGB, data=crop))
-        hands = [replace(hand, uv=(hand.uv - shift) / scale) for hand in _hands_of(result, _CROP_SIZE, np.zeros(2))]
+        hands = [replace(hand, uv=(hand.uv - shift) / scale) for hand in hands_of(result, _CROP_SIZE, np.zeros(2))]
         return hands[0] if hands else None
 
     def close(self) -> None:
         """Free the networks."""
-        with _quiet_stderr():
+        with quiet_stderr():
             for network in (self._pose, self._hands, self._crop_hands):
                 network.close()
             if self._headless is not None:
@@ -212,7 +212,7 @@ def letterbox(rgb: UInt8[ndarray, "H W 3"]) -> tuple[UInt8[ndarray, "S S 3"], Fl
     return square, np.array([x, y], float)
 
 
-def _person_of(result: vision.PoseLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> PersonDetection:
+def person_of(result: vision.PoseLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> PersonDetection:
     landmarks = result.pose_landmarks[0]
     return PersonDetection(
         uv=np.array([[p.x, p.y] for p in landmarks]) * side - offset,
@@ -226,7 +226,7 @@ def _arm(person: PersonDetection, side: str) -> tuple[Float[ndarray, "2"], Float
     return person.uv[POSE_INDEX[f"{side}_elbow"]], person.uv[POSE_INDEX[f"{side}_wrist"]]
 
 
-def _hands_of(result: vision.HandLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> list[HandDetection]:
+def hands_of(result: vision.HandLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> list[HandDetection]:
     return [
         HandDetection(
             uv=np.array([[p.x, p.y] for p in landmarks]) * side - offset,
@@ -241,7 +241,7 @@ def _hands_of(result: vision.HandLandmarkerResult, side: int, offset: Float[ndar
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """MediaPipe's C++ side writes notices to stderr that no option turns off; what Python raises is not touched."""
     saved = os.dup(2)
     sink = os.open(os.devnull, os.O_WRONLY)

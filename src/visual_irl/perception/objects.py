@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
@@ -42,6 +42,8 @@ class OnionDetectorConfig:
     """Least HSV saturation of onion skin: human skin has 0.3 to 0.47, onions 0.6 to 0.8."""
     hue: tuple[float, float] = (12.0, 48.0)
     """HSV hue of onion skin [degrees], red-brown to yellow."""
+    tint_limit: float = 0.15
+    """The light's tint is taken out of the colours up to this share; beyond it the room itself is coloured."""
     darkest: int = 36
     """Least value (largest of R, G, B) at which hue and saturation mean anything."""
     radius: float = 0.0295
@@ -59,7 +61,9 @@ class OnionDetectorConfig:
     least_visible: float = 0.12
     """Least visible share of an onion's disc."""
     dark: float = 0.30
-    """A pixel darker than this share of the onion's brightness is blemish: shade keeps more."""
+    """A pixel darker than this share of what a matt ball of one colour would show there is blemish ..."""
+    shade: float = 0.15
+    """... in whose deepest shade this share of its brightness is left: light from all sides."""
     blemish_share: float = 0.025
     """Share of the visible disc that makes `blemished` 1; half of it is the boundary."""
 
@@ -80,6 +84,7 @@ class OnionDetector:
 
     def __init__(self, config: OnionDetectorConfig | None = None) -> None:
         self.config = config or OnionDetectorConfig()
+        self._gain = np.ones(3, np.float32)
 
     def detect(self, frame: RgbdFrame) -> tuple[ObjectEstimate, ...]:
         """The onions of a frame, in no particular order.
@@ -90,6 +95,7 @@ class OnionDetector:
         if frame.depth is None or frame.T_world_camera is None:
             missing = "depth" if frame.depth is None else "pose in the world (a static transform 'world' -> camera)"
             raise InvalidInput(f"objects need a calibrated RGB-D frame; this one has no {missing}")
+        self._gain = white_balance(frame.rgb, self.config.tint_limit)
         rows, columns, p_world = self._candidates(frame)
         if not len(rows):
             return ()
@@ -110,9 +116,10 @@ class OnionDetector:
         assert frame.depth is not None and frame.T_world_camera is not None
         c, T = self.config, frame.T_world_camera
         red, blue = frame.rgb[..., 0], frame.rgb[..., 2]
-        saturated = (blue <= (red * np.float32(1.0 - c.saturation))) & (red >= c.darkest)  # cheap, and excludes most
+        least = np.float32((1.0 - c.saturation) * self._gain[0] / self._gain[2])
+        saturated = (blue <= red * least) & (red >= c.darkest)  # cheap, and excludes most
         rows, columns = np.nonzero(saturated)
-        onion = _is_onion(frame.rgb[rows, columns], c)
+        onion = _is_onion(frame.rgb[rows, columns], self._gain, c)
         rows, columns = rows[onion], columns[onion]
         pixels = np.stack([columns, rows], -1).astype(float)
         p_world = se3.apply(T, frame.intrinsics.back_project(pixels, frame.depth[rows, columns].astype(float)))
@@ -157,19 +164,60 @@ class OnionDetector:
         surface = p_camera[2] - np.sqrt(np.maximum(sphere.radius**2 - r2 * (p_camera[2] / camera.fx) ** 2, 0.0))
         on_it = (r2 < disc * disc) & ~(np.abs(depth - surface) > 4 * c.depth_sigma)  # dark skin may lack depth: NaN stays
         value = rgb.max(-1)
-        onion = on_it & _is_onion(rgb.reshape(-1, 3), c).reshape(on_it.shape)
+        onion = on_it & _is_onion(rgb.reshape(-1, 3), self._gain, c).reshape(on_it.shape)
         visible = len(rows) / (np.pi * (disc / 0.85) ** 2)
         if not onion.any() or visible < c.least_visible:
             return None
-        dark = on_it & (value < c.dark * np.percentile(value[onion], 80))
+        normal = np.stack([(x - u) / disc, (y - v) / disc], -1)[on_it] * 0.85
+        dark = np.zeros_like(on_it)
+        dark[on_it] = value[on_it] < c.dark * _matt(normal, value[on_it], onion[on_it], c.shade)
         share = float(dark.sum() / (dark.sum() + onion.sum()))
         attributes = {BLEMISHED: min(share / c.blemish_share, 1.0)}
         return ObjectEstimate("", "onion", sphere.centre, sphere.radius, float(min(visible, 1.0)), attributes)
 
 
-def _is_onion(rgb: UInt8[ndarray, "N 3"], config: OnionDetectorConfig) -> Bool[ndarray, "N"]:
+def white_balance(rgb: UInt8[ndarray, "H W 3"], limit: float, step: int = 8, least: int = 24) -> Float32[ndarray, "3"]:
+    """Gains of red, green and blue that make the picture's typical colour grey, green's being 1.
+
+    Tables, walls and clothes are mostly near grey: the median of their colours is the light's. Under a warm lamp skin
+    would else be as saturated as an onion.
+
+    Args:
+        rgb: picture.
+        limit: gains lie between 1 / (1 + limit) and 1 + limit.
+        step: every so many rows and columns are looked at.
+        least: darker pixels have no colour [levels of 255].
+    """
+    few = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)
+    few = few[few.min(1) >= least]
+    if len(few) < 100:
+        return np.ones(3, np.float32)
+    gain = np.median(few[:, 1:2] / few, axis=0)
+    return np.clip(gain, 1.0 / (1.0 + limit), 1.0 + limit).astype(np.float32)
+
+
+def _matt(normal: Float[ndarray, "N 2"], value: ndarray, skin: Bool[ndarray, "N"], shade: float) -> Float[ndarray, "N"]:
+    """Brightness that pixels of a ball would have if all of it were skin: Lambert's law, fitted where it is lit.
+
+    Args:
+        normal: sideways parts of the surface's normal.
+        value: brightness.
+        skin: which pixels have skin's colour.
+        shade: share of the greatest brightness that is left where no light falls.
+    """
+    full = float(np.percentile(value[skin], 80))
+    A = np.column_stack([normal, np.sqrt(np.maximum(1.0 - (normal**2).sum(1), 0.0)), np.ones(len(normal))])
+    lit = skin & (value >= 0.35 * full)
+    if lit.sum() < 3 * A.shape[1]:
+        return np.full(len(value), full)
+    fit = A[lit]
+    w = np.linalg.solve(fit.T @ fit + 1e-3 * lit.sum() * np.eye(4), fit.T @ value[lit].astype(float))
+    return np.clip(A @ w, shade * full, full)
+
+
+def _is_onion(rgb: UInt8[ndarray, "N 3"], gain: Float32[ndarray, "3"], config: OnionDetectorConfig) -> Bool[ndarray, "N"]:
     """Which colours lie in the onions' sector of HSV, all of which has red >= green >= blue."""
-    r, g, b = (rgb[:, i].astype(np.float32) for i in range(3))
+    r, g, b = (rgb[:, i] * gain[i] for i in range(3))
     chroma = r - b
     hue = 60.0 * (g - b)  # [degrees] times chroma
     return (

@@ -29,6 +29,9 @@ class SmoothingConfig:
     """A point further from its window's median than this many robust standard deviations is an outlier."""
     outlier_floor: float = 0.05
     """A point nearer to the median than this [m] is never an outlier."""
+    persistent: float = 0.55
+    """Share of a measurement's variance that does not change from frame to frame (landmarks err alike in like pictures):
+    no smoothing takes it away."""
     max_gap: float = 0.5
     """A keypoint that is lost for longer [s] stays lost: an arm may do anything meanwhile."""
 
@@ -62,7 +65,8 @@ def smooth_keypoints(
     seen = np.array([frame.person for frame in frames])
     p[outliers(t, p, config)] = np.nan
     observed = np.isfinite(p).all(-1)
-    smooth, smooth_sigma = rts_smooth(t, p, sigma, config.acceleration_density)
+    smooth, random_sigma = rts_smooth(t, p, sigma, config.acceleration_density)
+    smooth_sigma = np.hypot(random_sigma, np.sqrt(config.persistent) * _held(sigma, observed))
     lost = ~bridged(t, observed, config.max_gap) | ~seen[:, None]
     smooth[lost], smooth_sigma[lost] = np.nan, np.nan
     for side in SIDES:
@@ -130,6 +134,17 @@ def rts_smooth(
     empty = ~known.any(0)
     x[:, empty], P[:, empty] = np.nan, np.nan
     return x[..., 0], np.sqrt(P[..., 0, 0])
+
+
+def _held(sigma: Float[ndarray, "T K 3"], observed: Bool[ndarray, "T K"]) -> Float[ndarray, "T K 3"]:
+    """Deviations with those of unobserved frames taken from the neighbouring observations, the larger one."""
+    rows = np.arange(len(sigma))[:, None]
+    last = np.maximum.accumulate(np.where(observed, rows, -1), axis=0)
+    following = np.minimum.accumulate(np.where(observed, rows, len(sigma))[::-1], axis=0)[::-1]
+    last = np.where(last < 0, np.minimum(following, len(sigma) - 1), last)
+    following = np.where(following == len(sigma), last, following)
+    ends = [np.take_along_axis(sigma, end[..., None], 0) for end in (last, following)]
+    return np.fmax(*ends)
 
 
 def _motion(d: float, q: float) -> tuple[Float[ndarray, "2 2"], Float[ndarray, "2 2"]]:

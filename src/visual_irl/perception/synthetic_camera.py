@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,7 @@ except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL,
     ) from error
 
 from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise
-from visual_irl.perception.synthetic_world import build_world
+from visual_irl.perception.synthetic_world import LIGHTINGS, build_world
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, Performance, demonstrate, table_for
 from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
@@ -69,6 +69,8 @@ class SyntheticCamera:
     depth_noise: DepthNoise = field(default_factory=DepthNoise)
     colour_noise: float = 0.8
     """Standard deviation of colour noise [levels of 255]."""
+    lighting: str = "room"
+    """A name of `synthetic_world.LIGHTINGS`."""
 
     def __post_init__(self) -> None:
         if not (self.width >= 16 and self.height >= 16 and 0.1 <= self.horizontal_fov <= 2.5):
@@ -76,6 +78,8 @@ class SyntheticCamera:
                 f"camera of {self.width}x{self.height} px and {self.horizontal_fov} rad is outside of 16 px or more "
                 "and 0.1 to 2.5 rad"
             )
+        if self.lighting not in LIGHTINGS:
+            raise InvalidInput(f"lighting '{self.lighting}' is unknown; known: {', '.join(LIGHTINGS)}")
 
     @cached_property
     def performance(self) -> Performance:
@@ -114,23 +118,35 @@ class SyntheticCamera:
         return START_NS + round(float(self.truth.t[i]) * 1e9)
 
     def __iter__(self) -> Iterator[RgbdFrame]:
-        with Renderer(self) as renderer:
-            for i in range(len(self)):
-                yield self._frame(renderer, i)
+        return self.film(range(len(self)))
 
     def frame(self, i: int) -> RgbdFrame:
         """Frame `i` alone."""
-        with Renderer(self) as renderer:
-            return self._frame(renderer, i)
+        return next(self.film([i]))
 
-    def _frame(self, renderer: Renderer, i: int) -> RgbdFrame:
-        rgb, depth = renderer.draw(i)
+    def film(self, indices: Iterable[int]) -> Iterator[RgbdFrame]:
+        """Some frames."""
+        with Renderer(self) as renderer:
+            for i in indices:
+                rgb, depth = renderer.draw(i)
+                yield self._filmed(rgb, depth, self.stamp_ns(i), [self.seed, 0xCA, i])
+
+    def film_still(self, i: int, count: int) -> Iterator[RgbdFrame]:
+        """The scene of frame `i` as if all stood still: only the noise differs."""
+        with Renderer(self) as renderer:
+            rgb, depth = renderer.draw(i)
+        for k in range(count):
+            yield self._filmed(rgb, depth, START_NS + round(k * 1e9 / self.rate), [self.seed, 0x57, i, k])
+
+    def _filmed(self, rgb: ndarray, depth: ndarray, stamp_ns: int, seed: list[int]) -> RgbdFrame:
+        """What the sensor makes of a picture."""
+        rgb, depth = rgb.copy(), depth.copy()
         if self.noise:
-            rng = np.random.default_rng([self.seed, 0xCA, i])
+            rng = np.random.default_rng(seed)
             grain = np.float32(self.colour_noise) * rng.standard_normal(rgb.shape[:2], dtype=np.float32)
             rgb = np.clip(rgb + grain[..., None], 0, 255).round().astype(np.uint8)
             depth = add_depth_noise(depth, self.depth_noise, rng)
-        return RgbdFrame(self.stamp_ns(i), rgb, depth, self.intrinsics, self.T_world_camera)
+        return RgbdFrame(stamp_ns, rgb, depth, self.intrinsics, self.T_world_camera)
 
 
 class Renderer:
@@ -141,7 +157,8 @@ class Renderer:
         k = camera.intrinsics
         width, height = SUPERSAMPLING * k.width, SUPERSAMPLING * k.height
         fovy = 2.0 * float(np.arctan(0.5 * k.height / k.fy))
-        self._model = build_world(self._performance, camera.T_world_camera, (width, height), fovy, camera.seed)
+        light = LIGHTINGS[camera.lighting]
+        self._model = build_world(self._performance, camera.T_world_camera, (width, height), fovy, camera.seed, light)
         self._data = mujoco.MjData(self._model)
         self._scene = mujoco.MjvScene(self._model, maxgeom=1000)
         self._option = mujoco.MjvOption()

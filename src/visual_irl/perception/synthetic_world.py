@@ -7,6 +7,7 @@ poses and no recompilation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
@@ -32,6 +33,25 @@ COVER_RANGE = 0.10
 """Signed distance [m] from an edge of hair or shirt that the person's texture spans to either side."""
 _TEXELS = 256
 
+
+@dataclass(frozen=True)
+class Lighting:
+    """How a room is lit: headlight (ambient and diffuse), and each directional light's place [m], strength and tint."""
+
+    ambient: float
+    headlight: float
+    lights: tuple[tuple[tuple[float, float, float], float], ...]
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+LIGHTINGS = {
+    "room": Lighting(0.34, 0.16, (((1.2, 1.4, 2.0), 0.46), ((1.0, -1.6, 1.5), 0.22))),
+    "dim": Lighting(0.20, 0.08, (((1.2, 1.4, 2.0), 0.24), ((1.0, -1.6, 1.5), 0.10))),
+    "lamp": Lighting(0.24, 0.06, (((0.4, -1.9, 1.2), 0.78),), (1.0, 0.93, 0.82)),
+}
+"""A window to the person's front left and a lamp to the right; the same at dusk; one warm lamp from the right. None casts
+shadows."""
+
 _FIXED_COLOURS = {
     "trousers": (0.16, 0.17, 0.20),
     "sclera": (0.93, 0.93, 0.93),
@@ -42,7 +62,12 @@ _BLEMISH = (0.13, 0.07, 0.035)
 
 
 def build_world(
-    performance: Performance, T_world_camera: Float[ndarray, "4 4"], size: tuple[int, int], fovy: float, seed: int
+    performance: Performance,
+    T_world_camera: Float[ndarray, "4 4"],
+    size: tuple[int, int],
+    fovy: float,
+    seed: int,
+    lighting: Lighting = LIGHTINGS["room"],
 ) -> mujoco.MjModel:
     """The compiled model. Mocap bodies: every bone in the rig's order, then every object in the scene's order.
 
@@ -52,12 +77,13 @@ def build_world(
         size: width and height of the picture [px].
         fovy: vertical field of view [rad].
         seed: draws the onions' looks.
+        lighting: how the room is lit.
     """
     rng = np.random.default_rng([seed, 0x0B])
     spec = mujoco.MjSpec()
-    _settings(spec, size)
+    _settings(spec, size, lighting)
     _room(spec)
-    _lights(spec)
+    _lights(spec, lighting)
     _person(spec, performance)
     eye = T_world_camera[:3, 3]
     for item in performance.scene.objects:
@@ -69,12 +95,12 @@ def build_world(
     return spec.compile()
 
 
-def _settings(spec: mujoco.MjSpec, size: tuple[int, int]) -> None:
+def _settings(spec: mujoco.MjSpec, size: tuple[int, int], lighting: Lighting) -> None:
     spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.quality.offsamples = 0  # anti-aliasing blends depth across edges and is slow in software
     spec.visual.quality.shadowsize = 0
-    spec.visual.headlight.ambient = [0.34, 0.34, 0.34]
-    spec.visual.headlight.diffuse = [0.16, 0.16, 0.16]
+    spec.visual.headlight.ambient = [lighting.ambient * tint for tint in lighting.tint]
+    spec.visual.headlight.diffuse = [lighting.headlight * tint for tint in lighting.tint]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
     spec.visual.map.znear, spec.visual.map.zfar = 0.05, 12.0
     spec.stat.extent = 1.0
@@ -104,15 +130,15 @@ def _room(spec: mujoco.MjSpec) -> None:
         spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=half_size, material=name)
 
 
-def _lights(spec: mujoco.MjSpec) -> None:
-    """A window to the person's front left and a lamp to the right: enough shape on a face, no shadows."""
-    for pos, diffuse in (((1.2, 1.4, 2.0), 0.46), ((1.0, -1.6, 1.5), 0.22)):
+def _lights(spec: mujoco.MjSpec, lighting: Lighting) -> None:
+    """Directional lights that aim at the person: enough shape on a face, no shadows."""
+    for pos, diffuse in lighting.lights:
         aim = np.array([-0.05, 0.0, 0.25]) - pos
         spec.worldbody.add_light(
             pos=pos,
             dir=aim / np.linalg.norm(aim),
             type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-            diffuse=[diffuse] * 3,
+            diffuse=[diffuse * tint for tint in lighting.tint],
             specular=[0.15] * 3,
             castshadow=False,
         )

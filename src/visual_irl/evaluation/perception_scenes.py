@@ -1,0 +1,104 @@
+"""What the perception benchmark looks at: rendered clips of several people, lights and moments, kept as recordings.
+
+A task joins with one line in `FILMS`. The people here are not those on whom offsets and deviations were chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from visual_irl.io import artifacts
+from visual_irl.io.recording_writer import RecordingWriter
+from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.types import Demonstration, RgbdFrame
+
+TRUTH = "truth.npz"
+BODIES = (51, 52, 53)
+"""Seeds of the people that are measured; 31 to 43 were looked at while choosing."""
+LIGHTINGS = ("room", "dim", "lamp")
+LENGTH = 36
+"""Frames of a clip: nine clips make 324."""
+STILL = 30
+"""Frames of the clip in which nothing moves."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One stretch of a rendered demonstration."""
+
+    task: str
+    body: int
+    lighting: str
+    seed: int
+    side: str
+    moment: float
+    """Where the stretch lies in the demonstration, from 0 (its start) to 1 (its end)."""
+    frames: int = LENGTH
+    still: bool = False
+
+    @property
+    def name(self) -> str:
+        """Folder of the clip: every setting is in it, so that a changed one is rendered anew."""
+        kind = "still" if self.still else "moving"
+        return f"{self.task}_b{self.body}_{self.lighting}_s{self.seed}_{self.side}_{self.moment:.2f}_{kind}{self.frames}"
+
+
+FILMS: Mapping[str, Callable[[Clip], SyntheticCamera]] = {
+    "onion_sorting": lambda clip: SyntheticCamera(seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting),
+}
+"""Task -> who films a clip of it."""
+
+
+def benchmark_clips() -> tuple[Clip, ...]:
+    """Every body in every light, on either side, at moments spread over the demonstration."""
+    clips = []
+    for task in FILMS:
+        for i, body in enumerate(BODIES):
+            for k, lighting in enumerate(LIGHTINGS):
+                number = len(LIGHTINGS) * i + k
+                moment = ((4 * number) % 9 + 0.5) / 9.0
+                clips.append(Clip(task, body, lighting, 600 + number, "right" if number % 2 else "left", moment))
+    return tuple(clips)
+
+
+def still_clip() -> Clip:
+    """A scene in which nobody moves: what is left is jitter."""
+    return Clip("onion_sorting", BODIES[0], LIGHTINGS[0], 610, "right", 0.3, STILL, still=True)
+
+
+def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], None]) -> None:
+    """Render what is not there yet; a clip whose truth is written is complete."""
+    missing = [clip for clip in clips if not (folder / clip.name / TRUTH).is_file()]
+    total, done = sum(clip.frames for clip in missing), 0
+    for clip in missing:
+        camera = FILMS[clip.task](clip)
+        first = int(clip.moment * (len(camera) - clip.frames))
+        rows = np.full(clip.frames, first) if clip.still else np.arange(first, first + clip.frames)
+        with RecordingWriter(folder / clip.name, camera.fixtures) as writer:
+            for frame in _filmed(camera, clip, rows):
+                writer.write(frame)
+                done += 1
+                progress(done, total)
+        artifacts.save_demonstration(folder / clip.name / TRUTH, _cut(camera.truth, rows, camera.rate))
+
+
+def _filmed(camera: SyntheticCamera, clip: Clip, rows: np.ndarray) -> Iterator[RgbdFrame]:
+    return camera.film_still(int(rows[0]), clip.frames) if clip.still else camera.film(rows.tolist())
+
+
+def _cut(truth: Demonstration, rows: np.ndarray, rate: float) -> Demonstration:
+    """The truth of some frames, at times from 0 on."""
+    return replace(
+        truth,
+        t=np.arange(len(rows)) / rate,
+        p_world=truth.p_world[rows],
+        sigma=truth.sigma[rows],
+        seen=truth.seen[rows],
+        aperture=truth.aperture[rows],
+        objects={name: path[rows] for name, path in truth.objects.items()},
+        held=tuple(truth.held[i] for i in rows),
+    )

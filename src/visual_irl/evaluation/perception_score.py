@@ -1,0 +1,164 @@
+"""Figures of the perception benchmark: errors against the truth, what was missed or swapped, how honest deviations are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from visual_irl.types import KEYPOINTS, SIDES, Demonstration, Intrinsics, ObjectEstimate, keypoint_index
+
+JOINTS = ("shoulder", "elbow", "wrist")
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+ARM_ROWS = [keypoint_index(f"{side}_{joint}") for side in SIDES for joint in JOINTS]
+TIP_ROWS = [keypoint_index(f"{side}_hand_{finger}_tip") for side in SIDES for finger in FINGERS]
+COVERING = 0.025
+"""A fingertip is hidden when what is seen at its pixel is so much nearer [m]: two fingers' thickness."""
+FALSE_SIGHTING = 0.05
+"""A sighting further than this from every object [m] is of something else: two onions' radii."""
+NORMAL90 = 1.645
+"""Half the width of a normal distribution's central 90 %, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Keypoints of one method on one clip [m], with standard deviations where the method states any."""
+
+    p: Float[ndarray, "T K 3"]
+    sigma: Float[ndarray, "T K 3"] | None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True keypoints [m], and which fingertips the camera can see."""
+
+    p: Float[ndarray, "T K 3"]
+    tips_visible: Bool[ndarray, "T N"]
+    side: str
+
+
+def visible_tips(p_camera: Float[ndarray, "K 3"], depth: Float[ndarray, "H W"], intrinsics: Intrinsics) -> Bool[ndarray, "N"]:
+    """Which of `TIP_ROWS` are in the picture with nothing before them."""
+    uv = np.round(intrinsics.project(p_camera[TIP_ROWS]))
+    inside = (uv >= 0).all(1) & (uv[:, 0] < depth.shape[1]) & (uv[:, 1] < depth.shape[0])
+    seen = np.zeros(len(uv), bool)
+    column, row = uv[inside].astype(int).T
+    seen[inside] = depth[row, column] > p_camera[TIP_ROWS][inside, 2] - COVERING  # unknown depth is not seen
+    return seen
+
+
+def figures(paths: Sequence[Paths], truths: Sequence[Truth]) -> dict[str, Any]:
+    """All figures of one method over all clips; None where it gives no such thing."""
+    p, true = np.concatenate([x.p for x in paths]), np.concatenate([x.p for x in truths])
+    visible = np.concatenate([x.tips_visible for x in truths])
+    error = np.linalg.norm(p - true, axis=2)
+    arm, tips = error[:, ARM_ROWS], np.where(visible, error[:, TIP_ROWS], np.nan)
+    working = np.concatenate([np.tile(_of_side(x.side), (len(x.p), 1)) for x in truths])
+    per_joint = {name: _mm(error[:, [keypoint_index(f"{side}_{name}") for side in SIDES]]) for name in JOINTS}
+    return {
+        "arm_mm_mean": _mm(arm)["mean"],
+        "arm_mm_p95": _mm(arm)["p95"],
+        "joints_mm": per_joint,
+        "fingertip_mm_mean": _mm(tips)["mean"],
+        "fingertip_mm_p95": _mm(tips)["p95"],
+        "working_fingertip_mm_mean": _mm(np.where(working, tips, np.nan))["mean"],
+        "fingertips_mm": {f: _mm(tips[:, [FINGERS.index(f), len(FINGERS) + FINGERS.index(f)]]) for f in FINGERS},
+        "missed": float((~np.isfinite(arm)).mean()),
+        "fingertips_missed": float((~np.isfinite(tips[visible])).mean()) if visible.any() else None,
+        "swapped": swapped_share(p, true),
+        **_coverage(paths, truths),
+    }
+
+
+def swapped_share(p: Float[ndarray, "T K 3"], true: Float[ndarray, "T K 3"]) -> float:
+    """Share of frames in which the found arms are nearer to the other side's true ones than to their own."""
+    left, right = ARM_ROWS[: len(JOINTS)], ARM_ROWS[len(JOINTS) :]
+    rows, other = left + right, right + left
+    own = np.linalg.norm(p[:, rows] - true[:, rows], axis=2)
+    crossed = np.linalg.norm(p[:, rows] - true[:, other], axis=2)
+    found = np.isfinite(own)
+    return float((np.where(found, crossed - own, 0.0).sum(1) < 0.0).mean())
+
+
+def _of_side(side: str) -> ndarray:
+    return np.array([KEYPOINTS[row].startswith(side) for row in TIP_ROWS])
+
+
+def _coverage(paths: Sequence[Paths], truths: Sequence[Truth]) -> dict[str, Any]:
+    """Share of errors, axis by axis, inside the stated 90 % intervals: of arms and visible fingertips, and apart."""
+    names = ("interval90_coverage", "interval90_arm", "interval90_fingertip", "interval90_joints")
+    if any(x.sigma is None for x in paths):
+        return dict.fromkeys(names)
+    inside, known = [], []
+    for x, truth in zip(paths, truths, strict=True):
+        assert x.sigma is not None
+        inside.append(np.abs(x.p - truth.p) <= NORMAL90 * x.sigma)
+        known.append(np.isfinite(x.p).all(2))
+        known[-1][:, TIP_ROWS] &= truth.tips_visible
+    i, k = np.concatenate(inside), np.concatenate(known)
+
+    def share(rows: list[int]) -> float | None:
+        return float(i[:, rows][k[:, rows]].mean()) if k[:, rows].any() else None
+
+    joints = {joint: share([keypoint_index(f"{side}_{joint}") for side in SIDES]) for joint in JOINTS}
+    return dict(zip(names, (share(ARM_ROWS + TIP_ROWS), share(ARM_ROWS), share(TIP_ROWS), joints), strict=True))
+
+
+def _mm(errors: ndarray) -> dict[str, float | None]:
+    """Mean and 95th percentile [mm] of what is finite."""
+    good = errors[np.isfinite(errors)] * 1e3
+    if not len(good):
+        return {"mean": None, "p95": None}
+    return {"mean": float(good.mean()), "p95": float(np.percentile(good, 95))}
+
+
+def object_figures(
+    found: Sequence[Sequence[Sequence[ObjectEstimate]]], tracked: Sequence[Demonstration], truths: Sequence[Demonstration]
+) -> dict[str, Any]:
+    """Errors of all sightings, false ones too, and of tracked paths [mm]; how many attributes are right.
+
+    Args:
+        found: sightings by clip and frame; each is measured against the nearest true object.
+        tracked: what was made of them.
+        truths: what was there.
+    """
+    sighted, right, false = [], [], 0
+    for frames, truth in zip(found, truths, strict=True):
+        for i, sightings in enumerate(frames):
+            for s in sightings:
+                name, gap = _nearest(s.p_world, truth, i)
+                sighted.append(1e3 * gap)
+                false += gap > FALSE_SIGHTING
+                right += [(s.attributes[a] > 0.5) == (v > 0.5) for a, v in truth.attributes[name].items()]
+    mm, by_track, matched = [], [], 0
+    for demo, truth in zip(tracked, truths, strict=True):
+        for name, path in demo.objects.items():
+            gaps = {o: 1e3 * np.linalg.norm(path - true, axis=1) for o, true in truth.objects.items()}
+            nearest = min(gaps, key=lambda o: float(gaps[o].mean()))
+            mm += gaps[nearest].tolist()
+            by_track += [(demo.attributes[name][a] > 0.5) == (v > 0.5) for a, v in truth.attributes[nearest].items()]
+        matched += min(len(demo.objects), len(truth.objects))
+    there = sum(len(truth.objects) for truth in truths)
+    return {
+        "object_mm_mean": float(np.mean(sighted)) if sighted else None,
+        "object_mm_p95": float(np.percentile(sighted, 95)) if sighted else None,
+        "attribute_accuracy": float(np.mean(by_track)) if by_track else None,
+        "tracked_object_mm_mean": float(np.mean(mm)) if mm else None,
+        "tracked_object_mm_median": float(np.median(mm)) if mm else None,
+        "sighting_attribute_accuracy": float(np.mean(right)) if right else None,
+        "object_sightings": len(sighted),
+        "false_sightings": int(false),
+        "objects_tracked": sum(len(demo.objects) for demo in tracked),
+        "objects_true": there,
+        "objects_missed": 1.0 - matched / there if there else None,
+    }
+
+
+def _nearest(p: ndarray, truth: Demonstration, i: int) -> tuple[str, float]:
+    gaps: Mapping[str, float] = {name: float(np.linalg.norm(path[i] - p)) for name, path in truth.objects.items()}
+    name = min(gaps, key=gaps.__getitem__)
+    return name, gaps[name]

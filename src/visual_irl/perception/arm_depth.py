@@ -1,0 +1,141 @@
+"""How far away the elbow and the wrist are: depth, limb lengths and the network's body shape weighed against each other.
+
+The depth at a joint's pixel is often not the joint's: a forearm that points at the camera hides its own elbow, a hand
+hides the other. What hides a joint is nearer than it, never farther, and a hidden joint still hangs on its limbs. So the
+depths of elbow and wrist are found together, as the mode of their posterior on a grid: a mixture for each depth (the
+joint's own skin, something in front of it, something behind), normal errors of both limb lengths, and of the shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+
+@dataclass(frozen=True)
+class LimbLengths:
+    """Upper arm and forearm of one person [m] with standard deviations; both arms alike. Starts as any adult's.
+
+    Means of women and men from de Leva 1996 (J. Biomech. 29), spread of adults' statures and proportions.
+    """
+
+    length: tuple[float, float] = (0.275, 0.260)
+    sigma: tuple[float, float] = (0.022, 0.020)
+
+    def updated(self, measured: tuple[float, float], noise: float = 0.020, floor: float = 0.004) -> LimbLengths:
+        """After one frame's measured lengths [m] (NaN: none), as a Kalman filter does; 2.5 sigma off, they are refused.
+
+        Args:
+            measured: distances of joints that have depth of their own.
+            noise: standard deviation of one of them [m]; the same in both arms and slow, hence the floor.
+            floor: the deviation never falls below [m].
+        """
+        length, sigma = list(self.length), list(self.sigma)
+        for k, value in enumerate(measured):
+            spread = noise**2 + sigma[k] ** 2
+            if abs(value - length[k]) <= 2.5 * spread**0.5:  # NaN is refused
+                gain = 0.1 * sigma[k] ** 2 / (0.1 * sigma[k] ** 2 + noise**2)  # ten frames tell as much as one
+                length[k] += gain * (value - length[k])
+                sigma[k] = max(floor, (1.0 - gain) ** 0.5 * sigma[k])
+        return replace(self, length=(length[0], length[1]), sigma=(sigma[0], sigma[1]))
+
+
+@dataclass(frozen=True)
+class ArmDepthConfig:
+    """How much each piece of evidence counts."""
+
+    sigma_depth: float = 0.011
+    """Of a joint's depth, measured on its own skin [m]."""
+    sigma_length: float = 0.018
+    """Of a limb's length between two landmarks [m], on top of how well the person's is known."""
+    sigma_shape: float = 0.10
+    """Of the network's depth from joint to joint [m]; with long tails: it errs by 0.2 m on limbs that point at the camera."""
+    in_front: float = 0.15
+    """How often something hides the joint."""
+    behind: float = 0.005
+    """How often the pixel misses the limb."""
+    span: float = 0.6
+    """Depth over which such other things are spread [m]."""
+    step: float = 0.015
+    """Of the grid [m]."""
+
+
+@dataclass(frozen=True)
+class ArmDepth:
+    """Depths of elbow and wrist along z [m], their standard deviations, and the chance that each one's own skin was seen."""
+
+    z: Float[ndarray, "2"]
+    sigma: Float[ndarray, "2"]
+    own: Float[ndarray, "2"]
+
+
+def arm_depth(
+    shoulder: Float[ndarray, "3"],
+    rays: Float[ndarray, "2 3"],
+    z_measured: Float[ndarray, "2"],
+    z_shape: Float[ndarray, "3"],
+    lengths: LimbLengths,
+    config: ArmDepthConfig,
+) -> ArmDepth:
+    """The most likely depths of elbow and wrist.
+
+    Args:
+        shoulder: the shoulder's centre [m].
+        rays: viewing rays of elbow and wrist with z = 1.
+        z_measured: depths of elbow and wrist centres if what is seen at their pixels is their skin [m]; NaN: unknown.
+        z_shape: depths of all three in the body's shape [m], up to an offset.
+        lengths: the person's limbs.
+        config: weights.
+    """
+    reach = 1.15 * np.array(lengths.length)
+    elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
+    ahead = np.arange(-reach[1], reach[1], config.step)
+    wrist = elbow[:, None] + ahead
+    p_elbow = elbow[:, None] * rays[0]
+    upper = np.linalg.norm(p_elbow - shoulder, axis=1)
+    fore = np.sqrt(sum((wrist * rays[1, i] - p_elbow[:, i, None]) ** 2 for i in range(3)))
+    sigma = np.hypot(config.sigma_length, lengths.sigma)
+    from_shape = np.diff(z_shape)
+    cost = _square((upper - lengths.length[0]) / sigma[0])
+    cost = cost + _tailed((elbow - shoulder[2] - from_shape[0]) / config.sigma_shape)
+    elbow_own, elbow_else = _depth_likelihood(elbow, z_measured[0], config)
+    wrist_own, wrist_else = _depth_likelihood(wrist, z_measured[1], config)
+    joint = (cost - np.log(elbow_own + elbow_else))[:, None] - np.log(wrist_own + wrist_else)
+    joint = joint + _square((fore - lengths.length[1]) / sigma[1])
+    joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
+    density = np.exp(joint.min() - joint)
+    e, w = np.unravel_index(int(density.argmax()), density.shape)
+    near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * config.step) * (np.abs(wrist - wrist[e, w]) < 5 * config.step)
+    z = np.array([(near.sum(1) @ elbow), (near * wrist).sum()]) / near.sum()
+    order = np.argsort(wrist, axis=None)
+    sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist.ravel()[order], density.ravel()[order])])
+    own = np.array([elbow_own[e] / (elbow_own + elbow_else)[e], wrist_own[e, w] / (wrist_own + wrist_else)[e, w]])
+    return ArmDepth(z, sigma_z, own)
+
+
+def _deviation(z: ndarray, density: ndarray) -> float:
+    """Of the normal distribution whose central 90 % are as wide as this one's; `z` rises."""
+    share = np.cumsum(density) / density.sum()
+    low, high = np.searchsorted(share, (0.05, 0.95))
+    return float(z[min(high, len(z) - 1)] - z[low]) / (2.0 * 1.645)
+
+
+def _square(x: ndarray) -> ndarray:
+    return np.asarray(0.5 * x * x)
+
+
+def _tailed(x: ndarray) -> ndarray:
+    """Student's t with three degrees of freedom: minus the logarithm of its density."""
+    return np.asarray(2.0 * np.log1p(x * x / 3.0))
+
+
+def _depth_likelihood(z: ndarray, measured: float, config: ArmDepthConfig) -> tuple[ndarray, ndarray]:
+    """Densities [1/m] of a depth picture's value where the joint is at `z`: of its own skin, and of something else."""
+    if not np.isfinite(measured):
+        return np.zeros_like(z), np.ones_like(z)
+    chance = 1.0 - config.in_front - config.behind
+    own = chance / (np.sqrt(2.0 * np.pi) * config.sigma_depth) * np.exp(-_square((z - measured) / config.sigma_depth))
+    return own, np.where(z > measured, config.in_front, config.behind) / config.span

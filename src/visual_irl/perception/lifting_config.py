@@ -1,0 +1,64 @@
+"""How landmarks become joint centres: offsets, gates and standard deviations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from visual_irl.perception.arm_depth import ArmDepthConfig
+
+
+@dataclass(frozen=True)
+class LiftingConfig:
+    """How landmarks become joint centres."""
+
+    min_visibility: float = 0.5
+    """A landmark with a lower visibility in [0, 1] is lost: below it the network guesses."""
+    inset_shoulder: float = 0.06
+    """From the skin that the camera sees to the shoulder's centre, along the viewing ray [m]. This one, the elbow's and
+    the wrist's were chosen to centre that error on rendered demonstrations of three bodies."""
+    inset_elbow: float = 0.065
+    """The same for the elbow [m]."""
+    inset_wrist: float = 0.04
+    """The same for the wrist [m]."""
+    inset_hip: float = 0.09
+    """The same for the hip [m]; a guess, for rendered people sit behind a table."""
+    inset_hand_wrist: float = 0.028
+    """The same for the wrist as the hand's network sees it [m]."""
+    inset_hand: float = 0.007
+    """The same for the joints of the hand [m]: half a finger."""
+    shoulder_drop: float = 0.023
+    """From the shoulder's landmark to the joint's centre, along the trunk [m]: the landmark is set near the acromion, which
+    people can see; the centre of the humeral head lies below it."""
+    wrist_pixels: tuple[float, float] = (7.0, 4.0)
+    """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
+    finger_sigma: tuple[float, float] = (0.008, 0.02)
+    """Standard deviations of a finger's depth by its own skin and by the hand's shape [m]; where they differ by more than
+    twice both, something hides the finger."""
+    arm: ArmDepthConfig = field(default_factory=ArmDepthConfig)
+    """Weights of the evidence about the arm's depth."""
+    patch: float = 0.012
+    """Half the side of the square over which depth is read [m]: within a forearm's width."""
+    max_disagreement: float = 0.20
+    """A joint whose depth differs by more [m] from the body's shape is what hides the joint or lies behind it; the
+    shape itself errs by 0.05 m on average."""
+    limb_range: tuple[float, float] = (0.20, 0.36)
+    """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
+    lateral_shoulder: float = 0.0085
+    """Standard deviation across the ray [m]. These and the depths' were chosen so that 90 % intervals of rendered people
+    held 90 %, and are a little wider."""
+    lateral_elbow: float = 0.017
+    """The same for the elbow [m]."""
+    lateral_wrist: float = 0.007
+    """The same for the wrist [m]."""
+    lateral_hip: float = 0.025
+    """The same for the hip [m]; a guess."""
+    lateral_hand: float = 0.006
+    """The same for the joints of the hand [m] ..."""
+    lateral_thumb: float = 0.012
+    """... and of the thumb, which bends most and is hidden most."""
+    sigma_depth: float = 0.010
+    """Standard deviation along the ray of a joint whose depth was measured [m]."""
+    sigma_hand: float = 0.025
+    """Standard deviation along the ray of a hand that was placed by its wrist [m]."""
+    sigma_shape: float = 0.08
+    """Standard deviation along the ray of a joint placed by the body's shape alone [m]."""

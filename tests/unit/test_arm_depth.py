@@ -1,0 +1,77 @@
+"""Elbow and wrist find their depth although something hides them, and the person's limbs are learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visual_irl.perception.arm_depth import ArmDepthConfig, LimbLengths, arm_depth
+
+CONFIG = ArmDepthConfig()
+KNOWN = LimbLengths((0.28, 0.26), (0.004, 0.004))
+SHOULDER = np.array([-0.18, -0.10, 1.10])
+
+
+def arm(bend: float, forward: float) -> np.ndarray:
+    """Elbow and wrist (2, 3) [m]: the upper arm hangs back by `bend`, the forearm points ahead by `forward` [rad]."""
+    elbow = SHOULDER + 0.28 * np.array([-0.2, np.cos(bend) * 0.98, np.sin(bend) * 0.98])
+    return np.array([elbow, elbow + 0.26 * np.array([0.0, -np.sin(0.2), -np.cos(0.2)]) @ turn(forward)])
+
+
+def turn(angle: float) -> np.ndarray:
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+
+
+def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, lengths: LimbLengths = KNOWN):
+    z_shape = np.array([SHOULDER[2], p[0, 2] + shape_error, p[1, 2] + shape_error])
+    return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, lengths, CONFIG)
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.4, 0.8])
+@pytest.mark.parametrize("forward", [-0.6, 0.0, 0.6])
+def test_seen_joints_keep_their_measured_depth(bend: float, forward: float) -> None:
+    p = arm(bend, forward)
+    found = solve(p, p[:, 2])
+    assert np.abs(found.z - p[:, 2]).max() < 0.006  # within the grid's step of 15 mm
+    assert (found.own > 0.9).all() and (found.sigma < 0.02).all()
+
+
+@pytest.mark.parametrize("forward", [-0.6, 0.0, 0.6])
+def test_an_elbow_behind_its_own_forearm_is_found_by_its_limbs(forward: float) -> None:
+    """The usual case when a hand reaches for the camera: the picture's depth there is the forearm's, 0.2 m too near."""
+    p = arm(0.5, forward)
+    found = solve(p, np.array([p[0, 2] - 0.20, p[1, 2]]), shape_error=-0.10)
+    assert abs(found.z[0] - p[0, 2]) < 0.03  # limbs fix it but for the 18 mm by which lengths between landmarks err
+    assert abs(found.z[1] - p[1, 2]) < 0.01
+    assert found.own[0] < 0.1 and found.own[1] > 0.9
+    assert found.sigma[0] > solve(p, p[:, 2]).sigma[0]
+
+
+def test_unknown_depth_widens_the_interval() -> None:
+    p = arm(0.3, 0.2)
+    seen, blind = solve(p, p[:, 2]), solve(p, np.array([np.nan, np.nan]))
+    assert (blind.sigma > 2.0 * seen.sigma).all() and (blind.own < 1e-6).all()
+    assert (np.abs(blind.z - p[:, 2]) < 3.0 * blind.sigma).all()
+
+
+def test_what_lies_behind_is_hardly_believed() -> None:
+    """A pixel that misses the wrist shows the wall: the wrist is not put there."""
+    p = arm(0.3, 0.2)
+    found = solve(p, np.array([p[0, 2], p[1, 2] + 1.0]))
+    assert abs(found.z[1] - p[1, 2]) < 0.06 and found.own[1] < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_limb_lengths_are_learned_and_outliers_are_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lengths, true = LimbLengths(), np.array([0.30, 0.235])
+    for i in range(300):
+        measured = true + rng.normal(0.0, 0.02, 2)
+        if i % 4 == 3:
+            measured = measured - [0.12, 0.15]  # a joint that was hidden
+        if i % 7 == 6:
+            measured[0] = np.nan
+        lengths = lengths.updated((float(measured[0]), float(measured[1])))
+    assert np.abs(np.array(lengths.length) - true).max() < 0.008
+    assert max(lengths.sigma) < 0.01 and min(lengths.sigma) >= 0.004

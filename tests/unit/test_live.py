@@ -1,0 +1,55 @@
+"""The live filter: calmer than its input, honest about it, and without memory of what is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visual_irl.errors import InvalidInput
+from visual_irl.perception.live import LiveFilter
+from visual_irl.types import KEYPOINTS, KeypointFrame
+
+K = len(KEYPOINTS)
+SIGMA = 0.03
+
+
+def frame(i: int, p: np.ndarray, found: bool = True) -> KeypointFrame:
+    points = np.tile(p, (K, 1)) if found else np.full((K, 3), np.nan)
+    sigma = np.full((K, 3), SIGMA) if found else np.full((K, 3), np.nan)
+    return KeypointFrame(i * 66_000_000, points, sigma, np.full(K, float(found)), np.full((K, 2), np.nan))
+
+
+def test_noise_of_a_still_joint_shrinks_and_the_interval_holds() -> None:
+    rng, live = np.random.default_rng(0), LiveFilter()
+    out = [live.step(frame(i, rng.normal(0.0, SIGMA, 3))) for i in range(200)]
+    p = np.array([f.p_world[0] for f in out])[20:]
+    sigma = np.array([f.sigma[0] for f in out])[20:]
+    assert p.std() < 0.75 * SIGMA
+    assert (np.abs(p) < 1.645 * sigma).mean() > 0.85
+
+
+def test_a_lost_frame_is_lost_and_the_motion_is_found_again() -> None:
+    live = LiveFilter()
+    path = np.array([[0.02 * i, 0.0, 0.3] for i in range(40)])
+    for i, p in enumerate(path):
+        out = live.step(frame(i, p, found=not 20 <= i < 30))
+        assert out.person == (not 20 <= i < 30)
+        assert np.isnan(out.p_world).all() == (20 <= i < 30)
+    assert np.allclose(out.p_world[0], path[-1], atol=0.02)  # 0.3 m/s, from a new start
+
+
+def test_an_outlier_is_dropped_and_a_real_jump_is_believed_soon() -> None:
+    live = LiveFilter()
+    for i in range(20):
+        live.step(frame(i, np.zeros(3)))
+    out = live.step(frame(20, np.array([0.5, 0.0, 0.0])))
+    assert not out.person and live.rejected == K
+    there = [live.step(frame(i, np.array([0.5, 0.0, 0.0]))).person for i in range(21, 30)]
+    assert there[-1] and there.index(True) <= 5  # 0.25 s at 15 frames a second
+
+
+def test_time_must_rise() -> None:
+    live = LiveFilter()
+    live.step(frame(5, np.zeros(3)))
+    with pytest.raises(InvalidInput, match="not newer"):
+        live.step(frame(5, np.zeros(3)))
