@@ -10,9 +10,19 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
+from visual_irl.mapping.branch_path import BranchCosts, price
 from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, limb_direction, self_motion, work_of
 from visual_irl.robots import ROBOTS, load_robot
-from visual_irl.robots.chain import chain_of, forward, limb_jacobian, limb_point, pose_of, tool_error, tool_jacobian
+from visual_irl.robots.chain import (
+    chain_of,
+    forward,
+    limb_jacobian,
+    limb_point,
+    manipulability,
+    pose_of,
+    tool_error,
+    tool_jacobian,
+)
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.solutions import solutions, solver_of
 
@@ -246,3 +256,28 @@ def test_hand_first_ends_at_the_nearest_pose_out_of_reach() -> None:
 def test_margin_that_leaves_no_range_is_refused() -> None:
     with pytest.raises(InvalidInput, match="leaves a joint without a range"):
         chain_of(load_robot("panda"), 1.6)
+
+
+@pytest.mark.parametrize("name", ["panda", "ur5e"])
+def test_manipulability_is_the_volume_of_the_jacobian(name: str) -> None:
+    robot = load_robot(name)
+    chain = chain_of(robot)
+    pose, J, S = pose_of(chain), np.zeros((6, len(robot.home))), np.zeros((6, 6))
+    for q in np.random.default_rng(3).uniform(
+        np.maximum(robot.lower, -3.0), np.minimum(robot.upper, 3.0), (20, len(robot.home))
+    ):
+        forward(chain, q, pose)
+        tool_jacobian(pose, J)
+        singular_values = np.linalg.svd(J, compute_uv=False)
+        assert manipulability(J, S) == pytest.approx(np.prod(singular_values), rel=1e-9)
+
+
+def test_a_singular_posture_costs_what_is_asked() -> None:
+    """The UR's wrist is singular with joint 5 at zero: the solution there is as dear as any can be for that."""
+    robot = load_robot("ur5e")
+    solver = solver_of(robot)
+    q = np.array(robot.home)
+    q[4] = 0.0
+    zero, none = np.zeros(3), BranchCosts(singular=0.0)
+    costs = [price(solver, work_of(solver.chain), q, zero, zero, q, none._replace(singular=w)) for w in (0.0, 0.3)]
+    assert costs[1] - costs[0] == pytest.approx(0.3, abs=1e-6)

@@ -19,7 +19,7 @@ from numpy import ndarray
 
 from visual_irl.mapping.hand_first import Work, angle_of, limb_direction, work_of
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import forward
+from visual_irl.robots.chain import forward, manipulability, tool_jacobian
 from visual_irl.robots.self_collision import clearance
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
@@ -47,6 +47,10 @@ class BranchCosts(NamedTuple):
     """The arm runs into itself."""
     clear: float = 0.02
     """Distance between links below which a solution costs [m]."""
+    singular: float = 0.3
+    """Nearness to a singular posture, per (share of `dexterous`)^2."""
+    dexterous: float = 0.2
+    """Share of the arm's median manipulability below which a solution costs."""
     motion: float = 20.0
     """Joint motion, per rad^2 a frame at 60 frames a second (that is, per (60 rad/s)^2)."""
     jump: float = 10.0
@@ -140,6 +144,10 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
                 near = 1.0 - max(margin, 0.0) / costs.zone
                 total += costs.limit * near * near
         total += costs.posture * d * d
+    tool_jacobian(work.pose, work.J)
+    free = manipulability(work.J, work.S) / (costs.dexterous * solver.dexterity)
+    if free < 1.0:
+        total += costs.singular * (1.0 - free) ** 2
     return total + collision_cost(solver, work, costs)
 
 

@@ -141,6 +141,27 @@ def tool_jacobian(pose: Pose, J: ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 @no_type_check
+def manipulability(J: ndarray, S: ndarray) -> float:
+    """sqrt(det(J J^T)) of a hand Jacobian (6, J): 0 where the arm is singular (Yoshikawa 1985, Int. J. Robotics Research 4);
+    `S` (6, 6) is a buffer."""
+    product = 1.0
+    for r in range(6):
+        for c in range(r + 1):
+            s = 0.0
+            for j in range(J.shape[1]):
+                s += J[r, j] * J[c, j]
+            for m in range(c):
+                s -= S[r, m] * S[c, m]
+            if c < r:
+                S[r, c] = s / S[c, c]
+            else:
+                S[r, r] = np.sqrt(max(s, 1e-30))
+        product *= S[r, r]
+    return product
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
 def limb_point(chain: Chain, pose: Pose, which: int, out: ndarray) -> None:
     """Fill `out` (3,) with the shoulder (0), elbow (1) or wrist (2) point [m] in the base frame."""
     i = chain.carrier[which]

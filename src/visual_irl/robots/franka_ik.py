@@ -22,16 +22,16 @@ EPS = 1e-9
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, out: ndarray, count: int) -> int:
+def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions inside the limits into rows `count`.. of `out` (N, 7); returns the new count.
 
-    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]. Stops when `out` is full.
+    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (10, 3) is a buffer. Stops when `out` is full.
     """
     base, upper, shift, fore, hand = chain.p[0, 2], -chain.p[2, 1], chain.p[3, 0], chain.p[4, 1], chain.p[6, 0]
-    F = np.empty((3, 3))  # frame 7 at angle q7
-    w = np.empty(3)  # from the wrist centre to the shoulder
-    x6, y6, z6 = np.empty(3), np.empty(3), np.empty(3)
-    u, x4, z4 = np.empty(3), np.empty(3), np.empty(3)
+    F = spare[:3]  # frame 7 at angle q7
+    w = spare[3]  # from the wrist centre to the shoulder
+    x6, y6, z6 = spare[4], spare[5], spare[6]
+    u, x4, z4 = spare[7], spare[8], spare[9]
     c7, s7 = np.cos(q7), np.sin(q7)
     for r in range(3):
         for k in range(3):

@@ -6,6 +6,7 @@ can turn all the way around both ways are `periodic`: their solutions are given 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import Chain, Pose, chain_of, forward, pose_of, tool_error, tool_jacobian
+from visual_irl.robots.chain import Chain, Pose, chain_of, forward, manipulability, pose_of, tool_error, tool_jacobian
 from visual_irl.robots.franka_ik import franka_solutions
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import Capsules, capsules_of
@@ -29,6 +30,8 @@ ITERATIONS = 40
 """Steps of the numeric method from each start."""
 CONVERGED = 1e-14
 """Squared error (m^2, rad^2) below which a numeric solution is one."""
+POSTURES = 500
+"""Random postures over which the median manipulability is taken."""
 ALIKE = 0.05
 """Numeric solutions closer than this in every joint are the same one [rad]."""
 
@@ -45,7 +48,11 @@ class Solver(NamedTuple):
     periodic: ndarray
     """(J,) joints that can turn all the way around, so that their angles count modulo a turn."""
     pose: Pose
-    """Buffers."""
+    """Buffers of the numeric method."""
+    spare: ndarray
+    """(10, 3) buffer of the closed forms."""
+    dexterity: float
+    """Manipulability that the arm has in the median over its postures; what is far below is singular."""
     capsules: Capsules
     """What tells how near the arm comes to itself."""
 
@@ -61,7 +68,22 @@ def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) 
         lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
         starts = np.vstack([robot.home, np.random.default_rng(0).uniform(lower, upper, (STARTS, len(lower)))])
     periodic = (chain.upper - chain.lower > 4.0 * np.pi - 2.0 * margin - 1e-6) & (family == UR)
-    return Solver(chain, family, values, starts, periodic, pose_of(chain), capsules_of(robot))
+    return Solver(
+        chain, family, values, starts, periodic, pose_of(chain), np.zeros((10, 3)), dexterity_of(robot), capsules_of(robot)
+    )
+
+
+@lru_cache
+def dexterity_of(robot: RobotModel) -> float:
+    """Median manipulability over random postures inside the limits."""
+    chain = chain_of(robot)
+    pose, J, S = pose_of(chain), np.zeros((6, len(chain.lower))), np.zeros((6, 6))
+    values = []
+    for q in np.random.default_rng(0).uniform(chain.lower, chain.upper, (POSTURES, len(chain.lower))):
+        forward(chain, q, pose)
+        tool_jacobian(pose, J)
+        values.append(manipulability(J, S))
+    return float(np.median(values))
 
 
 def capacity(solver: Solver) -> int:
@@ -84,9 +106,9 @@ def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
     count = 0
     if solver.family == FRANKA:
         for value in solver.values:
-            count = franka_solutions(solver.chain, R, p, value, out, count)
+            count = franka_solutions(solver.chain, R, p, value, solver.spare, out, count)
     elif solver.family == UR:
-        count = ur_solutions(solver.chain, R, p, out, count)
+        count = ur_solutions(solver.chain, R, p, solver.spare, out, count)
     else:
         for start in solver.starts:
             out[count] = start

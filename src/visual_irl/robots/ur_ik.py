@@ -22,17 +22,17 @@ SINGULAR = 1e-7
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def ur_solutions(chain: Chain, R: ndarray, p: ndarray, out: ndarray, count: int) -> int:
+def ur_solutions(chain: Chain, R: ndarray, p: ndarray, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions into rows `count`.. of `out` (N, 6); returns the new count.
 
-    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m].
+    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (7, 3) or longer is a buffer.
     """
     d1, a2, a3 = chain.p[0, 2], chain.p[2, 0], chain.p[3, 0]
     d4 = chain.p[3, 2]
     d5, d6 = abs(chain.p[4, 1]) + abs(chain.p[4, 2]), abs(chain.p[5, 1]) + abs(chain.p[5, 2])
-    F = np.empty((3, 3))  # the last joint's frame, in the base turned as joint 1's zero is
-    G = np.empty((3, 3))
-    o = np.empty(3)
+    F = spare[:3]  # the last joint's frame, in the base turned as joint 1's zero is
+    G = spare[3:6]
+    o = spare[6]
     for r in range(3):
         for k in range(3):
             G[r, k] = R[r, 0] * chain.tool_R[k, 0] + R[r, 1] * chain.tool_R[k, 1] + R[r, 2] * chain.tool_R[k, 2]
