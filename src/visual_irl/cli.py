@@ -191,8 +191,9 @@ def bench(
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
-    Examples: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
-    visual-irl bench perception --json out/perception.json
+    Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
+
+    Perception renders its own frames: visual-irl bench perception --json out/perception.json
 
     Args:
         what: What is measured.
