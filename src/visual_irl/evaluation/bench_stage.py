@@ -56,7 +56,9 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     bars: dict[str, tqdm[None]] = {}
 
     def show(what: str, done: int, total: int) -> None:
-        if what not in bars:
+        if what not in bars:  # one bar after the other: two at once need a terminal
+            for bar in bars.values():
+                bar.close()
             bars[what] = tqdm(desc=f"  {what}", leave=False, mininterval=0.2 if sys.stderr.isatty() else 10.0)
         if bars[what].total != total:
             bars[what].reset(total)
