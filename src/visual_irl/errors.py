@@ -55,3 +55,7 @@ class RefusedTrajectory(VisualIrlError, ValueError):
 
 class LearningFailed(VisualIrlError, RuntimeError):
     """A learner did not converge or its demonstrations carry no signal."""
+
+
+class CalibrationFailed(VisualIrlError, ValueError):
+    """A camera calibration has too little to go by, or does not explain what was seen."""

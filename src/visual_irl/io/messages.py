@@ -222,10 +222,7 @@ def _open(data: bytes, form: str) -> PilImage.Image:
 
 
 def decode_camera_info(data: bytes) -> tuple[Intrinsics, Int[ndarray, "H W"] | None]:
-    """Intrinsics, and where each pixel of the undistorted picture comes from (flat index, -1 outside; None: as it is).
-
-    Undistortion takes the nearest pixel, for depth must never be mixed. Model: Brown (1966) with OpenCV's rational
-    denominator.
+    """Intrinsics, and where each pixel of the undistorted picture comes from (see `undistortion`; None: as it is).
 
     Raises:
         InvalidInput: a distortion model that is not supported.
@@ -241,7 +238,17 @@ def decode_camera_info(data: bytes) -> tuple[Intrinsics, Int[ndarray, "H W"] | N
             f"distortion model '{info.distortion_model}' with {len(d)} coefficients is not supported (plumb_bob and "
             "rational_polynomial are); record the rectified image topics"
         )
+    return camera, undistortion(camera, d)
+
+
+def undistortion(camera: Intrinsics, d: Float[ndarray, "D"]) -> Int[ndarray, "H W"]:
+    """Where each pixel of the undistorted picture comes from: its flat index, -1 outside.
+
+    The nearest pixel is taken, for depth must never be mixed. Model: Brown (1966) with OpenCV's rational denominator and its
+    order k1, k2, p1, p2, k3 to k6; `d` has four, five or eight of them.
+    """
     k1, k2, p1, p2, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
+    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
     v, u = np.mgrid[: camera.height, : camera.width].astype(float)
     x, y = (u - cx) / fx, (v - cy) / fy
     r2 = x * x + y * y
@@ -249,4 +256,4 @@ def decode_camera_info(data: bytes) -> tuple[Intrinsics, Int[ndarray, "H W"] | N
     column = np.rint(fx * (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)) + cx).astype(int)
     row = np.rint(fy * (y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y) + cy).astype(int)
     inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    return camera, np.where(inside, row * camera.width + column, -1)
+    return np.where(inside, row * camera.width + column, -1)

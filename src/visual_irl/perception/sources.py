@@ -12,10 +12,11 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.io.messages import undistortion
 from visual_irl.io.recording import open_recording
 from visual_irl.types import Intrinsics, RgbdFrame
 
@@ -161,6 +162,10 @@ def _open_folder(path: Path) -> FrameSource:
             f"'{path / 'camera.json'}' needs numbers fx, fy, cx, cy [px], width and height: {error!r}"
         ) from error
     colours, depths = sorted(path.glob("color*.png")), sorted(path.glob("depth*.png"))
+    distortion = np.array(camera.get("distortion", ()), float)
+    if distortion.any() and len(distortion) not in (4, 5, 8):
+        raise InvalidInput(f"'{path / 'camera.json'}' has {len(distortion)} distortion coefficients; 4, 5 or 8 are supported")
+    straight = undistortion(intrinsics, distortion) if distortion.any() else None
     if not colours:
         raise UnreadableFile(f"'{path}' has a camera.json but no color*.png")
     if depths and [d.name.removeprefix("depth") for d in depths] != [c.name.removeprefix("color") for c in colours]:
@@ -175,10 +180,25 @@ def _open_folder(path: Path) -> FrameSource:
         for i, colour in enumerate(colours):
             rgb = _read_picture(colour, cv2.IMREAD_COLOR_RGB)
             depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera["depth_unit_m"]) if depths else None
+            if straight is not None:
+                rgb = _straightened(rgb, straight, 0.0)
+                depth = None if depth is None else _straightened(depth, straight, np.nan)
             stamp_ns = round(i * 1e9 / camera["fps"]) if i else 0
             yield RgbdFrame(stamp_ns, rgb, depth, intrinsics, None if T is None else np.array(T, float))
 
     return FrameSource(path, frames, len(colours), bool(depths), {})
+
+
+def _straightened(picture: ndarray, source: Int[ndarray, "H W"], outside: float) -> ndarray:
+    """A picture without its lens's distortion; see `undistortion`."""
+    if picture.shape[:2] != source.shape:
+        raise InvalidInput(
+            f"a picture is {picture.shape[1]}x{picture.shape[0]} px, camera.json has {source.shape[1]}x{source.shape[0]}: both "
+            "must be the same to take the distortion out"
+        )
+    straight = picture.reshape(-1, *picture.shape[2:])[np.maximum(source, 0)]
+    straight[source < 0] = outside
+    return straight
 
 
 def metres(steps: ndarray, unit: float) -> Float32[ndarray, "H W"]:
