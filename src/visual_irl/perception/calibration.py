@@ -45,7 +45,7 @@ class Board:
     rows: int = 5
     square: float = 0.035
     """Side of a chessboard square [m]; measure it on the print."""
-    marker: float = 0.026
+    marker: float = 0.02625
     """Side of a marker [m]."""
 
     def __post_init__(self) -> None:
