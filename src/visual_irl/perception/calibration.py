@@ -29,8 +29,10 @@ FEWEST_VIEWS = 8
 """Pictures from which a lens is calibrated."""
 FEWEST_POSES = 5
 """Hand poses from which a hand-eye transform is found."""
-LEAST_TILT = np.radians(15.0)
-"""Angle between some two pictures of the board below which depth and focal length cannot be told apart [rad]."""
+LARGEST_FOCAL_DEVIATION = 0.01
+"""Standard deviation of the focal lengths, as a share of them, above which a lens is refused: the views are too alike."""
+FOCAL_RANGE = (0.3, 5.0)
+"""Focal lengths that cameras have, in picture widths: fields of view from 118 down to 11 degrees."""
 LEAST_TURN = np.radians(20.0)
 """Angle between the turns' axes of the hand below which the transform is not determined [rad]."""
 LARGEST_ERROR = 1.0
@@ -120,17 +122,20 @@ def calibrate_lens(views: Sequence[BoardView], width: int, height: int) -> Lens:
         )
     points = [view.p_board.astype(np.float32) for view in views]
     pixels = [view.uv.astype(np.float32) for view in views]
-    error, K, distortion, turns, _ = cv2.calibrateCamera(points, pixels, (width, height), None, None)
-    normals = np.array([Rotation.from_rotvec(np.ravel(r)).as_matrix()[:, 2] for r in turns])
-    tilt = float(np.arccos(np.clip((normals @ normals.T).min(), -1.0, 1.0)))
-    if tilt < LEAST_TILT:
+    found: Any = cv2.calibrateCameraExtended(points, pixels, (width, height), None, None)  # type: ignore[call-overload]
+    error, K, distortion, deviations = float(found[0]), np.asarray(found[1]), np.asarray(found[2]), np.ravel(found[5])
+    focal = np.array([K[0, 0], K[1, 1]])
+    unsure = float(np.max(deviations[:2] / focal))
+    low, high = FOCAL_RANGE
+    if not (unsure <= LARGEST_FOCAL_DEVIATION and (low * width <= focal).all() and (focal <= high * width).all()):
         raise CalibrationFailed(
-            f"the board was tilted by at most {np.degrees(tilt):.0f} degrees between pictures, {np.degrees(LEAST_TILT):.0f} "
-            "are needed: tilt it left and right, forwards and backwards"
+            f"the pictures leave the focal length open: {focal[0]:.0f} px, known to {100 * unsure:.1f} % ({low * width:.0f} to "
+            f"{high * width:.0f} px and {100 * LARGEST_FOCAL_DEVIATION:.0f} % are accepted); show the board nearer, and tilted "
+            "left and right, forwards and backwards"
         )
-    _accept(float(error), "the lens")
+    _accept(error, "the lens")
     intrinsics = Intrinsics(float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]), width, height)
-    return Lens(intrinsics, np.asarray(distortion, float).ravel()[:5], float(error), len(views))
+    return Lens(intrinsics, distortion.astype(float).ravel()[:5], error, len(views))
 
 
 def board_pose(view: BoardView, lens: Lens) -> Found:
