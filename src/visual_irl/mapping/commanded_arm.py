@@ -50,8 +50,8 @@ class OnlineState(NamedTuple):
     found: ndarray
     """(N, J) solutions."""
     figures: ndarray
-    """(4,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
-    commanded arm's distance to itself [m]."""
+    """(5,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
+    commanded arm's distance to itself [m]; the last time step [s]."""
 
 
 class Limits(NamedTuple):
@@ -207,4 +207,5 @@ def decelerate(solver, work, state, limits, dt):
         state.qd[j] = (q - state.q[j]) / dt
         state.q[j] = q
         state.ideal[j] = q
+        state.before[j] = q
     state.figures[3] = gap_of(solver, work, state.q)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -48,6 +48,20 @@ class Status(IntEnum):
     """Keypoints have been lost for longer; the arm has decelerated or is doing so."""
 
 
+class Steadiness(NamedTuple):
+    """What keeps a live arm's self-motion steady. The hand is exact whatever it says."""
+
+    stride: float = 0.18
+    """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
+    inertia: float = 1.0
+    """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2."""
+    stiffness: float = 20.0
+    """Curvature along the self-motion that the prior's energy is taken to have at least, per rad^2: it was taught with a
+    kernel of 0.3 rad, whose curvature is 2 / 0.3^2."""
+    farthest: float = 0.16
+    """Largest self-motion that the prior asks for in a frame [rad]."""
+
+
 @dataclass(frozen=True)
 class OnlineConfig:
     """How a live arm is followed."""
@@ -60,6 +74,8 @@ class OnlineConfig:
     """The same with a prior, which has already weighed the limbs."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
     """What decides between branches when one ends, without a prior."""
+    steadiness: Steadiness = Steadiness()
+    """How its self-motion is kept steady."""
     energy: float = 0.5
     """With one: weight of the prior's energy against the way to a branch."""
     pulling: int = 2
@@ -96,6 +112,7 @@ structref.define_constructor(
         "limits",
         "pull",
         "costs",
+        "steadiness",
         "energy",
         "pulling",
         "finishing",
@@ -125,12 +142,12 @@ class OnlineMapper:
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((capacity(self._solver), n)), np.zeros(4),
+            np.zeros((capacity(self._solver), n)), np.zeros(5),
         )  # fmt: skip
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
-            config.pull if prior is None else config.prior_pull, config.costs, config.energy, config.pulling,
-            config.finishing, config.tolerance, config.hold_seconds,
+            config.pull if prior is None else config.prior_pull, config.costs, config.steadiness, config.energy,
+            config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
         self._R = self._target[:9].reshape(3, 3)
@@ -168,6 +185,7 @@ class OnlineMapper:
         s.q[:] = np.clip(q, self._solver.chain.lower, self._solver.chain.upper)
         s.ideal[:] = s.q
         s.posture[:] = s.q
+        s.before[:] = s.q
         s.qd[:] = 0.0
         s.figures[:] = 0.0
         forward(self._solver.chain, s.q, self._work.pose)
@@ -221,9 +239,9 @@ STATUS = tuple(Status)
 
 @njit(cache=True)
 @no_type_check
-def _follower_of(solver, work, state, prior, history, limits, pull, costs, energy, pulling, finishing, tolerance, hold):
+def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, pulling, finishing, tolerance, hold):
     """Put together what the steps need."""
-    return _Follower(solver, work, state, prior, history, limits, pull, costs, energy, pulling, finishing, tolerance, hold)
+    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, pulling, finishing, tolerance, hold)
 
 
 @njit(cache=True, nogil=True)
@@ -248,15 +266,15 @@ def _step(follower, target):
         if state.figures[0] > follower.hold:
             decelerate(solver, work, state, follower.limits, dt)
             return 4
-    for j in range(joints):
-        state.posture[j] = state.ideal[j]
+    s = 0.0
     if seen and prior.on:
         file_moment(prior, history, state.R, state.p, state.upper, state.fore, dt)
         if joints == 7:
-            _expect(solver.chain, work, prior, history, state)
+            s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
+    pull = _drawn(state, follower.pull, follower.steadiness, s, dt)
     reachable, gap = _follow(
-        solver, work, state, prior, history, follower.pull, follower.costs, follower.energy, follower.pulling,
-        follower.finishing, follower.tolerance,
+        solver, work, state, prior, history, pull, follower.costs, follower.steadiness.stride, follower.energy,
+        follower.pulling, follower.finishing, follower.tolerance,
     )  # fmt: skip
     if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
         return 2
@@ -269,14 +287,13 @@ def _step(follower, target):
 
 PROBE = 0.08
 """Self-motion by which the prior's energy is probed on either side [rad]."""
-FARTHEST = 0.16
-"""Largest self-motion that the prior asks for in a frame [rad]."""
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _expect(chain, work, prior, history, state):
-    """Draw `state.posture` from the ideal arm along its self-motion to where the prior's energy is lowest: one Newton step."""
+def _wanted(chain, work, prior, history, state, steadiness):
+    """Self-motion along `state.free` that lowers the prior's energy: one Newton step, damped, as the network's curvature is
+    that of its kinks; without damping the arm would swing from side to side."""
     forward(chain, state.ideal, work.pose)
     tool_jacobian(work.pose, work.J)
     self_motion(work, state.free, state.free)
@@ -288,22 +305,43 @@ def _expect(chain, work, prior, history, state):
         state.posture[j] = state.ideal[j] - PROBE * state.free[j]
     back = energy(chain, work, prior, history, state.posture)
     slope, curvature = (there - back) / (2.0 * PROBE), (there - 2.0 * here + back) / PROBE**2
-    s = -slope / max(abs(curvature), abs(slope) / FARTHEST, 1e-6)
-    for j in range(len(state.q)):
-        state.posture[j] = state.ideal[j] + s * state.free[j]
+    s = -slope / max(abs(curvature), steadiness.stiffness)
+    return min(max(s, -steadiness.farthest), steadiness.farthest)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, finishing, tolerance):
+def _drawn(state, pull, steadiness, s, dt):
+    """Fill `state.posture` with what the ideal arm is drawn to: to where the prior wants it, and on as it went in the last
+    frame; returns the pulls with the weight of both together."""
+    inertia = steadiness.inertia / max(60.0 * dt, 0.25) ** 4
+    last = state.figures[4]
+    on = dt / last if 0.0 < last < 0.25 and dt < 0.25 else 0.0
+    if on == 0.0:
+        inertia = 0.0
+    weight = pull.posture + inertia
+    for j in range(len(state.q)):
+        state.posture[j] = state.ideal[j]
+        if weight > 0.0:
+            wish = pull.posture * s * state.free[j] + inertia * on * (state.ideal[j] - state.before[j])
+            state.posture[j] += wish / weight
+    state.figures[4] = dt
+    return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.rest)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _follow(solver, work, state, prior, history, pull, costs, stride, weight, pulling, finishing, tolerance):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
     distance to itself [m]."""
     joints = len(state.q)
     chain, before = solver.chain, state.before
     for j in range(joints):
         before[j] = state.ideal[j]
+        state.low[j] = max(chain.lower[j], before[j] - stride)
+        state.high[j] = min(chain.upper[j], before[j] + stride)
     error = hand_first(
-        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower, chain.upper,
+        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
         pulling, finishing, tolerance,
     )  # fmt: skip
     if error > tolerance:  # more steps before the branch is given up
@@ -333,6 +371,7 @@ def _follow(solver, work, state, prior, history, pull, costs, weight, pulling, f
                     elif q < chain.lower[j]:
                         q += 2.0 * np.pi
                 state.ideal[j] = q
+                before[j] = q
             error, gap = 0.0, gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
