@@ -101,6 +101,7 @@ def map_(
     side: Literal["right", "left"] | None = None,
     pictures: Path | None = None,
     config: Path | None = None,
+    smooth_hand_ms: float | None = None,
 ) -> None:
     """Map an arm onto a robot: a demonstrated one, what a skill does with the demonstration's objects, or a motion file's.
 
@@ -118,10 +119,13 @@ def map_(
         side: The arm of a motion file, where the file does not say it.
         pictures: Folder for pictures of the human arm against the robot arm.
         config: YAML file with fields of RetargetConfig.
+        smooth_hand_ms: Smooth the hand's path over this many milliseconds first, so that a noisy or fast hand need not be
+            slowed down; 0 keeps it exactly, which is the default. How far it moves is reported for every frame.
     """
     from visual_irl.evaluation.map_stage import map_arm
 
-    map_arm(demonstration, motion, robot, skill, out, mount, calibrate_mount, side, pictures, config)
+    smooth_hand = None if smooth_hand_ms is None else 1e-3 * smooth_hand_ms
+    map_arm(demonstration, motion, robot, skill, out, mount, calibrate_mount, side, pictures, config, smooth_hand)
 
 
 def replay(

@@ -10,7 +10,7 @@ import pytest
 
 from visual_irl.errors import MissingDependency, MissingFile, UnknownName
 from visual_irl.evaluation import mapping_bench, mapping_peers
-from visual_irl.evaluation.mapping_bench import METHODS, OFFLINE, MappingBench, bench_mapping, follow_in_turns
+from visual_irl.evaluation.mapping_bench import METHODS, OFFLINE, SYMBOLIC, MappingBench, bench_mapping, follow_in_turns
 from visual_irl.evaluation.mapping_peers import PEERS, Target, load_peer
 from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
 from visual_irl.mapping.targets import ArmTargets
@@ -220,7 +220,7 @@ def test_result_file_has_the_promised_shape(result: tuple[MappingBench, Path, li
     bench, folder, seen = result
     content = json.loads((folder / "r.json").read_text())
     assert content["robot"] == "panda" and content["frames"] == 120 and 0 < content["reachable"] <= 120
-    assert set(content["methods"]) == {OFFLINE, *METHODS}
+    assert set(content["methods"]) == {OFFLINE, SYMBOLIC, *METHODS}
     for name, f in content["methods"].items():
         assert set(f) >= FIGURES and all(v is not None for v in f.values()), name
         assert f["frames"] == content["reachable"]
@@ -233,7 +233,7 @@ def test_result_file_has_the_promised_shape(result: tuple[MappingBench, Path, li
     for name in ("one", "two"):
         assert (folder / "pictures" / f"{name}_panda.png").read_bytes().startswith(b"\x89PNG")
     table = bench.table().splitlines()
-    assert [line.split()[0] for line in table[2:]] == [OFFLINE, *METHODS]
+    assert [line.split()[0] for line in table[2:]] == [OFFLINE, SYMBOLIC, *METHODS]
 
 
 def test_a_folder_without_motion_is_an_error_before_anything_is_written(tmp_path: Path) -> None:

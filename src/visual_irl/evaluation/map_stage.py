@@ -30,7 +30,7 @@ MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
 PER_FRAME = (
     "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
-    "robot_points",
+    "robot_points", "smoothed_position", "smoothed_rotation",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def map_arm(
     side: str | None,
     pictures: Path | None,
     config_file: Path | None,
+    smooth_hand: float | None = None,
 ) -> None:
     """Map an arm onto a robot; see `visual-irl map --help`."""
     if (demonstration is None) == (motion is None):
@@ -73,6 +74,8 @@ def map_arm(
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
     arm = placed_arm(mapped.arm, placement)
     config = replace(load_config(RetargetConfig, config_file), elbow_up=mapped.elbow_up)
+    if smooth_hand is not None:
+        config = replace(config, smooth_hand=smooth_hand)
     with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
         trajectory, report = retarget(arm, robot, placement.T_world_base, config, show, mapped.start)
     summary = report.summary()
@@ -160,6 +163,12 @@ def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: st
         f"from the person's, {(arm.t[-1] - arm.t[0]) * s['slowdown']:.1f} s for a motion of {arm.t[-1] - arm.t[0]:.1f} s"
         + (f", {s['branch_changes']:.0f} changes of branch" if s["branch_changes"] else "")
         + (f", arm scaled by {scale:.2f}" if scale is not None else "")
+        + (
+            f"; its hand's path was smoothed, which moved it by {s['smoothed_mm_mean']:.1f} mm (at most "
+            f"{s['smoothed_mm_max']:.1f} mm and {s['smoothed_deg_max']:.1f} degrees)"
+            if s["smoothed_mm_max"] > 0.0
+            else ""
+        )
         + (f"; the arm was seen in {100 * s['observed']:.0f} % of them, the rest is bridged" if seen else "")
     )
 

@@ -30,6 +30,7 @@ from visual_irl.mapping.offline import OfflineConfig, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm, placed_targets
 from visual_irl.mapping.prior import Prior, load_prior
+from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
@@ -68,6 +69,8 @@ METHODS: dict[str, Callable[[RobotModel], Follower]] = {
 }
 """Frame-by-frame methods: name -> function that sets one up for a robot."""
 OFFLINE = "ours_offline"
+SYMBOLIC = "symbolic_only"
+"""The declared correspondence of joints alone, without inverse kinematics: what that adds is the difference to it."""
 DRAWN = (OFFLINE, "ours_online")
 """Methods whose arms are drawn."""
 
@@ -231,6 +234,9 @@ def _on_motion(
         offline = map_offline(robot, targets, OfflineConfig())
         took.append(time.perf_counter() - began)
     paths = {OFFLINE: (offline.q, np.full(frames, float(np.median(took)) * 1e6 / frames))}
+    began = time.perf_counter()
+    symbolic = symbolic_posture(robot, targets.upper, targets.fore, targets.R, targets.start)
+    paths[SYMBOLIC] = (symbolic, np.full(frames, (time.perf_counter() - began) * 1e6 / frames))
     runs: list[dict[str, tuple[ndarray, ndarray]]] = []
     for _ in range(REPEATS):
         before = len(runs) * len(followers) * frames

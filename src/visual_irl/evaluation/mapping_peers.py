@@ -8,6 +8,7 @@ upper arm would carry it, the joints to the symbolic posture, which is how peopl
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -67,7 +68,7 @@ class Follower(Protocol):
         """Joint angles [rad] for the next frame."""
 
 
-class _TaskFollower:
+class _TaskFollower(ABC):
     """The loop that mink and pink share: tasks for the hand, the elbow and the posture, solved until nothing moves."""
 
     configuration: Any
@@ -99,13 +100,13 @@ class _TaskFollower:
                 break
         return np.array(self.configuration.q)
 
+    @abstractmethod
     def _pose(self, R: ndarray, p: ndarray) -> Any:
         """A pose as the library writes it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _solve(self, tasks: list[Any]) -> ndarray | None:
         """The library's step (J,) [rad]; none when its quadratic program has no solution."""
-        raise NotImplementedError
 
 
 class MinkFollower(_TaskFollower):

@@ -55,9 +55,8 @@ class Steadiness(NamedTuple):
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
     inertia: float = 1.0
     """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2."""
-    stiffness: float = 20.0
-    """Curvature along the self-motion that the prior's energy is taken to have at least, per rad^2: it was taught with a
-    kernel of 0.3 rad, whose curvature is 2 / 0.3^2."""
+    stiffness: float = 3.0
+    """Curvature along the self-motion that the prior's energy is taken to have at least, per rad^2."""
     farthest: float = 0.16
     """Largest self-motion that the prior asks for in a frame [rad]."""
 
@@ -68,9 +67,9 @@ class OnlineConfig:
 
     margin: float = 0.002
     """Distance kept from every joint limit [rad]."""
-    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
+    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.05))
     """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.3))
+    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.05))
     """The same with a prior, which has already weighed the limbs."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
     """What decides between branches when one ends, without a prior."""

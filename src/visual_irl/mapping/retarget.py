@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import Unreachable
+from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
 from visual_irl.mapping.targets import ArmTargets, targets_of
 from visual_irl.mapping.timing import blend, time_parametrised
@@ -35,6 +36,9 @@ class RetargetConfig:
     """Share of the robot's speed, acceleration and jerk limits that is used."""
     elbow_up: bool = True
     """Mirror the upper arm's direction upwards: an arm that stands on the table cannot let its elbow hang below it."""
+    smooth_hand: float = 0.0
+    """Width of the Gaussian that smooths the hand's path before it is mapped, so that a noisy or fast hand need not be slowed
+    down [s]; 0 keeps the path exactly."""
     rate: float = 100.0
     """Samples a second of the result [1/s]."""
     min_reachable: float = 0.2
@@ -64,6 +68,10 @@ class MappingReport:
     """Robot shoulder, elbow, wrist and tool point in the world [m]."""
     slowdown: float
     """Duration of the motion over that of the demonstration."""
+    smoothed_position: Float[ndarray, "T"]
+    """How far smoothing moved the hand's target before it was mapped [m]; what is above is measured from where it then was."""
+    smoothed_rotation: Float[ndarray, "T"]
+    """The same of its orientation [rad]."""
 
     def summary(self) -> dict[str, float]:
         """Figures for people: millimetres and degrees."""
@@ -78,6 +86,9 @@ class MappingReport:
             "fore_deg_mean": float(np.degrees(self.fore_error.mean())),
             "branch_changes": int((~self.joined[1:]).sum()),
             "slowdown": self.slowdown,
+            "smoothed_mm_mean": float(self.smoothed_position.mean() * 1e3),
+            "smoothed_mm_max": float(self.smoothed_position.max() * 1e3),
+            "smoothed_deg_max": float(np.degrees(self.smoothed_rotation.max())),
         }
 
 
@@ -95,7 +106,10 @@ def retarget(
 
     Raises:
         Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
+        InvalidInput: the hand cannot be smoothed over `smooth_hand`.
     """
+    hand = smoothed_hand(arm, config.smooth_hand, start)
+    arm = hand.arm
     targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
     path = map_offline(robot, targets, config.offline, progress)
     share = float(path.exact.mean())
@@ -108,7 +122,7 @@ def retarget(
     t, q, qd, times = _timed(robot, targets, path, config)
     opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
     slowdown = float(t[-1]) / float(arm.t[-1] - arm.t[0])
-    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(robot, arm, T_world_base, path, slowdown)
+    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(robot, hand, T_world_base, path, slowdown)
 
 
 def _timed(
@@ -148,8 +162,9 @@ def _timed(
 
 
 def _report(
-    robot: RobotModel, arm: HumanArmTrajectory, T_world_base: ndarray, path: MappedPath, slowdown: float
+    robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, slowdown: float
 ) -> MappingReport:
+    arm = hand.arm
     chain = chain_of(robot)
     pose, points = pose_of(chain), np.empty((len(path.q), 4, 3))
     for k, q in enumerate(path.q):
@@ -162,5 +177,5 @@ def _report(
     fore = se3.angle_between(points[:, 2] - points[:, 1], arm.wrist - arm.elbow)
     return MappingReport(
         arm.t, path.q, path.position_error, path.rotation_error, upper, fore, path.exact, path.joined, arm.observed, points,
-        slowdown,
+        slowdown, hand.moved, hand.turned,
     )  # fmt: skip
