@@ -49,6 +49,8 @@ class OnlineState(NamedTuple):
     """(J,) where the arm would be while it brakes [rad]."""
     found: ndarray
     """(N, J) solutions."""
+    ways: ndarray
+    """(N,) what it costs to go there."""
     figures: ndarray
     """(5,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
     commanded arm's distance to itself [m]; the last time step [s]."""

@@ -77,6 +77,8 @@ class OnlineConfig:
     """How its self-motion is kept steady."""
     energy: float = 0.5
     """With one: weight of the prior's energy against the way to a branch."""
+    looks: int = 8
+    """Solutions whose energy is asked for when a branch ends, the nearest ones."""
     pulling: int = 2
     """Steps a frame that are drawn to the limbs."""
     finishing: int = 5
@@ -113,6 +115,7 @@ structref.define_constructor(
         "costs",
         "steadiness",
         "energy",
+        "looks",
         "pulling",
         "finishing",
         "tolerance",
@@ -141,12 +144,12 @@ class OnlineMapper:
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((capacity(self._solver), n)), np.zeros(5),
+            np.zeros((capacity(self._solver), n)), np.zeros(capacity(self._solver)), np.zeros(5),
         )  # fmt: skip
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
             config.pull if prior is None else config.prior_pull, config.costs, config.steadiness, config.energy,
-            config.pulling, config.finishing, config.tolerance, config.hold_seconds,
+            config.looks, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
         self._R = self._target[:9].reshape(3, 3)
@@ -238,9 +241,9 @@ STATUS = tuple(Status)
 
 @njit(cache=True)
 @no_type_check
-def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, pulling, finishing, tolerance, hold):
+def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance, hold):
     """Put together what the steps need."""
-    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, pulling, finishing, tolerance, hold)
+    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance, hold)
 
 
 @njit(cache=True, nogil=True)
@@ -273,7 +276,7 @@ def _step(follower, target):
     pull = _drawn(state, follower.pull, follower.steadiness, s, dt)
     reachable, gap = _follow(
         solver, work, state, prior, history, pull, follower.costs, follower.steadiness.stride, follower.energy,
-        follower.pulling, follower.finishing, follower.tolerance,
+        follower.looks, follower.pulling, follower.finishing, follower.tolerance,
     )  # fmt: skip
     if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
         return 2
@@ -330,7 +333,7 @@ def _drawn(state, pull, steadiness, s, dt):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _follow(solver, work, state, prior, history, pull, costs, stride, weight, pulling, finishing, tolerance):
+def _follow(solver, work, state, prior, history, pull, costs, stride, weight, looks, pulling, finishing, tolerance):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
     distance to itself [m]."""
     joints = len(state.q)
@@ -350,27 +353,51 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, pu
         )  # fmt: skip
     gap = gap_of(solver, work, state.ideal)
     if error > 30.0 * tolerance or gap < -OVERLAP:
-        best, choice = np.inf, -1
-        for i in range(solutions_into(solver, state.R, state.p, state.found)):
-            if prior.on:
-                cost = weight * energy(chain, work, prior, history, state.found[i])
-            else:
-                cost = price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
-            if cost < best:
-                cost += step_cost(solver.periodic, before, state.found[i], costs, best - cost)
-            if cost < best and gap_of(solver, work, state.found[i]) >= 0.0:
-                best, choice = cost, i
-        if choice >= 0:
-            for j in range(joints):
-                q = state.found[choice, j]
-                if solver.periodic[j]:
-                    q += 2.0 * np.pi * np.round((before[j] - q) / (2.0 * np.pi))
-                    if q > chain.upper[j]:
-                        q -= 2.0 * np.pi
-                    elif q < chain.lower[j]:
-                        q += 2.0 * np.pi
-                state.ideal[j] = q
-                before[j] = q
+        if _change_branch(solver, work, state, prior, history, costs, weight, looks):
             error, gap = 0.0, gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _change_branch(solver, work, state, prior, history, costs, weight, looks):
+    """Take the ideal arm to the best of all solutions in which it does not meet itself; returns whether there is one.
+
+    They are looked at from the nearest on, until none that is farther can be better; with a prior, whose energy has no lower
+    bound, until as many as `looks` have been asked for theirs.
+    """
+    joints, before, ways = len(state.q), state.before, state.ways
+    count = solutions_into(solver, state.R, state.p, state.found)
+    for i in range(count):
+        ways[i] = step_cost(solver.periodic, before, state.found[i], costs, np.inf)
+    best, choice, asked = np.inf, -1, 0
+    for _ in range(count):
+        i = np.argmin(ways[:count])
+        if ways[i] == np.inf:
+            break
+        way, ways[i] = ways[i], np.inf
+        if prior.on:
+            if asked == looks and choice >= 0:
+                break
+            cost = way + weight * energy(solver.chain, work, prior, history, state.found[i])
+            asked += 1
+        else:
+            if way >= best:
+                break
+            cost = way + price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
+        if cost < best and gap_of(solver, work, state.found[i]) >= 0.0:
+            best, choice = cost, i
+    if choice < 0:
+        return False
+    for j in range(joints):
+        q = state.found[choice, j]
+        if solver.periodic[j]:
+            q += 2.0 * np.pi * np.round((before[j] - q) / (2.0 * np.pi))
+            if q > solver.chain.upper[j]:
+                q -= 2.0 * np.pi
+            elif q < solver.chain.lower[j]:
+                q += 2.0 * np.pi
+        state.ideal[j] = q
+        before[j] = q
+    return True
