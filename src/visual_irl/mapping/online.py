@@ -331,6 +331,12 @@ def _drawn(state, pull, steadiness, s, dt):
     return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.rest)
 
 
+ATTEMPTS, AGAIN = 5, 4
+"""How often a branch is tried again, and with how many steps."""
+PROGRESS = 0.3
+"""Share of the hand's error that may be left of it for another time."""
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def _follow(solver, work, state, prior, history, pull, costs, stride, weight, looks, pulling, finishing, tolerance):
@@ -346,15 +352,26 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
         chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
         pulling, finishing, tolerance,
     )  # fmt: skip
-    if error > tolerance:  # more steps before the branch is given up
+    for _ in range(ATTEMPTS):  # farther and longer before the branch is given up, as long as that leads somewhere
+        if error <= tolerance:
+            break
+        last = error
         error = hand_first(
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-            chain.upper, 0, 4 * finishing, tolerance,
+            chain.upper, 0, AGAIN, tolerance,
         )  # fmt: skip
+        if error > PROGRESS * last:
+            break
     gap = gap_of(solver, work, state.ideal)
     if error > 30.0 * tolerance or gap < -OVERLAP:
         if _change_branch(solver, work, state, prior, history, costs, weight, looks):
             error, gap = 0.0, gap_of(solver, work, state.ideal)
+        elif error > tolerance:
+            error = hand_first(
+                chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
+                chain.upper, 0, ATTEMPTS * AGAIN, tolerance,
+            )  # fmt: skip
+            gap = gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
 
