@@ -64,13 +64,14 @@ def _averaged(t: Float[ndarray, "T"], values: Float[ndarray, "T D"], width: floa
     if n < 3:
         return values
     widths = np.minimum(width, np.minimum(t - t[0], t[-1] - t) / CUT)
+    cut = CUT * widths * (1.0 + 1e-9)  # a sample at the very edge counts on both sides, whatever rounding says
     spans = np.gradient(t)
     total, weights = spans[:, None] * values, spans.copy()
-    reach = int(np.max(np.searchsorted(t, t + CUT * widths, side="right") - np.arange(n)))
+    reach = int(np.max(np.searchsorted(t, t + cut, side="right") - np.arange(n)))
     for k in range(1, reach + 1):
         for one, other in ((slice(0, n - k), slice(k, n)), (slice(k, n), slice(0, n - k))):
             away = np.abs(t[other] - t[one])
-            near = away <= CUT * widths[one]
+            near = away <= cut[one]
             weight = np.where(near, np.exp(-0.5 * (away / np.maximum(widths[one], 1e-12)) ** 2), 0.0) * spans[other]
             weights[one] += weight
             total[one] += weight[:, None] * values[other]

@@ -73,7 +73,7 @@ class MappingReport:
     smoothed_rotation: Float[ndarray, "T"]
     """The same of its orientation [rad]."""
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | int]:
         """Figures for people: millimetres and degrees."""
         ok = self.reachable
         return {
