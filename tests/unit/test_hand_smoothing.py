@@ -105,9 +105,7 @@ def test_a_noisy_hand_is_slowed_less_and_the_report_says_what_it_cost() -> None:
     thumb, palm, fingers = home[:3, 0], -home[:3, 1], home[:3, 2]
     R = np.tile(np.stack([palm, thumb, fingers], axis=1), (n, 1, 1))
     arm = arm_along(p, R)
-    exact, smooth = (
-        retarget(arm, robot, np.eye(4), replace(RetargetConfig(), smooth_hand=width))[1] for width in (0.0, 0.06)
-    )
+    exact, smooth = (retarget(arm, robot, np.eye(4), replace(RetargetConfig(), smooth_hand=width))[1] for width in (0.0, 0.06))
     assert not exact.smoothed_position.any() and exact.summary()["smoothed_mm_max"] == 0.0
     assert exact.slowdown > 2.0 and smooth.slowdown < 0.6 * exact.slowdown
     assert 0.5 < smooth.summary()["smoothed_mm_mean"] < 4.0  # of the order of the jitter, 2 mm an axis

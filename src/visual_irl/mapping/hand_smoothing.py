@@ -7,6 +7,7 @@ first trades some millimetres, which are reported for every frame, for speed; it
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def smoothed_hand(arm: HumanArmTrajectory, width: float, start: Bool[ndarray, "T
     if width > 0.0:
         begins = np.zeros(len(arm.t), bool) if start is None else np.array(start, bool)
         edges = np.unique(np.r_[0, np.nonzero(begins)[0], len(arm.t)])
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges.tolist()):
             mean = _averaged(arm.t[a:b], Ts[a:b, :3, :].reshape(b - a, 12), width).reshape(b - a, 3, 4)
             Ts[a:b, :3, :3], Ts[a:b, :3, 3] = _nearest_rotations(mean[:, :, :3]), mean[:, :, 3]
     moved = np.linalg.norm(Ts[:, :3, 3] - arm.Ts_world_hand[:, :3, 3], axis=1)

@@ -241,9 +241,15 @@ STATUS = tuple(Status)
 
 @njit(cache=True)
 @no_type_check
-def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance, hold):
+def _follower_of(
+    solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance,
+    hold,
+):  # fmt: skip
     """Put together what the steps need."""
-    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance, hold)
+    return _Follower(
+        solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance,
+        hold,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)

@@ -161,9 +161,7 @@ def _timed(
     return t, q, np.concatenate(qds), times
 
 
-def _report(
-    robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, slowdown: float
-) -> MappingReport:
+def _report(robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, slowdown: float) -> MappingReport:
     arm = hand.arm
     chain = chain_of(robot)
     pose, points = pose_of(chain), np.empty((len(path.q), 4, 3))
