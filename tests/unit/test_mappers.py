@@ -14,7 +14,7 @@ from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
-from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
+from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status, Steadiness
 from visual_irl.mapping.placement import Placement, _free_candidates, calibrate_mount, placed_targets
 from visual_irl.mapping.prior import load_prior
 from visual_irl.mapping.prior_training import Lesson, TrainingConfig, _fit, _right, synthetic_arm, train_prior
@@ -135,6 +135,35 @@ def test_online_follows_with_and_without_prior(name: str) -> None:
             T = robot.fk(mapper.q)
             assert np.linalg.norm(T[:3, 3] - targets.p[k]) < 1e-3
     assert reference.exact.all()
+
+
+def followed(name: str, targets: ArmTargets, start: np.ndarray, config: OnlineConfig) -> np.ndarray:
+    """Joints (T, J) of a live arm without inertia and with its prior."""
+    mapper = OnlineMapper(load_robot(name), config, load_prior(name))
+    mapper.reset(start)
+    q = np.empty((len(targets.t), len(start)))
+    for k in range(len(q)):
+        mapper.step(targets.R[k], targets.p[k], targets.upper[k], targets.fore[k], True, 1 / 60)
+        q[k] = mapper.q
+    return q
+
+
+def test_steadiness_calms_a_redundant_arm_and_leaves_the_others_alone() -> None:
+    """The person's limbs rest as the arm's do at home; what moves the arm beside its hand is the prior."""
+    off = Steadiness(stride=np.inf, inertia=0.0, stiffness=1e-6, rest=0.3)
+    restless, steady = OnlineConfig(speed_share=np.inf, steadiness=off), OnlineConfig(speed_share=np.inf)
+    robot, targets = load_robot("panda"), targets_along("panda", 240)
+    shoulder, elbow, wrist = (
+        robot.fk(robot.home, frame)[:3, 3] for frame in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)
+    )
+    upper, fore = (np.tile(v / np.linalg.norm(v), (240, 1)) for v in (elbow - shoulder, wrist - elbow))
+    targets = replace(targets, upper=upper, fore=fore)
+    start = map_offline(robot, targets, OfflineConfig()).q[0]
+    jerk = [np.sqrt((np.diff(followed("panda", targets, start, c), 3, axis=0) ** 2).mean()) for c in (restless, steady)]
+    assert jerk[1] < 0.5 * jerk[0]
+    targets = targets_along("ur5e", 60)
+    start = map_offline(load_robot("ur5e"), targets, OfflineConfig()).q[0]
+    np.testing.assert_array_equal(followed("ur5e", targets, start, steady), followed("ur5e", targets, start, restless))
 
 
 def test_online_changes_branch_where_one_ends() -> None:

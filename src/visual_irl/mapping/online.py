@@ -49,7 +49,10 @@ class Status(IntEnum):
 
 
 class Steadiness(NamedTuple):
-    """What keeps a live arm's self-motion steady. The hand is exact whatever it says."""
+    """What keeps a live arm's self-motion steady. The hand is exact whatever it says.
+
+    It is for arms with a joint more than the hand needs: any other has no self-motion, and would only be held off its target.
+    """
 
     stride: float = 0.18
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
@@ -59,6 +62,8 @@ class Steadiness(NamedTuple):
     """Curvature along the self-motion that the prior's energy is taken to have at least, per rad^2."""
     farthest: float = 0.16
     """Largest self-motion that the prior asks for in a frame [rad]."""
+    rest: float = 0.05
+    """In place of the pulls' own `rest`, as inertia does most of its work."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ class OnlineConfig:
 
     margin: float = 0.002
     """Distance kept from every joint limit [rad]."""
-    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.05))
+    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
     """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.05))
+    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.3))
     """The same with a prior, which has already weighed the limbs."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
     """What decides between branches when one ends, without a prior."""
@@ -146,9 +151,14 @@ class OnlineMapper:
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
             np.zeros((capacity(self._solver), n)), np.zeros(capacity(self._solver)), np.zeros(5),
         )  # fmt: skip
+        steadiness, pull = config.steadiness, config.pull if prior is None else config.prior_pull
+        if n > 6:
+            pull = pull._replace(rest=steadiness.rest)
+        else:
+            steadiness = steadiness._replace(stride=np.inf, inertia=0.0)
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
-            config.pull if prior is None else config.prior_pull, config.costs, config.steadiness, config.energy,
+            pull, config.costs, steadiness, config.energy,
             config.looks, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
