@@ -12,10 +12,14 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory
-from visual_irl.execution.guard import approve
+from visual_irl.execution import guard
+from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory
 from visual_irl.execution.mujoco_executor import MujocoExecutor, Randomisation
+from visual_irl.execution.state import RobotState
 from visual_irl.robots import ROBOTS, load_robot
+from visual_irl.robots.interpolation import motion_through
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import World
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 from visual_irl.tasks.scene import Scene, SceneObject
 from visual_irl.types import ExecutionReport, JointTrajectory
@@ -39,6 +43,17 @@ def scene() -> Scene:
         for name, xy, blemish in (("onion_0", ONION, 0.0), ("onion_1", [0.28, -0.02], 1.0))
     )
     return Scene(objects, OnionSorting().fixtures())
+
+
+def approve(trajectory: JointTrajectory, robot: RobotModel, q: np.ndarray) -> ApprovedTrajectory:
+    """Approved where nothing stands around: what the physics does with table and boxes is what is tested here."""
+    return guard.approve(trajectory, robot, RobotState.at_rest(robot.joint_names, q), World(), SIMULATED)
+
+
+def let_through(trajectory: JointTrajectory, robot: RobotModel) -> ApprovedTrajectory:
+    """A trajectory that the guard refuses, for what the physics then reports: the only way is its private token."""
+    motion = motion_through(trajectory.t, trajectory.q, trajectory.qd)
+    return ApprovedTrajectory(trajectory, robot, motion, 0.0, World(), SIMULATED, 0, token=guard._TOKEN)
 
 
 def solve_ik(robot: RobotModel, p_world: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -146,7 +161,9 @@ def test_a_motion_into_the_table_is_reported(name: str) -> None:
 def test_an_arm_that_hits_itself_is_reported(name: str) -> None:
     robot = load_robot(name)
     trajectory = straight(robot, np.array(FOLDED[name]), 5.0)
-    report = MujocoExecutor(scene(), robot).execute(approve(trajectory, robot, robot.home))
+    with pytest.raises(RefusedTrajectory, match=r"distance to .* is below"):
+        approve(trajectory, robot, robot.home)
+    report = MujocoExecutor(scene(), robot).execute(let_through(trajectory, robot))
     assert report.details["collisions"], "the arm folds onto itself and nothing noticed"
     assert (report.details["effort_peak"] <= 1.0 + 1e-6).all()
 
@@ -202,6 +219,8 @@ def test_without_opengl_physics_runs_and_pictures_say_what_to_install(backend: s
         "import numpy as np\n"
         "from visual_irl.errors import MissingDependency\n"
         "from visual_irl.execution.guard import approve\n"
+        "from visual_irl.execution.state import RobotState\n"
+        "from visual_irl.robots.obstacles import World\n"
         "from visual_irl.execution.mujoco_executor import MujocoExecutor\n"
         "from visual_irl.robots import load_robot\n"
         "from visual_irl.tasks.onion_sorting import OnionSorting\n"
@@ -210,7 +229,7 @@ def test_without_opengl_physics_runs_and_pictures_say_what_to_install(backend: s
         "still = np.tile(robot.home, (3, 1))\n"
         "t = JointTrajectory(robot.joint_names, np.array([0.0, 0.1, 0.2]), still, 0 * still, np.zeros(3))\n"
         "cell = MujocoExecutor(OnionSorting().sample_scene(np.random.default_rng(0), 2), robot)\n"
-        "print(cell.execute(approve(t, robot, robot.home)).outcome)\n"
+        "print(cell.execute(approve(t, robot, RobotState.at_rest(robot.joint_names, robot.home), World())).outcome)\n"
         "try:\n    cell.render()\nexcept MissingDependency as error:\n    print(error)\n"
     )
     environment = dict(os.environ, MUJOCO_GL=backend, __EGL_VENDOR_LIBRARY_DIRS="/nonexistent")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.timing import Timed, blend, time_parametrised
+from visual_irl.robots.timing import Timed, blend, time_parametrised
 
 V, A, J = np.array([2.0, 1.0]), np.array([5.0, 4.0]), np.array([50.0, 80.0])
 SHARE = 0.8

@@ -144,9 +144,11 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.S
 def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, video: bool) -> dict[str, Any]:
     """Replay in MuJoCo; see `visual-irl replay --help`. Returns the content of report.json."""
     from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
-    from visual_irl.execution.guard import approve
+    from visual_irl.execution.guard import SIMULATED, approve
     from visual_irl.execution.mujoco_executor import MujocoExecutor
+    from visual_irl.execution.state import RobotState
     from visual_irl.robots import load_robot
+    from visual_irl.tasks.surroundings import surroundings
 
     trajectory, header, _ = artifacts.load_trajectory(trajectory_path)
     if not header["task"]:
@@ -155,8 +157,10 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     require_writable_folder(out)
     task = TASKS.load(header["task"])()
     scene = scene_of(header, world, task)
-    approved = approve(trajectory, robot, trajectory.q[0])
-    executor = MujocoExecutor(scene, robot, np.array(header["T_world_base"]), seed=seed)
+    mount = np.array(header["T_world_base"])
+    start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
+    approved = approve(trajectory, robot, start, surroundings(scene, mount), SIMULATED)
+    executor = MujocoExecutor(scene, robot, mount, seed=seed)
     duration = float(trajectory.t[-1])
     stills: list[tuple[float, ndarray]] = []
     try:

@@ -13,7 +13,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.engine import mujoco, renderer
-from visual_irl.execution.guard import START_DISTANCE, ApprovedTrajectory
+from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.mjcf import GRIPPER, TIMESTEP
 from visual_irl.execution.world import CAMERAS, MAX_IMAGE, PREFIX, Body, world_spec
 from visual_irl.robots.model import RobotModel
@@ -109,7 +109,7 @@ class MujocoExecutor:
             raise RefusedTrajectory(f"approved for '{approved.robot.name}', this cell has '{self.robot.name}': approve again")
         if not fps > 0:
             raise InvalidInput(f"{fps} pictures a second: fps must be above 0")
-        self._go_to_start(trajectory)
+        self._go_to_start(trajectory, approved.config.start_distance)
         began, simulated = time.perf_counter(), self.data.time
         log = self._follow(trajectory, on_frame, fps)
         self._hold(trajectory, SETTLE_TIME)
@@ -171,17 +171,17 @@ class MujocoExecutor:
         self.data.ctrl[self._drives] = q + self._lead * qd
         self.data.ctrl[self._gripper] = opening
 
-    def _go_to_start(self, trajectory: JointTrajectory) -> None:
+    def _go_to_start(self, trajectory: JointTrajectory, reach: float) -> None:
         q0 = trajectory.q[0]
         if not self._moved:
             noise = self._rng.uniform(-self.randomise.start, self.randomise.start, len(q0))
             self._place(np.clip(q0 + noise, self.robot.lower, self.robot.upper), float(trajectory.opening[0]))
             self._moved = True
         far = np.abs(self.q - q0)
-        if not (far <= START_DISTANCE).all():
+        if not (far <= reach).all():
             j = int(np.argmax(far))
             raise RefusedTrajectory(
-                f"joint '{self.robot.joint_names[j]}' is {far[j]:.3g} rad from the start, at most {START_DISTANCE} rad "
+                f"joint '{self.robot.joint_names[j]}' is {far[j]:.3g} rad from the start, at most {reach} rad "
                 "is bridged: plan from where the robot is"
             )
         start, steps = self.q, round(DRIVE_TIME / TIMESTEP)

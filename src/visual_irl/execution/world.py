@@ -15,18 +15,10 @@ from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_phys
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
-
-FLOOR = -0.74
-"""Height of the floor under the table top [m]."""
-
-TABLE = ((-0.03, 0.90), (-0.85, 0.65))
-"""Extent of the table along x and y [m]."""
+from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates
 
 FLATTENING = 0.9
 """Height over width of an onion."""
-
-WALL = 0.006
-"""Thickness of a box's walls and floor [m]."""
 
 PREFIX = "robot/"
 """In front of the names of everything that comes from the robot's description."""
@@ -113,8 +105,8 @@ def _add_room(spec: mujoco.MjSpec, T_world_base: ndarray) -> None:
     )  # fmt: skip
     (x0, x1), (y0, y1) = TABLE
     world.add_geom(
-        name="table", type=geom.mjGEOM_BOX, pos=[(x0 + x1) / 2, (y0 + y1) / 2, -0.02], rgba=_WOOD,
-        size=[(x1 - x0) / 2, (y1 - y0) / 2, 0.02], contype=WORLD_BIT, conaffinity=ROBOT_BIT | WORLD_BIT,
+        name="table", type=geom.mjGEOM_BOX, pos=[(x0 + x1) / 2, (y0 + y1) / 2, -TABLE_THICKNESS / 2], rgba=_WOOD,
+        size=[(x1 - x0) / 2, (y1 - y0) / 2, TABLE_THICKNESS / 2], contype=WORLD_BIT, conaffinity=ROBOT_BIT | WORLD_BIT,
         friction=[0.8, 0.005, 0.0005],
     )  # fmt: skip
     for x in (x0 + 0.05, x1 - 0.05):
@@ -141,15 +133,7 @@ def _add_box(spec: mujoco.MjSpec, fixture: Fixture) -> None:
     """An open box: a floor and four walls around the fixture's inner space."""
     R, p = fixture.T_world[:3, :3], fixture.T_world[:3, 3]
     body = spec.worldbody.add_body(name=fixture.name, pos=p, quat=se3.quaternion_wxyz(R))
-    x, y, z, t = fixture.half_x, fixture.half_y, fixture.height / 2, WALL / 2
-    plates = [
-        ([0, 0, t / 2], [x, y, t / 2]),
-        ([x + t, 0, z], [t, y + 2 * t, z]),
-        ([-x - t, 0, z], [t, y + 2 * t, z]),
-        ([0, y + t, z], [x, t, z]),
-        ([0, -y - t, z], [x, t, z]),
-    ]
-    for pos, size in plates:
+    for pos, size in plates(fixture):
         body.add_geom(
             type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=size, rgba=fixture.rgba, contype=WORLD_BIT,
             conaffinity=ROBOT_BIT | WORLD_BIT, friction=[0.8, 0.005, 0.0005],

@@ -21,10 +21,14 @@ from visual_irl.errors import Unreachable
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
 from visual_irl.mapping.targets import ArmTargets, targets_of
-from visual_irl.mapping.timing import blend, time_parametrised
 from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.timing import blend, time_parametrised
 from visual_irl.types import HumanArmTrajectory, JointTrajectory
+
+STREAMED_JERK = 0.85
+"""Share of the jerk limits to plan with: what is streamed between samples passes the planned jerk by up to 60 % where that
+switches from one limit to the other, and must keep within the limits at the usual speed share, too."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _timed(
 ) -> tuple[ndarray, ndarray, ndarray, ndarray]:
     """Times, positions and velocities of the whole motion, and the time of each frame; pieces between changes of branch are
     joined by transitions from rest to rest."""
-    limits = (robot.velocity, robot.acceleration, robot.jerk, config.speed_share, config.rate)
+    limits = (robot.velocity, robot.acceleration, STREAMED_JERK * robot.jerk, config.speed_share, config.rate)
     edges = [*np.nonzero(~path.joined)[0].tolist(), len(path.q)]
     ts, qs, qds, times = [], [], [], np.zeros(len(path.q))
     clock, last = 0.0, None

@@ -10,6 +10,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 import pinocchio as pin
+from jaxtyping import Float
 from numba import njit
 from numpy import ndarray
 
@@ -54,18 +55,13 @@ def chain_of(robot: RobotModel, margin: float = 0.0) -> Chain:
         InvalidInput: the arm is not a chain of revolute joints, or the margin leaves a joint no range.
     """
     model = robot.pinocchio()
-    data = model.createData()
     count = model.nq
     serial = all(model.parents[i] == i - 1 for i in range(1, model.njoints))
     if count != model.njoints - 1 or not serial or any(model.nqs[i] != 1 for i in range(1, model.njoints)):
         raise InvalidInput(f"robot '{robot.name}' is not a chain of revolute joints, the only kind that can be compiled")
     if not (robot.lower + 2.0 * margin < robot.upper).all():
         raise InvalidInput(f"robot '{robot.name}': a margin of {margin} rad at both ends leaves a joint without a range")
-    pin.computeJointJacobians(model, data, np.zeros(count))
-    align = [np.eye(3)]
-    for i in range(1, model.njoints):
-        axis = pin.getJointJacobian(model, data, i, pin.LOCAL)[3:, i - 1]
-        align.append(_turn_of_z_onto(axis))
+    align = axis_turns(robot)
     R = np.array([align[i - 1].T @ model.jointPlacements[i].rotation @ align[i] for i in range(1, model.njoints)])
     p = np.array([align[i - 1].T @ model.jointPlacements[i].translation for i in range(1, model.njoints)])
     tool = model.frames[robot.frame_id(robot.tcp_frame)]
@@ -81,6 +77,19 @@ def chain_of(robot: RobotModel, margin: float = 0.0) -> Chain:
         np.ascontiguousarray(align[count].T @ tool.placement.rotation), align[count].T @ tool.placement.translation,
         robot.lower + margin, robot.upper - margin, carrier, offset,
     )  # fmt: skip
+
+
+def axis_turns(robot: RobotModel) -> list[Float[ndarray, "3 3"]]:
+    """The turn of z onto each joint's axis in the joint's own frame, behind an identity for the base.
+
+    The frames of a chain have the axis as z: what is fixed to joint i of the description (from 1) is fixed there by this turn's
+    inverse.
+    """
+    model = robot.pinocchio()
+    data = model.createData()
+    pin.computeJointJacobians(model, data, np.zeros(model.nq))
+    axes = [pin.getJointJacobian(model, data, i, pin.LOCAL)[3:, i - 1] for i in range(1, model.njoints)]
+    return [np.eye(3), *(_turn_of_z_onto(axis) for axis in axes)]
 
 
 def pose_of(chain: Chain) -> Pose:

@@ -35,4 +35,5 @@ def fr3() -> RobotModel:
         grip_force=40.0,
         ik_family="franka",
         correspondence=correspondence("fr3"),
+        never_meet=(("fr3_link1", "fr3_link3"),),
     )

@@ -59,6 +59,8 @@ class RobotModel:
     ik_family: str = "numeric"
     """How its poses are solved: "franka" or "ur" in closed form, "numeric" for any other arm; see `robots.solutions`."""
     tcp_frame: str = "tcp"
+    never_meet: tuple[tuple[str, str], ...] = ()
+    """Pairs of links that cannot touch, though their simplified shapes can."""
     lower: Float[ndarray, "J"] = field(init=False)
     """Lower position limits [rad]."""
     upper: Float[ndarray, "J"] = field(init=False)

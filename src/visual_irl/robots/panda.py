@@ -31,7 +31,10 @@ def correspondence(arm: str) -> tuple[JointPair, ...]:
 
 @lru_cache(maxsize=1)
 def panda() -> RobotModel:
-    """The Panda; accelerations and jerks are from the Franka Control Interface, "Robot and interface specifications"."""
+    """The Panda; accelerations and jerks are from the Franka Control Interface, "Robot and interface specifications".
+
+    Links 1 and 3 cannot touch (the maker's MoveIt configuration leaves them out); their capsules overlap when joint 2 is bent.
+    """
     return RobotModel(
         name="panda",
         urdf_path=asset_path("urdf/panda.urdf"),
@@ -47,4 +50,5 @@ def panda() -> RobotModel:
         grip_force=40.0,
         ik_family="franka",
         correspondence=correspondence("panda"),
+        never_meet=(("panda_link1", "panda_link3"),),
     )

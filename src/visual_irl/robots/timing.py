@@ -24,7 +24,7 @@ from numpy import ndarray
 from scipy.interpolate import CubicSpline, PPoly
 
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.path_speed import Grid, fastest
+from visual_irl.robots.path_speed import Grid, fastest
 
 JUMP = 0.5
 """A joint step [rad] above this is a jump, if it also asks for `JUMP_SPEED`."""

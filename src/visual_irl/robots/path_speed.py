@@ -1,6 +1,6 @@
 """The speed along a path: a barrier method that makes b = (ds/dt)^2 as large as speed, acceleration and jerk limits let it.
 
-The formulas are those of `visual_irl.mapping.timing`. Constraints are imposed at the grid's points; each touches three
+The formulas are those of `visual_irl.robots.timing`. Constraints are imposed at the grid's points; each touches three
 neighbouring coefficients of the quadratic B-spline b, so that the Newton equations (Boyd and Vandenberghe 2004, "Convex
 optimization", chapter 11) have five diagonals and cost is linear in points.
 """

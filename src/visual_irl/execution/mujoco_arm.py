@@ -1,0 +1,72 @@
+"""An arm alone in MuJoCo behind the `Arm` protocol: targets go to stiff position drives, the clock is the simulation's."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl.execution.engine import mujoco
+from visual_irl.execution.mjcf import GRIPPER, robot_spec
+from visual_irl.execution.state import RobotState, Safety
+from visual_irl.robots.model import RobotModel
+
+
+class MujocoArm:
+    """An arm that stands at `q` [rad] and takes a target every step of the physics; its clock is the simulation's."""
+
+    def __init__(self, robot: RobotModel, q: Float[ndarray, "J"]) -> None:
+        self.robot = robot
+        self.model = robot_spec(robot).compile()
+        self.data = mujoco.MjData(self.model)
+        joints = [self.model.joint(name) for name in robot.joint_names]
+        self._q = np.array([j.qposadr[0] for j in joints])
+        self._dof = np.array([j.dofadr[0] for j in joints])
+        self._drives = np.array([self.model.actuator(name).id for name in robot.joint_names])
+        stiffness, brake = self.model.actuator_gainprm[self._drives, 0], -self.model.actuator_biasprm[self._drives, 2]
+        self._lead = (brake + self.model.dof_damping[self._dof]) / stiffness
+        self.safety, self.message = Safety.NORMAL, ""
+        self.data.qpos[self._q] = q
+        self.data.ctrl[self._drives] = q
+        self.data.ctrl[self.model.actuator(GRIPPER).id] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        self.target = np.array(q, float)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """In the order of all joint arrays."""
+        return self.robot.joint_names
+
+    @property
+    def period(self) -> float:
+        """One step of the physics [s]."""
+        return float(self.model.opt.timestep)
+
+    def now_ns(self) -> int:
+        """The simulation's time [ns]."""
+        return round(1e9 * self.data.time)
+
+    def read(self) -> RobotState:
+        """The state now."""
+        return RobotState(
+            self.robot.joint_names, self.now_ns(), self.data.qpos[self._q], self.data.qvel[self._dof], self.target,
+            safety=self.safety, message=self.message,
+        )  # fmt: skip
+
+    def command(self, q: Float[ndarray, "J"], qd: Float[ndarray, "J"], qdd: Float[ndarray, "J"]) -> None:
+        """Targets of the drives, led by the speed so that they do not lag; ignored while the robot itself is stopped."""
+        if self.safety.moving_allowed:
+            self.target = np.array(q, float)
+            self.data.ctrl[self._drives] = q + self._lead * qd
+
+    def wait(self) -> None:
+        """One step of the physics."""
+        mujoco.mj_step(self.model, self.data)
+
+    def halt(self) -> None:
+        """Stand at the last target."""
+        self.data.ctrl[self._drives] = self.target
+
+    def push(self, torque: Float[ndarray, "J"]) -> None:
+        """Push from outside with these torques until told otherwise [Nm]."""
+        self.data.qfrc_applied[self._dof] = torque

@@ -1,0 +1,51 @@
+"""What stands still around an arm in a task's cell, as obstacles: floor, table and boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.robots.obstacles import Obstacle, World
+from visual_irl.tasks.scene import Fixture, Scene
+
+FLOOR = -0.74
+"""Height of the floor under the table top [m]."""
+
+TABLE = ((-0.03, 0.90), (-0.85, 0.65))
+"""Extent of the table along x and y [m]."""
+
+TABLE_THICKNESS = 0.04
+"""[m]"""
+
+WALL = 0.006
+"""Thickness of a box's walls and floor [m]."""
+
+
+def plates(fixture: Fixture) -> list[tuple[list[float], list[float]]]:
+    """Centre and half sizes [m] of the floor and the four walls of an open box, in its own frame."""
+    x, y, z, t = fixture.half_x, fixture.half_y, fixture.height / 2, WALL / 2
+    return [
+        ([0.0, 0.0, t / 2], [x, y, t / 2]),
+        ([x + t, 0.0, z], [t, y + 2 * t, z]),
+        ([-x - t, 0.0, z], [t, y + 2 * t, z]),
+        ([0.0, y + t, z], [x, t, z]),
+        ([0.0, -y - t, z], [x, t, z]),
+    ]
+
+
+def surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
+    """Floor, table and boxes of a scene. Its objects are left out: the hand is meant to touch them."""
+    (x0, x1), (y0, y1) = TABLE
+    centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2, -TABLE_THICKNESS / 2])
+    half = [(x1 - x0) / 2, (y1 - y0) / 2, TABLE_THICKNESS / 2]
+    obstacles = [
+        Obstacle.plane("floor", np.array([0.0, 0.0, FLOOR]), np.array([0.0, 0.0, 1.0])),
+        Obstacle.box("table", se3.transform(np.eye(3), centre), half),
+    ]
+    for fixture in scene.fixtures:
+        for centre_, half_ in plates(fixture):
+            T = fixture.T_world @ se3.transform(np.eye(3), np.array(centre_, float))
+            obstacles.append(Obstacle.box(fixture.name, T, half_))
+    return World(tuple(obstacles), T_world_base)
