@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
+from visual_irl.tasks.situation import Situation
 
 Policy = Callable[[Tensor], Tensor]
 """Actions (B 4) for observations (B D)."""
@@ -72,14 +73,24 @@ class KinematicSorting:
         """Numbers in an observation."""
         return 4 + 5 * self.objects
 
+    @property
+    def attributes(self) -> int:
+        """Number of classes that the rule tells apart."""
+        return len(self.rule)
+
+    @property
+    def action_size(self) -> int:
+        """Hand motion along three axes, and gripper motion."""
+        return 4
+
     def build(self, environments: int, seed: int = 0, device: str | torch.device = "cpu") -> KinematicSortingBatch:
         """`environments` copies of the task, at the start of an episode each."""
         if environments < 1:
             raise InvalidInput(f"kinematic sorting: {environments} environments; give at least 1")
         return KinematicSortingBatch(self, environments, seed, torch.device(device))
 
-    def split(self, observations: Float[Tensor, "*B D"]) -> Parts:
-        """The named parts of observations."""
+    def split(self, observations: Float[Tensor, "*B D"]) -> Situation:
+        """The situations that observations describe."""
         if observations.shape[-1] != self.observation_size:
             raise InvalidInput(
                 f"kinematic sorting: observations have {observations.shape[-1]} numbers, "
@@ -87,7 +98,7 @@ class KinematicSorting:
             )
         n = self.objects
         hand, flat, held, attribute, gripper = observations.split([3, 3 * n, n, n, 1], dim=-1)
-        return Parts(hand, flat.unflatten(-1, (n, 3)), held > 0, attribute.long(), gripper.squeeze(-1))
+        return Situation(hand, flat.unflatten(-1, (n, 3)), held > 0, attribute.long(), gripper.squeeze(-1))
 
     def target_bins(self, attribute: Tensor) -> Float[Tensor, "*B N 3"]:
         """Centre [m] of the bin of each object."""
@@ -97,7 +108,7 @@ class KinematicSorting:
     def placed(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B N"]:
         """Which objects are in their bin."""
         o = self.split(observations)
-        return (o.objects - self.target_bins(o.attribute)).norm(dim=-1) < self.placed_distance
+        return (o.things - self.target_bins(o.attribute)).norm(dim=-1) < self.placed_distance
 
     def success(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B"]:
         """Whether every object is in its bin; an episode succeeds by its last observation."""
@@ -106,8 +117,8 @@ class KinematicSorting:
     def true_reward(self, observations: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
         """`-sum_i ([i not placed] |hand - object_i| + 2 |object_i - bin_i|)` of the state that a step led to."""
         o = self.split(observations)
-        reach = (o.hand.unsqueeze(-2) - o.objects).norm(dim=-1)
-        carry = (o.objects - self.target_bins(o.attribute)).norm(dim=-1)
+        reach = (o.hand.unsqueeze(-2) - o.things).norm(dim=-1)
+        carry = (o.things - self.target_bins(o.attribute)).norm(dim=-1)
         return -(reach * (carry >= self.placed_distance) + 2 * carry).sum(dim=-1)
 
     def expert(
@@ -116,11 +127,11 @@ class KinematicSorting:
         """Scripted demonstrator: the held, else the nearest object out of place goes to its bin; then the hand backs off."""
         o = self.split(observations)
         centres = self.target_bins(o.attribute)
-        far = (o.hand.unsqueeze(-2) - o.objects).norm(dim=-1)
-        in_bin = (o.objects - centres).norm(dim=-1) < self.placed_distance
+        far = (o.hand.unsqueeze(-2) - o.things).norm(dim=-1)
+        in_bin = (o.things - centres).norm(dim=-1) < self.placed_distance
         chosen = (far + 1e3 * in_bin - 1e6 * o.held).argmin(dim=-1, keepdim=True)  # held first, placed last
         rows = chosen.unsqueeze(-1).expand(-1, -1, 3)
-        thing, centre = o.objects.gather(1, rows).squeeze(1), centres.gather(1, rows).squeeze(1)
+        thing, centre = o.things.gather(1, rows).squeeze(1), centres.gather(1, rows).squeeze(1)
         distance, held, done = (x.gather(1, chosen).squeeze(1) for x in (far, o.held, in_bin))
         at_bin = (o.hand - centre).norm(dim=-1) < 0.04
         goal = torch.where(held[:, None], centre, thing)
@@ -133,17 +144,6 @@ class KinematicSorting:
         if noise:
             action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
         return action.clamp(-1, 1)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """An observation by names; `B` environments, `N` objects."""
-
-    hand: Float[Tensor, "*B 3"]
-    objects: Float[Tensor, "*B N 3"]
-    held: Bool[Tensor, "*B N"]
-    attribute: Tensor
-    gripper: Float[Tensor, "*B"]
 
 
 class KinematicSortingBatch:
@@ -180,7 +180,7 @@ class KinematicSortingBatch:
         o = self.task.split(observations.to(self.device, torch.float32).clone())
         if not bool(((o.attribute >= 0) & (o.attribute < len(self.task.rule))).all()):
             raise InvalidInput(f"kinematic sorting: attributes must be 0 to {len(self.task.rule) - 1}")
-        self._hand, self._objects, self._held = o.hand, o.objects, o.held
+        self._hand, self._objects, self._held = o.hand, o.things, o.held
         self._attribute, self._gripper, self._step = o.attribute, o.gripper, 0
         return self.observe()
 

@@ -1,0 +1,205 @@
+"""Proximal policy optimisation (Schulman et al. 2017) of a whole batch of environments at once, on one reward function.
+
+Every reward is treated alike, so that rewards can be compared by what a fresh policy makes of them: rewards are divided by
+the running spread of their discounted sum, episodes end by time only and the value goes on beyond them (Pardo et al. 2018).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from visual_irl.errors import LearningFailed
+from visual_irl.tasks.batch import Batch
+from visual_irl.tasks.situation import Situation
+
+RewardOfStates = Callable[[Tensor, Tensor], Tensor]
+"""Rewards (B) of transitions between observations (B D)."""
+
+
+class PolicyNetwork(nn.Module):
+    """A Gaussian policy and a value over any number of things: each is encoded alone, and a state is their mean and maximum."""
+
+    def __init__(self, width: int = 128, attributes: int = 2, action_size: int = 4) -> None:
+        super().__init__()
+        self.attributes = attributes
+        self.encode = nn.Linear(3 + 1 + 3 + 3 + 1 + attributes * 4, width)
+        self.policy, self.value = _head(width, action_size), _head(width, 1)
+        self.log_std = nn.Parameter(torch.full((action_size,), -0.3))
+        with torch.no_grad():
+            self.policy[-1].weight.mul_(0.01)
+
+    def forward(self, now: Situation) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean action (B A), standard deviation (A) and value (B)."""
+        pooled = self._state(now)
+        return self.policy(pooled), self.log_std.clamp(-2.5, 0.0).exp(), self.value(pooled).squeeze(-1)
+
+    def act(self, now: Situation) -> Float[Tensor, "B A"]:
+        """Mean action, cut to [-1, 1]."""
+        return self.policy(self._state(now)).clamp(-1, 1)
+
+    def _state(self, now: Situation) -> Tensor:
+        hand, n = now.hand, now.things.shape[-2]
+        own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
+        kind = torch.nn.functional.one_hot(now.attribute.clamp(max=self.attributes - 1), self.attributes).to(hand.dtype)
+        apart = now.things - hand.unsqueeze(-2)
+        held = now.held[..., None].to(hand.dtype)
+        gated = (kind[..., None] * (2 * (4 * now.things - 1.2)).unsqueeze(-2)).flatten(-2)
+        each = torch.tanh(self.encode(torch.cat([own, 4 * now.things - 1.2, 8 * apart, held, kind, gated], dim=-1)))
+        return each.squeeze(-2).repeat(1, 2) if n == 1 else torch.cat([each.mean(dim=-2), each.amax(dim=-2)], dim=-1)
+
+
+def _head(width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, out))
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Configuration."""
+
+    environments: int = 128
+    """Environments in step with each other."""
+    iterations: int = 80
+    """Rounds of one episode in each environment and an update."""
+    cpu_seconds: float = float("inf")
+    """Stops after so much CPU time of this process [s]."""
+    learning_rate: float = 1e-3
+    """Step size of Adam, falling linearly to a tenth."""
+    spread_rate: float = 10.0
+    """The same for the logarithm of the exploration's spread, as a multiple."""
+    discount: float = 0.97
+    """Discount a step."""
+    trace: float = 0.95
+    """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+    epochs: int = 4
+    """Passes over the samples of an iteration."""
+    minibatches: int = 4
+    """Parts of a pass."""
+    clip: float = 0.2
+    """How far the probability ratio may leave 1."""
+    entropy: float = 1e-3
+    """Weight of the entropy."""
+    value_weight: float = 0.5
+    """Weight of the value's squared error."""
+    max_gradient: float = 0.5
+    """Gradients are scaled down to this norm."""
+
+    def optimise(
+        self,
+        batch: Batch,
+        reward: RewardOfStates,
+        seed: int = 0,
+        start: PolicyNetwork | None = None,
+        progress: Callable[[int, int, PolicyNetwork], None] = lambda done, total, network: None,
+    ) -> tuple[PolicyNetwork, int]:
+        """A policy for `reward` from scratch (or from `start`), and the environment steps that it took.
+
+        Raises:
+            LearningFailed: a reward or a loss is not finite.
+        """
+        from torch.optim import Adam  # brings a compiler whose LLVM clashes with off-screen OpenGL's in the same process
+
+        torch.manual_seed(seed)
+        network = (
+            PolicyNetwork(attributes=batch.task.attributes, action_size=batch.task.action_size) if start is None else start
+        )
+        slow = [p for name, p in network.named_parameters() if name != "log_std"]
+        optimiser = Adam([{"params": slow}, {"params": [network.log_std]}], self.learning_rate, eps=1e-5)
+        scale = _ReturnSpread(self.discount)
+        began, steps = time.process_time(), 0
+        for iteration in range(self.iterations):
+            used = (time.process_time() - began) / self.cpu_seconds
+            if used >= 1:
+                break
+            done = max(used, iteration / self.iterations)
+            for group, factor in zip(optimiser.param_groups, (1.0, self.spread_rate), strict=True):
+                group["lr"] = factor * self.learning_rate * (1 - 0.9 * done)
+            samples = self._sample(batch, network, reward, scale)
+            steps += len(samples[1])
+            self._update(batch, network, optimiser, samples)
+            progress(iteration + 1, self.iterations, network)
+        return network, steps
+
+    def _sample(
+        self, batch: Batch, network: PolicyNetwork, reward: RewardOfStates, scale: _ReturnSpread
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Observations, actions, their log-probabilities, advantages and returns of one episode in each environment."""
+        split, horizon = batch.task.split, batch.task.horizon
+        seen, actions, logs, rewards = [batch.reset()], [], [], []
+        values = []
+        with torch.no_grad():
+            for _ in range(horizon):
+                mean, std, value = network(split(seen[-1]))
+                action = mean + std * torch.randn_like(mean)
+                reached = batch.step(action)[-1]
+                logs.append(_log_probability(action, mean, std))
+                actions.append(action)
+                values.append(value)
+                seen.append(reached)
+            values.append(network(split(seen[-1]))[2])
+            before, after = torch.stack(seen[:-1]), torch.stack(seen[1:])
+            rewards = reward(before.flatten(0, 1), after.flatten(0, 1)).reshape(horizon, -1)
+            if not bool(rewards.isfinite().all()):
+                raise LearningFailed("the reward is not finite on states that the policy reached; learn the reward again")
+            rewards = rewards / scale.update(rewards)
+            advantage = torch.zeros_like(rewards[0])
+            advantages = torch.zeros_like(rewards)
+            for t in range(horizon - 1, -1, -1):
+                delta = rewards[t] + self.discount * values[t + 1] - values[t]
+                advantages[t] = advantage = delta + self.discount * self.trace * advantage
+            returns = advantages + torch.stack(values[:-1])
+        flat = (before, torch.stack(actions), torch.stack(logs), advantages, returns)
+        return tuple(x.flatten(0, 1) for x in flat)  # type: ignore[return-value]
+
+    def _update(
+        self, batch: Batch, network: PolicyNetwork, optimiser: torch.optim.Optimizer, samples: tuple[Tensor, ...]
+    ) -> None:
+        seen, actions, logs, advantages, returns = samples
+        count = len(actions)
+        now = batch.task.split(seen)
+        for _ in range(self.epochs):
+            for rows in torch.randperm(count, device=seen.device).chunk(self.minibatches):
+                mean, std, value = network(now[rows])
+                log = _log_probability(actions[rows], mean, std)
+                ratio = (log - logs[rows]).exp()
+                a = advantages[rows]
+                a = (a - a.mean()) / (a.std() + 1e-8)
+                surrogate = torch.minimum(ratio * a, ratio.clamp(1 - self.clip, 1 + self.clip) * a).mean()
+                loss = self.value_weight * (value - returns[rows]).square().mean() - surrogate - self.entropy * std.log().sum()
+                if not bool(loss.isfinite()):
+                    raise LearningFailed(
+                        f"the policy's loss became {float(loss)}; lower learning_rate below {self.learning_rate}"
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient)
+                optimiser.step()
+
+
+class _ReturnSpread:
+    """Running standard deviation of the discounted sum of rewards."""
+
+    def __init__(self, discount: float) -> None:
+        self.discount, self.square, self.mean, self.count = discount, 0.0, 0.0, 0.0
+
+    def update(self, rewards: Float[Tensor, "T B"]) -> float:
+        total = torch.zeros_like(rewards[0])
+        sums = []
+        for r in rewards:
+            total = self.discount * total + r
+            sums.append(total)
+        s = torch.stack(sums)
+        self.count += 1
+        share = 1 / min(self.count, 20)
+        self.mean += share * (float(s.mean()) - self.mean)
+        self.square += share * (float(s.square().mean()) - self.square)
+        return max(self.square - self.mean**2, 1e-12) ** 0.5
+
+
+def _log_probability(action: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return (-0.5 * ((action - mean) / std).square() - std.log()).sum(dim=-1)

@@ -1,0 +1,72 @@
+"""What a learner asks of a batch of environments, whatever the task."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from visual_irl.tasks.situation import Situation
+
+
+class BatchTask(Protocol):
+    """A task whose copies run in step with each other."""
+
+    @property
+    def horizon(self) -> int:
+        """Length of an episode [steps]."""
+        ...
+
+    @property
+    def attributes(self) -> int:
+        """Number of classes that a thing's attribute tells apart."""
+        ...
+
+    @property
+    def action_size(self) -> int:
+        """Numbers in an action, each from -1 to 1."""
+        ...
+
+    def build(self, environments: int, seed: int = 0) -> Batch:
+        """Copies of the task, at the start of an episode each."""
+        ...
+
+    def split(self, observations: Float[Tensor, "*B D"]) -> Situation:
+        """The situations that observations describe."""
+        ...
+
+    def success(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B"]:
+        """Whether an episode that ends like this has succeeded."""
+        ...
+
+    def true_reward(self, observations: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
+        """The reward that the task's author meant: learners never see it, scores do."""
+        ...
+
+    def expert(self, observations: Float[Tensor, "B D"], noise: float = 0.0) -> Float[Tensor, "B A"]:
+        """The scripted demonstrator."""
+        ...
+
+
+class Batch(Protocol):
+    """Copies of a task in step with each other: all episodes have the same length, so they all end together."""
+
+    environments: int
+
+    @property
+    def task(self) -> BatchTask:
+        """The task of which these are copies."""
+        ...
+
+    def reset(self) -> Float[Tensor, "B D"]:
+        """New random episodes; their first observations."""
+        ...
+
+    def restart_from(self, observations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Whole new episodes that begin in these states."""
+        ...
+
+    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, Tensor, bool, Tensor]:
+        """Next observations, true rewards, whether the episodes ended, and the observations that the step led to."""
+        ...
