@@ -235,7 +235,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception"]],
+    what: Positional[Literal["mapping", "perception", "irl"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -243,12 +243,18 @@ def bench(
     train_prior: bool = False,
     out: Path | None = None,
     seed: int = 0,
+    task: str = "onion_sorting",
+    demos: int = 10,
+    seeds: int = 10,
+    workers: int = 1,
+    keypoint_noise_mm: float = 0.0,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
     Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
 
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
+    Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
 
     Args:
         what: What is measured.
@@ -260,12 +266,19 @@ def bench(
         out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
             the rendered frames; out/bench_perception when not given.
         seed: Seed of the training.
+        task: Kinematic task of irl: onion_sorting, or one of its variants with other bins, rules or numbers of onions.
+        demos: Demonstrations that irl learns from; they hold no actions.
+        seeds: Independent runs of irl; each trains four policies on the learned reward.
+        workers: Processes of irl; an interrupted run goes on where it was.
+        keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
     """
     from visual_irl.evaluation import bench_stage
 
     json = json or Path(f"out/bench_{what}.json")
     if what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
+    elif what == "irl":
+        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:

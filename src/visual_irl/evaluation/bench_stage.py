@@ -45,6 +45,17 @@ def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
+def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypoint_noise_mm: float) -> None:
+    """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
+    from visual_irl.evaluation import irl_bench
+
+    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm)
+    with progress_bar(f"{len(irl_bench.METHODS)} methods on {task}", "run") as show:
+        result = irl_bench.bench_irl(config, json, workers, show)
+    say(result.table())
+    say(f"wrote {json}")
+
+
 def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     """Train a robot's prior on synthetic motions, and on recorded ones when there are."""
     from visual_irl.mapping.prior_training import TrainingConfig, train_prior

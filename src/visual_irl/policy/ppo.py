@@ -23,27 +23,38 @@ RewardOfStates = Callable[[Tensor, Tensor], Tensor]
 
 
 class PolicyNetwork(nn.Module):
-    """A Gaussian policy and a value over any number of things: each is encoded alone, and a state is their mean and maximum."""
+    """A Gaussian policy and a value over any number of things, in any order.
+
+    For each thing, seen with the mean of all, the network proposes an action and how much it attends to that thing; the
+    policy is the proposals' mean by attention. With one thing it is a plain network of two hidden layers.
+    """
 
     def __init__(self, width: int = 128, attributes: int = 2, action_size: int = 4) -> None:
         super().__init__()
         self.attributes = attributes
         self.encode = nn.Linear(3 + 1 + 3 + 3 + 1 + attributes * 4, width)
-        self.policy, self.value = _head(width, action_size), _head(width, 1)
+        self.propose, self.judge = nn.Linear(2 * width, width), nn.Linear(2 * width, width)
+        self.action, self.attention, self.value = (nn.Linear(width, n) for n in (action_size, 1, 1))
         self.log_std = nn.Parameter(torch.full((action_size,), -0.3))
         with torch.no_grad():
-            self.policy[-1].weight.mul_(0.01)
+            self.action.weight.mul_(0.01)
 
     def forward(self, now: Situation) -> tuple[Tensor, Tensor, Tensor]:
         """Mean action (B A), standard deviation (A) and value (B)."""
-        pooled = self._state(now)
-        return self.policy(pooled), self.log_std.clamp(-2.5, 0.0).exp(), self.value(pooled).squeeze(-1)
+        each = self._things(now)
+        value = self.value(torch.tanh(self.judge(each)).mean(dim=-2)).squeeze(-1)
+        return self._mean(each), torch.exp(self.log_std.clamp(-2.5, 0.0)), value
 
     def act(self, now: Situation) -> Float[Tensor, "B A"]:
         """Mean action, cut to [-1, 1]."""
-        return self.policy(self._state(now)).clamp(-1, 1)
+        return self._mean(self._things(now)).clamp(-1, 1)
 
-    def _state(self, now: Situation) -> Tensor:
+    def _mean(self, each: Tensor) -> Tensor:
+        proposal = torch.tanh(self.propose(each))
+        return (torch.softmax(self.attention(proposal), dim=-2) * self.action(proposal)).sum(dim=-2)
+
+    def _things(self, now: Situation) -> Float[Tensor, "B N 2*W"]:
+        """Each thing as the hand sees it, beside the mean of all."""
         hand, n = now.hand, now.things.shape[-2]
         own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
         kind = torch.nn.functional.one_hot(now.attribute.clamp(max=self.attributes - 1), self.attributes).to(hand.dtype)
@@ -51,11 +62,7 @@ class PolicyNetwork(nn.Module):
         held = now.held[..., None].to(hand.dtype)
         gated = (kind[..., None] * (2 * (4 * now.things - 1.2)).unsqueeze(-2)).flatten(-2)
         each = torch.tanh(self.encode(torch.cat([own, 4 * now.things - 1.2, 8 * apart, held, kind, gated], dim=-1)))
-        return each.squeeze(-2).repeat(1, 2) if n == 1 else torch.cat([each.mean(dim=-2), each.amax(dim=-2)], dim=-1)
-
-
-def _head(width: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, out))
+        return torch.cat([each, each.mean(dim=-2, keepdim=True).expand_as(each)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,8 @@ class PPO:
     """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
     epochs: int = 4
     """Passes over the samples of an iteration."""
-    minibatches: int = 4
-    """Parts of a pass."""
+    minibatch: int = 1920
+    """Samples of a gradient step."""
     clip: float = 0.2
     """How far the probability ratio may leave 1."""
     entropy: float = 1e-3
@@ -130,8 +137,7 @@ class PPO:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Observations, actions, their log-probabilities, advantages and returns of one episode in each environment."""
         split, horizon = batch.task.split, batch.task.horizon
-        seen, actions, logs, rewards = [batch.reset()], [], [], []
-        values = []
+        seen, actions, logs, values = [batch.reset()], [], [], []
         with torch.no_grad():
             for _ in range(horizon):
                 mean, std, value = network(split(seen[-1]))
@@ -163,7 +169,7 @@ class PPO:
         count = len(actions)
         now = batch.task.split(seen)
         for _ in range(self.epochs):
-            for rows in torch.randperm(count, device=seen.device).chunk(self.minibatches):
+            for rows in torch.randperm(count, device=seen.device).split(self.minibatch):
                 mean, std, value = network(now[rows])
                 log = _log_probability(actions[rows], mean, std)
                 ratio = (log - logs[rows]).exp()

@@ -17,24 +17,29 @@ Measured remaining time as a signal: Edwards and Isbell 2019, "Perceptual values
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from visual_irl.errors import LearningFailed
+from visual_irl.errors import LearningFailed, MissingFile, UnreadableFile
+from visual_irl.io.atomic import atomic_path
 from visual_irl.reward.places import Place, fit_place
 from visual_irl.tasks.situation import Situation
 
 TERMS = ("reach", "carry", "retreat", "picks", "releases")
 """What a cost-to-go is made of: metres to reach, carry and retreat, and events that are still to come."""
+KIND = "progress_reward"
 LAST_THING = "the last thing"
 """Anchor of the hand's place at the end."""
 
@@ -113,6 +118,46 @@ class ProgressReward:
         """Reward of transitions; differentiable with respect to positions."""
         return -self.steps_left(then) / self.steps
 
+    def save(self, path: Path) -> None:
+        """Write as safetensors, atomically."""
+        s = self.strategy
+        arrays = {"cost": self.cost, "grip": s.grip, "release": s.release.table, "rest": s.rest.table, "end": s.end.table}
+        numbers = {"steps": self.steps, "tolerance": s.tolerance, "opening": s.opening}
+        places = {
+            name: {"frame": p.frame, "known": p.known, "spread": p.spread}
+            for name, p in (("release", s.release), ("rest", s.rest), ("end", s.end))
+        }
+        metadata = {"kind": KIND, "numbers": json.dumps(numbers), "places": json.dumps(places)}
+        with atomic_path(path) as partial:
+            save_file({k: torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()}, partial, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> ProgressReward:
+        """Read a reward.
+
+        Raises:
+            MissingFile, UnreadableFile: with the way out.
+        """
+        if not Path(path).is_file():
+            raise MissingFile(f"no reward at '{path}'; learn one first")
+        try:
+            with safe_open(path, framework="np") as archive:
+                metadata = archive.metadata() or {}
+                if metadata.get("kind") != KIND:
+                    raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a {KIND}")
+                numbers, places = json.loads(metadata["numbers"]), json.loads(metadata["places"])
+                place = {
+                    name: Place(p["frame"], archive.get_tensor(name), tuple(p["known"]), float(p["spread"]))
+                    for name, p in places.items()
+                }
+                strategy = Strategy(
+                    archive.get_tensor("grip"), place["release"], place["rest"], numbers["tolerance"], place["end"],
+                    (numbers["opening"][0], numbers["opening"][1]),
+                )  # fmt: skip
+                return cls(strategy, archive.get_tensor("cost"), numbers["steps"])
+        except (SafetensorError, KeyError, IndexError, ValueError) as error:
+            raise UnreadableFile(f"'{path}' is not a reward file: {error}; learn it again") from error
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -153,7 +198,8 @@ class Progress:
         return ProgressReward(strategy, cost, float(np.median([s[0] for s in steps_left])))
 
     def _strategy(self, demos: Sequence[Situation]) -> Strategy:
-        grips, releases, rests, attributes, ends, end_attributes, last_things = [], [], [], [], [], [], []
+        grips, releases, rests, ends, last_things = [], [], [], [], []
+        attributes, end_attributes = [], []
         closed, loose = [], []
         for demo in demos:
             hand, things = demo.hand.numpy().astype(float), demo.things.numpy().astype(float)
@@ -182,8 +228,8 @@ class Progress:
         attribute = np.array(attributes)
         release, rest = fit_place(np.stack(releases), attribute, {}), fit_place(np.stack(rests), attribute, {})
         grip = np.median(np.stack(grips), axis=0)
-        loose = float(np.sqrt(np.square(np.stack(grips) - grip).sum(axis=1).mean()))  # the hand's own precision
-        spread = rest.spread if np.isfinite(rest.spread) else loose
+        precision = float(np.sqrt(np.square(np.stack(grips) - grip).sum(axis=1).mean()))  # of the hand at the pick
+        spread = rest.spread if np.isfinite(rest.spread) else precision
         end = fit_place(np.stack(ends), np.array(end_attributes), {LAST_THING: np.stack(last_things)})
         stride = float(np.median(np.concatenate([_strides(d) for d in demos])))
         return Strategy(
@@ -196,7 +242,7 @@ def _debounced(held: Bool[Tensor, "T N"], shortest: int) -> Bool[Tensor, "T N"]:
     flags = held.numpy().copy()
     for n in range(flags.shape[1]):
         edges = [0, *(np.flatnonzero(np.diff(flags[:, n])) + 1), len(flags)]
-        for a, b in zip(edges[1:-2], edges[2:-1], strict=True):
+        for a, b in itertools.pairwise(edges[1:-1]):
             if b - a < shortest:
                 flags[a:b, n] = flags[a - 1, n]
     return torch.from_numpy(flags)
@@ -220,7 +266,7 @@ def _strides(demo: Situation) -> Float[ndarray, "K"]:
 
 
 def _finish(demo: Situation) -> int:
-    """Last step at which something changes: the hand is away from its end by over a tenth of its path's size, or a flag flips."""
+    """Last step at which a flag flips or the hand is away from its end by over a tenth of its path's size."""
     hand = demo.hand.numpy()
     size = np.linalg.norm(hand.max(axis=0) - hand.min(axis=0))
     away = np.flatnonzero(np.linalg.norm(hand - hand[-1], axis=1) > 0.1 * size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from visual_irl.tasks.situation import Situation
 
 
+@runtime_checkable
 class BatchTask(Protocol):
     """A task whose copies run in step with each other."""
 
@@ -49,6 +50,7 @@ class BatchTask(Protocol):
         ...
 
 
+@runtime_checkable
 class Batch(Protocol):
     """Copies of a task in step with each other: all episodes have the same length, so they all end together."""
 

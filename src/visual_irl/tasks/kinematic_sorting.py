@@ -146,6 +146,18 @@ class KinematicSorting:
         return action.clamp(-1, 1)
 
 
+VARIANTS: dict[str, KinematicSorting] = {
+    "onion_sorting": KinematicSorting(),
+    "onion_sorting_moved_bins": KinematicSorting(bins=((0.25, 0.3, 0.05), (0.55, 0.38, 0.05))),
+    "onion_sorting_other_rule": KinematicSorting(rule=(1, 0)),
+    "onion_sorting_three_bins": KinematicSorting(
+        bins=((0.3, 0.35, 0.05), (0.3, -0.35, 0.05), (0.6, 0.4, 0.05)), rule=(2, 0, 1)
+    ),
+    "onion_sorting_two_onions": KinematicSorting(objects=2),
+}
+"""Name -> task: recipes are chosen on the first, the others are for reporting."""
+
+
 class KinematicSortingBatch:
     """`environments` copies in step with each other: all episodes have the same length, so they all end together."""
 

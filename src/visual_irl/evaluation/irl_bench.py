@@ -1,0 +1,263 @@
+"""`visual-irl bench irl`: reward learners and imitators side by side on a kinematic task, every number over several seeds.
+
+The primary score of a reward is what *fresh* policies make of it: policies that learn from scratch on the learned reward
+alone and had no part in learning it. Seeds of demonstrations, learning, optimisation and scoring are apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visual_irl.errors import InvalidInput, LearningFailed, UnknownName
+from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
+from visual_irl.io import artifacts
+from visual_irl.io.atomic import require_writable_folder
+from visual_irl.policy.cloning import Cloning
+from visual_irl.policy.ppo import PPO, PolicyNetwork
+from visual_irl.reward.distance import sampled_starc_distance
+from visual_irl.reward.progress import Progress
+from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, roll_out
+
+METHODS = ("ours", "bc", "bco", "true_reward")
+"""`bc` is given the demonstrator's actions and `true_reward` the reward that the task's author meant; the others neither."""
+DISCOUNT = 0.97
+"""Of STARC, and of policies."""
+
+
+@dataclass(frozen=True)
+class IrlBench:
+    """What is measured."""
+
+    task: str = "onion_sorting"
+    """Name in `VARIANTS`."""
+    demos: int = 10
+    """Demonstrations, without actions."""
+    seeds: int = 10
+    """Independent runs: demonstrations, learning and policies."""
+    first_seed: int = 0
+    """Seeds count from here."""
+    fresh: int = 3
+    """Fresh policies trained on each learned reward."""
+    keypoint_noise: float = 0.0
+    """Standard deviation of noise on every demonstrated position [m]."""
+    episodes: int = 256
+    """Episodes that score a policy."""
+    ppo: PPO = field(default_factory=PPO)
+    """Optimiser of every reward."""
+    cloning: Cloning = field(default_factory=Cloning)
+    """How actions are cloned."""
+
+    def __post_init__(self) -> None:
+        if self.task not in VARIANTS:
+            raise UnknownName(f"unknown kinematic task '{self.task}'; known: {', '.join(VARIANTS)}")
+        for name in ("demos", "seeds", "fresh", "episodes"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
+        if not 0 <= self.keypoint_noise < 0.5:
+            raise InvalidInput(f"bench irl: keypoint_noise is {self.keypoint_noise} m; give 0 to 0.5")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Every run, and what they say."""
+
+    config: IrlBench
+    runs: list[dict[str, Any]]
+
+    def summary(self) -> dict[str, Any]:
+        """The content of the JSON file."""
+        methods: dict[str, Any] = {}
+        for method in METHODS:
+            runs = [r for r in self.runs if r["method"] == method]
+            rng = np.random.default_rng(0)
+            success = np.array([[r["success"]] for r in runs])
+            row: dict[str, Any] = {
+                "success_iqm": interquartile_mean(success),
+                "success_ci": bootstrap_interval(interquartile_mean, success, rng=rng),
+                "reoptimised_success_iqm": None,
+                "reoptimised_success_worst": None,
+                "reoptimised_success_ci": None,
+                "starc": None,
+            }
+            if runs[0]["reoptimised"]:
+                again = np.array([r["reoptimised"] for r in runs])
+                row["reoptimised_success_iqm"] = interquartile_mean(again)
+                row["reoptimised_success_worst"] = float(again.min())
+                row["reoptimised_success_ci"] = bootstrap_interval(interquartile_mean, again, rng=rng)
+                row["starc"] = float(np.median([r["starc"] for r in runs]))
+            for name in ("return", "let_go", "cpu_s", "env_steps"):
+                row[name] = float(np.median([r[name] for r in runs]))
+            methods[method] = row
+        c = self.config
+        return {
+            "task": c.task, "demos": c.demos, "seeds": c.seeds, "first_seed": c.first_seed,
+            "keypoint_noise_m": c.keypoint_noise, "methods": methods, "runs": self.runs,
+        }  # fmt: skip
+
+    def table(self) -> str:
+        """The summary for people."""
+        lines = [f"{self.config.task}, {self.config.demos} demonstrations, {self.config.seeds} seeds (IQM, 95 % interval)"]
+        lines.append(
+            f"{'':12} {'success':>20} {'re-optimised':>20} {'worst':>6} {'let go':>6} {'return':>6} {'STARC':>6} CPU s"
+        )
+        for method, r in self.summary()["methods"].items():
+            again = "-" if r["starc"] is None else _interval(r["reoptimised_success_iqm"], r["reoptimised_success_ci"])
+            worst = "-" if r["starc"] is None else f"{r['reoptimised_success_worst']:.2f}"
+            starc = "-" if r["starc"] is None else f"{r['starc']:.2f}"
+            lines.append(
+                f"{method:12} {_interval(r['success_iqm'], r['success_ci']):>20} {again:>20} {worst:>6} "
+                f"{r['let_go']:6.2f} {r['return']:6.2f} {starc:>6} {r['cpu_s']:5.0f}"
+            )
+        return "\n".join(lines)
+
+
+def bench_irl(
+    config: IrlBench, out: Path, workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Result:
+    """Run every method with every seed in worker processes and write the summary to `out`.
+
+    A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was.
+
+    Raises:
+        LearningFailed: a learner diverged, or a worker was killed.
+    """
+    require_writable_folder(out.parent)
+    kept = out.with_suffix(".runs.jsonl")
+    jobs = list(itertools.product(METHODS, range(config.first_seed, config.first_seed + config.seeds)))
+    runs = _kept_runs(kept, config)
+    todo = [job for job in jobs if job not in {(r["method"], r["seed"]) for r in runs}]
+    progress(len(runs), len(jobs))
+    # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(run_method, config, method, seed) for method, seed in todo]
+        try:
+            for future in as_completed(futures):
+                runs.append(future.result())
+                with kept.open("a") as file:
+                    file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
+                progress(len(runs), len(jobs))
+        except BrokenProcessPool:
+            raise LearningFailed("a worker was killed; run the same command again: finished runs are kept") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+    result = Result(config, sorted(runs, key=lambda r: (METHODS.index(r["method"]), r["seed"])))
+    artifacts.write_json(out, result.summary())
+    kept.unlink(missing_ok=True)
+    return result
+
+
+def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
+    """One method with one seed: its policy's score, and for a reward its STARC distance and what fresh policies reach."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    task = VARIANTS[config.task]
+    seen, actions, _ = roll_out(task.build(config.demos, seed=10_000 + seed), task.expert)
+    shown = _with_noise(task, seen, config.keypoint_noise, seed)
+    began = time.process_time()
+    reward, policy, steps = None, None, 0
+    if method == "bc":
+        policy = config.cloning.clone(task, shown[:, :-1].flatten(0, 1), actions.flatten(0, 1), seed)
+    elif method == "bco":
+        policy, steps = config.cloning.from_observations(task.build(config.ppo.environments, seed=20_000 + seed), shown, seed)
+    elif method == "true_reward":
+        reward = _true_reward(task)
+    else:
+        learned = Progress().learn([task.split(s) for s in shown])
+
+        def reward(s: Tensor, s_next: Tensor) -> Tensor:
+            return learned(task.split(s), task.split(s_next))
+
+    if reward is not None:
+        policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
+    cpu = time.process_time() - began
+    assert policy is not None
+    run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, policy, seed)}
+    run |= {"reoptimised": [], "starc": None}
+    if reward is not None:
+        for i in range(1, config.fresh + 1):
+            fresh, _ = config.ppo.optimise(
+                task.build(config.ppo.environments, seed=40_000 + 100 * i + seed), reward, seed=1_000 * i + seed
+            )
+            run["reoptimised"].append(score(config, fresh, seed)["success"])
+        run["starc"] = _starc(task, reward, seed)
+    return run
+
+
+def score(config: IrlBench, policy: PolicyNetwork, seed: int) -> dict[str, float]:
+    """Success, share of episodes that end with nothing held, and return (0: random actions, 1: the demonstrator)."""
+    task = VARIANTS[config.task]
+    seed += 50_000
+
+    def play(act: Callable[[Tensor], Tensor]) -> tuple[Tensor, float]:
+        seen, _, rewards = roll_out(task.build(config.episodes, seed=seed), act)
+        return seen[:, -1], float(rewards.sum(dim=1).mean())
+
+    last, own = play(lambda o: policy.act(task.split(o)))
+    generator = torch.Generator().manual_seed(seed)
+    _, random = play(lambda o: 2 * torch.rand(len(o), task.action_size, generator=generator) - 1)
+    _, best = play(task.expert)
+    loose = ~task.split(last).held.any(dim=-1)
+    return {
+        "success": float(task.success(last).float().mean()),
+        "let_go": float((loose & task.success(last)).float().mean()),
+        "return": (own - random) / (best - random),
+    }
+
+
+def _true_reward(task: KinematicSorting) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda s, s_next: task.true_reward(s_next)
+
+
+def _with_noise(task: KinematicSorting, seen: Tensor, noise: float, seed: int) -> Tensor:
+    """Observations whose positions are off by Gaussian noise [m] in every step."""
+    places = 3 + 3 * task.objects
+    generator = torch.Generator().manual_seed(60_000 + seed)
+    moved = seen.clone()
+    moved[..., :places] += noise * torch.randn(*seen.shape[:-1], places, generator=generator)
+    return moved
+
+
+def _starc(task: KinematicSorting, reward: Callable[[Tensor, Tensor], Tensor], seed: int) -> float:
+    """Sampled STARC distance to the true reward, on steps of a demonstrator that is disturbed little to wholly."""
+    generator = torch.Generator().manual_seed(70_000 + seed)
+    batch = task.build(64, seed=70_000 + seed)
+
+    def disturbed(spread: float) -> Tensor:
+        return roll_out(batch, lambda o: task.expert(o, spread, generator))[0]
+
+    seen = torch.cat([disturbed(spread) for spread in (0.3, 1.0, 2.0, 5.0)])
+    s, s_next = seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1)
+    rewards = [r.double().numpy() for r in (reward(s, s_next), task.true_reward(s_next))]
+    return sampled_starc_distance(rewards[0], rewards[1], s.double().numpy(), s_next.double().numpy(), DISCOUNT)
+
+
+def _kept_runs(path: Path, config: IrlBench) -> list[dict[str, Any]]:
+    """Runs of an interrupted bench with the same configuration; a line that was cut off is run again."""
+    if not path.is_file():
+        return []
+    runs = []
+    for line in path.read_text().splitlines():
+        try:
+            run = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if run.pop("config", None) == repr(config):
+            runs.append(run)
+    return runs
+
+
+def _interval(value: float, bounds: tuple[float, float]) -> str:
+    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]"

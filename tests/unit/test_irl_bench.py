@@ -1,0 +1,43 @@
+"""The comparison of reward learners: small, but every method really learns in its own process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from visual_irl.errors import InvalidInput, UnknownName
+from visual_irl.evaluation.irl_bench import METHODS, IrlBench, bench_irl
+from visual_irl.policy.cloning import Cloning
+from visual_irl.policy.ppo import PPO
+
+SMALL = IrlBench(demos=4, seeds=1, fresh=1, episodes=64, ppo=PPO(iterations=12, environments=64), cloning=Cloning(updates=100))
+
+
+@pytest.mark.timeout(240)
+def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) -> None:
+    out = tmp_path / "irl.json"
+    marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
+    marked |= {"reoptimised": [], "starc": None}
+    out.with_suffix(".runs.jsonl").write_text(json.dumps({"config": repr(SMALL), **marked}) + '\n{"config": "cut o')
+    seen: list[tuple[int, int]] = []
+    result = bench_irl(SMALL, out, workers=2, progress=lambda done, total: seen.append((done, total)))
+    content = json.loads(out.read_text())
+    assert set(content["methods"]) == set(METHODS) and seen[0] == (1, 4) and seen[-1] == (4, 4)
+    assert content["methods"]["bc"]["success_iqm"] == 0.125  # as it was kept
+    assert not out.with_suffix(".runs.jsonl").exists()
+    for method in ("ours", "true_reward"):
+        row = content["methods"][method]
+        assert row["return"] > 0.1  # 0 is random; the small budget does not reach 1
+        assert 0 <= row["reoptimised_success_worst"] <= 1 and row["env_steps"] > 0
+    assert content["methods"]["true_reward"]["starc"] == pytest.approx(0, abs=1e-6)
+    assert 0 < content["methods"]["ours"]["starc"] < 0.3
+    assert "re-optimised" in result.table() and content["methods"]["bco"]["starc"] is None
+
+
+def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="onion_sorting_two_onions"):
+        IrlBench(task="knitting")
+    with pytest.raises(InvalidInput, match="demos is 0"):
+        IrlBench(demos=0)

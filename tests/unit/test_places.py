@@ -1,0 +1,47 @@
+"""In which frame examples agree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from visual_irl.reward.places import BY_ATTRIBUTE, POOLED, fit_place
+
+RNG = np.random.default_rng(0)
+
+
+def near(points: np.ndarray) -> np.ndarray:
+    return points + RNG.normal(0, 0.005, points.shape)
+
+
+@pytest.mark.parametrize("count", [4, 10, 50])
+def test_bins_are_told_apart_by_attribute(count: int) -> None:
+    attribute = np.arange(count) % 2
+    bins = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05]])
+    place = fit_place(near(bins[attribute]), attribute, {"cup": RNG.uniform(0, 1, (count, 3))})
+    assert place.frame == BY_ATTRIBUTE
+    found = place.at(torch.tensor([1, 0]), {"cup": torch.zeros(2, 3)}).numpy()
+    assert np.abs(found - bins[[1, 0]]).max() < 0.015  # three standard deviations of one example
+    assert place.spread < 0.02
+
+
+def test_one_place_for_all_needs_no_attribute() -> None:
+    place = fit_place(near(np.tile([0.4, 0.0, 0.3], (30, 1))), np.arange(30) % 2, {})
+    assert place.frame == POOLED or np.ptp(place.table, axis=0).max() < 0.01
+
+
+def test_a_place_over_a_cup_moves_with_it() -> None:
+    cups = RNG.uniform(-0.5, 0.5, (8, 3))
+    place = fit_place(near(cups + [0.0, 0.05, 0.2]), np.zeros(8, int), {"cup": cups, "lamp": RNG.uniform(-1, 1, (8, 3))})
+    assert place.frame == "cup"
+    moved = place.at(torch.zeros(1, dtype=torch.long), {"cup": torch.tensor([[2.0, 0.0, 0.0]]), "lamp": torch.zeros(1, 3)})
+    assert np.allclose(moved.numpy(), [[2.0, 0.05, 0.2]], atol=0.015)
+
+
+def test_an_attribute_that_was_never_shown_is_not_passed_over_in_silence() -> None:
+    place = fit_place(
+        near(np.array([[0.3, 0.3, 0], [0.3, -0.3, 0], [0.3, 0.3, 0], [0.3, -0.3, 0]])), np.array([0, 2, 0, 2]), {}
+    )
+    with pytest.warns(UserWarning, match="attribute 1 belong"):
+        place.at(torch.tensor([1]), {})

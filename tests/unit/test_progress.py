@@ -1,0 +1,130 @@
+"""The progress reward: what it finds in demonstrations, and that the demonstrated way lowers its cost from anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from visual_irl.errors import LearningFailed, UnreadableFile
+from visual_irl.reward.distance import sampled_starc_distance
+from visual_irl.reward.places import BY_ATTRIBUTE
+from visual_irl.reward.progress import Progress, ProgressReward
+from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, roll_out
+from visual_irl.tasks.situation import Situation
+
+
+def learned(task: KinematicSorting, demos: int = 10, seed: int = 0, noise: float = 0.0) -> ProgressReward:
+    seen, _, _ = roll_out(task.build(demos, seed), task.expert)
+    generator = torch.Generator().manual_seed(seed)
+    places = 3 + 3 * task.objects
+    seen[..., :places] += noise * torch.randn(*seen.shape[:2], places, generator=generator)
+    return Progress().learn([task.split(s) for s in seen])
+
+
+def wandered(task: KinematicSorting, seed: int, environments: int = 64) -> Tensor:
+    """States (B D) from all over the workspace: some moves of a demonstrator that is pushed about."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = task.build(environments, seed)
+    seen = [roll_out(batch, lambda o, n=n: task.expert(o, n, generator))[0][:, ::7].flatten(0, 1) for n in (1.0, 2.0, 5.0)]
+    return torch.cat(seen)
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_bins_and_cost_are_found(name: str) -> None:
+    task = VARIANTS[name]
+    reward = learned(task, demos=20)
+    assert reward.strategy.release.frame == BY_ATTRIBUTE
+    bins = np.array([task.bins[b] for b in task.rule])
+    assert np.linalg.norm(reward.strategy.rest.table - bins, axis=1).max() < 0.04  # the demonstrator stops within 4 cm
+    assert 15 < reward.cost[1] < 35  # it carries at 4 cm a step along the longest axis: 14 to 25 steps a metre
+    assert reward.strategy.tolerance < task.placed_distance
+
+
+@pytest.mark.parametrize("name", ["onion_sorting", "onion_sorting_three_bins", "onion_sorting_two_onions"])
+def test_the_demonstrated_way_lowers_the_cost_from_anywhere(name: str) -> None:
+    task = VARIANTS[name]
+    reward = learned(task)
+    states = wandered(task, seed=5)
+    batch = task.build(len(states), seed=6)
+    seen = [batch.restart_from(states)]
+    for _ in range(task.horizon - 1):
+        seen.append(batch.step(task.expert(seen[-1]))[-1])
+    cost = reward.steps_left(task.split(torch.stack(seen)))
+    ends = task.success(seen[-1])
+    assert ends.float().mean() > 0.95
+    assert (cost[-1][ends] < 3).float().mean() > 0.95  # nothing is left to do but a few steps' worth of precision
+    ahead = 6  # long enough for a gripper that must open first
+    before, after = cost[:-ahead], cost[ahead:]
+    unfinished = (before > 6) & ~task.success(torch.stack(seen[:-ahead]))  # the demonstrator stops where that is enough
+    assert (after[unfinished] < before[unfinished]).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_near_the_true_reward(seed: int) -> None:
+    task = KinematicSorting()
+    reward = learned(task, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    seen, _, _ = roll_out(task.build(128, seed + 50), lambda o: task.expert(o, 2.0, generator))
+    s, s_next = seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1)
+    rewards = [r.double().numpy() for r in (reward(task.split(s), task.split(s_next)), task.true_reward(s_next))]
+    assert sampled_starc_distance(rewards[0], rewards[1], s.double().numpy(), s_next.double().numpy(), 0.97) < 0.2
+
+
+def test_noisy_keypoints_move_the_bins_little() -> None:
+    task = KinematicSorting()
+    bins = np.array([task.bins[b] for b in task.rule])
+    reward = learned(task, noise=0.02)
+    assert np.linalg.norm(reward.strategy.rest.table - bins, axis=1).max() < 0.05
+
+
+def test_opening_over_the_place_is_progress_and_elsewhere_is_not() -> None:
+    reward = learned(KinematicSorting())
+    place = torch.tensor(reward.strategy.release.table[0], dtype=torch.float32)
+
+    def left(at: Tensor, gripper: float) -> float:
+        kind = torch.zeros(1, 1, dtype=torch.long)
+        now = Situation(at[None], at[None, None], torch.ones(1, 1, dtype=torch.bool), kind, torch.tensor([gripper]))
+        return float(reward.steps_left(now))
+
+    away = place + torch.tensor([0.0, 0.0, 0.3])
+    assert left(place, 0.5) < left(place, 1.0) - 0.2
+    assert left(away, 0.5) == left(away, 1.0)
+
+
+def test_the_gradient_is_finite_where_hand_and_thing_meet() -> None:
+    task = KinematicSorting()
+    reward = learned(task)
+    state = task.build(1, 0).reset()
+    state[:, 0:3] = state[:, 3:6]
+    now = task.split(state)
+    hand = now.hand.clone().requires_grad_()
+    reward(now, Situation(hand, now.things, now.held, now.attribute, now.gripper)).sum().backward()
+    assert hand.grad is not None and bool(hand.grad.isfinite().all())
+
+
+def test_a_file_gives_the_same_reward(tmp_path: Path) -> None:
+    task = KinematicSorting()
+    reward = learned(task)
+    reward.save(tmp_path / "reward.safetensors")
+    again = ProgressReward.load(tmp_path / "reward.safetensors")
+    now = task.split(wandered(task, seed=1))
+    assert torch.equal(again.steps_left(now), reward.steps_left(now))
+    (tmp_path / "broken.safetensors").write_bytes(b"no reward")
+    with pytest.raises(UnreadableFile, match="not a reward file"):
+        ProgressReward.load(tmp_path / "broken.safetensors")
+
+
+def test_demonstrations_that_say_nothing_are_refused() -> None:
+    task = KinematicSorting()
+    seen, _, _ = roll_out(task.build(2, 0), lambda o: torch.zeros(len(o), 4))
+    with pytest.raises(LearningFailed, match="no demonstration"):
+        Progress().learn([])
+    with pytest.raises(LearningFailed, match="another task"):
+        Progress().learn([task.split(s) for s in seen])
+    seen[1, 5, 0] = torch.nan
+    with pytest.raises(LearningFailed, match="demonstration 2 holds NaN"):
+        Progress().learn([task.split(s) for s in seen])
