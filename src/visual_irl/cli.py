@@ -248,6 +248,7 @@ def bench(
     seeds: int = 10,
     workers: int = 1,
     keypoint_noise_mm: float = 0.0,
+    peers: bool = False,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
@@ -271,6 +272,7 @@ def bench(
         seeds: Independent runs of irl; each trains four policies on the learned reward.
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
+        peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
     """
     from visual_irl.evaluation import bench_stage
 
@@ -278,7 +280,7 @@ def bench(
     if what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm)
+        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:

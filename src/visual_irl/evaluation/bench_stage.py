@@ -45,12 +45,12 @@ def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
-def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypoint_noise_mm: float) -> None:
+def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypoint_noise_mm: float, peers: bool) -> None:
     """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
     from visual_irl.evaluation import irl_bench
 
-    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm)
-    with progress_bar(f"{len(irl_bench.METHODS)} methods on {task}", "run") as show:
+    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, peers=peers)
+    with progress_bar(f"{len(config.methods)} methods on {task}", "run") as show:
         result = irl_bench.bench_irl(config, json, workers, show)
     say(result.table())
     say(f"wrote {json}")

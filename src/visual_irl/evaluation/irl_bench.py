@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_irl.errors import InvalidInput, LearningFailed, UnknownName
+from visual_irl.errors import InvalidInput, LearningFailed, MissingDependency, UnknownName
 from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO, PolicyNetwork
+from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward.distance import sampled_starc_distance
 from visual_irl.reward.progress import Progress
-from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, roll_out
+from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, Policy, roll_out
 
 METHODS = ("ours", "bc", "bco", "true_reward")
 """`bc` is given the demonstrator's actions and `true_reward` the reward that the task's author meant; the others neither."""
+PEERS = ("imitation_gail", "imitation_airl")
+"""Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
 DISCOUNT = 0.97
 """Of STARC, and of policies."""
 
@@ -59,6 +63,15 @@ class IrlBench:
     """Optimiser of every reward."""
     cloning: Cloning = field(default_factory=Cloning)
     """How actions are cloned."""
+    peers: bool = False
+    """Measure the library `imitation` too."""
+    peer_cpu_seconds: float = 110.0
+    """CPU time that each of its learners may take [s]."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What is compared."""
+        return METHODS + PEERS if self.peers else METHODS
 
     def __post_init__(self) -> None:
         if self.task not in VARIANTS:
@@ -68,6 +81,8 @@ class IrlBench:
                 raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
         if not 0 <= self.keypoint_noise < 0.5:
             raise InvalidInput(f"bench irl: keypoint_noise is {self.keypoint_noise} m; give 0 to 0.5")
+        if self.peers and find_spec("imitation") is None:
+            raise MissingDependency("bench irl: the peers need the package 'imitation': pip install 'visual-irl[peers]'")
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """The content of the JSON file."""
         methods: dict[str, Any] = {}
-        for method in METHODS:
+        for method in self.config.methods:
             runs = [r for r in self.runs if r["method"] == method]
             rng = np.random.default_rng(0)
             success = np.array([[r["success"]] for r in runs])
@@ -136,7 +151,7 @@ def bench_irl(
     """
     require_writable_folder(out.parent)
     kept = out.with_suffix(".runs.jsonl")
-    jobs = list(itertools.product(METHODS, range(config.first_seed, config.first_seed + config.seeds)))
+    jobs = list(itertools.product(config.methods, range(config.first_seed, config.first_seed + config.seeds)))
     runs = _kept_runs(kept, config)
     todo = [job for job in jobs if job not in {(r["method"], r["seed"]) for r in runs}]
     progress(len(runs), len(jobs))
@@ -153,7 +168,7 @@ def bench_irl(
             raise LearningFailed("a worker was killed; run the same command again: finished runs are kept") from None
         finally:
             pool.shutdown(cancel_futures=True)
-    result = Result(config, sorted(runs, key=lambda r: (METHODS.index(r["method"]), r["seed"])))
+    result = Result(config, sorted(runs, key=lambda r: (config.methods.index(r["method"]), r["seed"])))
     artifacts.write_json(out, result.summary())
     kept.unlink(missing_ok=True)
     return result
@@ -167,45 +182,43 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
     seen, actions, _ = roll_out(task.build(config.demos, seed=10_000 + seed), task.expert)
     shown = _with_noise(task, seen, config.keypoint_noise, seed)
     began = time.process_time()
-    reward, policy, steps = None, None, 0
-    if method == "bc":
-        policy = config.cloning.clone(task, shown[:, :-1].flatten(0, 1), actions.flatten(0, 1), seed)
+    reward: Reward | None = None
+    if method in PEERS:
+        from visual_irl.evaluation import irl_peers  # imports what only an extra installs
+
+        act, reward, steps = irl_peers.learn(method, task, shown, actions, seed, config.peer_cpu_seconds)
+    elif method == "bc":
+        act, steps = _acting(task, config.cloning.clone(task, shown[:, :-1].flatten(0, 1), actions.flatten(0, 1), seed)), 0
     elif method == "bco":
-        policy, steps = config.cloning.from_observations(task.build(config.ppo.environments, seed=20_000 + seed), shown, seed)
-    elif method == "true_reward":
-        reward = _true_reward(task)
+        clone, steps = config.cloning.from_observations(task.build(config.ppo.environments, seed=20_000 + seed), shown, seed)
+        act = _acting(task, clone)
     else:
-        learned = Progress().learn([task.split(s) for s in shown])
-
-        def reward(s: Tensor, s_next: Tensor) -> Tensor:
-            return learned(task.split(s), task.split(s_next))
-
-    if reward is not None:
+        reward = _true_reward(task) if method == "true_reward" else _learned_reward(task, shown)
         policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
+        act = _acting(task, policy)
     cpu = time.process_time() - began
-    assert policy is not None
-    run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, policy, seed)}
+    run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
     run |= {"reoptimised": [], "starc": None}
     if reward is not None:
         for i in range(1, config.fresh + 1):
             fresh, _ = config.ppo.optimise(
                 task.build(config.ppo.environments, seed=40_000 + 100 * i + seed), reward, seed=1_000 * i + seed
             )
-            run["reoptimised"].append(score(config, fresh, seed)["success"])
+            run["reoptimised"].append(score(config, _acting(task, fresh), seed)["success"])
         run["starc"] = _starc(task, reward, seed)
     return run
 
 
-def score(config: IrlBench, policy: PolicyNetwork, seed: int) -> dict[str, float]:
+def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
     """Success, share of episodes that end with nothing held, and return (0: random actions, 1: the demonstrator)."""
     task = VARIANTS[config.task]
     seed += 50_000
 
-    def play(act: Callable[[Tensor], Tensor]) -> tuple[Tensor, float]:
-        seen, _, rewards = roll_out(task.build(config.episodes, seed=seed), act)
+    def play(policy: Policy) -> tuple[Tensor, float]:
+        seen, _, rewards = roll_out(task.build(config.episodes, seed=seed), policy)
         return seen[:, -1], float(rewards.sum(dim=1).mean())
 
-    last, own = play(lambda o: policy.act(task.split(o)))
+    last, own = play(act)
     generator = torch.Generator().manual_seed(seed)
     _, random = play(lambda o: 2 * torch.rand(len(o), task.action_size, generator=generator) - 1)
     _, best = play(task.expert)
@@ -217,8 +230,17 @@ def score(config: IrlBench, policy: PolicyNetwork, seed: int) -> dict[str, float
     }
 
 
-def _true_reward(task: KinematicSorting) -> Callable[[Tensor, Tensor], Tensor]:
+def _acting(task: KinematicSorting, network: PolicyNetwork) -> Policy:
+    return lambda observations: network.act(task.split(observations))
+
+
+def _true_reward(task: KinematicSorting) -> Reward:
     return lambda s, s_next: task.true_reward(s_next)
+
+
+def _learned_reward(task: KinematicSorting, shown: Tensor) -> Reward:
+    learned = Progress().learn([task.split(s) for s in shown])
+    return lambda s, s_next: learned(task.split(s), task.split(s_next))
 
 
 def _with_noise(task: KinematicSorting, seen: Tensor, noise: float, seed: int) -> Tensor:
@@ -230,7 +252,7 @@ def _with_noise(task: KinematicSorting, seen: Tensor, noise: float, seed: int) -
     return moved
 
 
-def _starc(task: KinematicSorting, reward: Callable[[Tensor, Tensor], Tensor], seed: int) -> float:
+def _starc(task: KinematicSorting, reward: Reward, seed: int) -> float:
     """Sampled STARC distance to the true reward, on steps of a demonstrator that is disturbed little to wholly."""
     generator = torch.Generator().manual_seed(70_000 + seed)
     batch = task.build(64, seed=70_000 + seed)

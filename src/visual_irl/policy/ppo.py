@@ -55,14 +55,19 @@ class PolicyNetwork(nn.Module):
 
     def _things(self, now: Situation) -> Float[Tensor, "B N 2*W"]:
         """Each thing as the hand sees it, beside the mean of all."""
-        hand, n = now.hand, now.things.shape[-2]
-        own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
-        kind = torch.nn.functional.one_hot(now.attribute.clamp(max=self.attributes - 1), self.attributes).to(hand.dtype)
-        apart = now.things - hand.unsqueeze(-2)
-        held = now.held[..., None].to(hand.dtype)
-        gated = (kind[..., None] * (2 * (4 * now.things - 1.2)).unsqueeze(-2)).flatten(-2)
-        each = torch.tanh(self.encode(torch.cat([own, 4 * now.things - 1.2, 8 * apart, held, kind, gated], dim=-1)))
+        each = torch.tanh(self.encode(relational_features(now, self.attributes)))
         return torch.cat([each, each.mean(dim=-2, keepdim=True).expand_as(each)], dim=-1)
+
+
+def relational_features(now: Situation, attributes: int) -> Float[Tensor, "B N F"]:
+    """What the hand sees of each thing, all about one in size: both places, the way to it, held, its attribute."""
+    hand, n = now.hand, now.things.shape[-2]
+    own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
+    kind = torch.nn.functional.one_hot(now.attribute.clamp(max=attributes - 1), attributes).to(hand.dtype)
+    place = 4 * now.things - 1.2
+    apart, held = 8 * (now.things - hand.unsqueeze(-2)), now.held[..., None].to(hand.dtype)
+    by_kind = (kind[..., None] * (2 * place).unsqueeze(-2)).flatten(-2)
+    return torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
 
 
 @dataclass(frozen=True)
