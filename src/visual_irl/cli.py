@@ -272,6 +272,20 @@ def bench(
         bench_stage.bench(motion, robot, json, pictures)
 
 
+def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:
+    """Start the nodes of a launch file without `ros2 launch`: what `make ros` built, with the same names and parameters.
+
+    Example: visual-irl up sim robot:=panda source:=models/recordings/onion_sorting
+
+    Args:
+        name: The launch file: sim, perception, record or robot.
+        arguments: Its arguments as NAME:=VALUE.
+    """
+    from visual_irl.evaluation.up import up as start
+
+    raise SystemExit(start(name, arguments))
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "record": record,
     "extract": extract,
@@ -281,6 +295,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "bench": bench,
     "calibrate": calibrate,
     "models": models,
+    "up": up,
     "demo": demo,
 }
 

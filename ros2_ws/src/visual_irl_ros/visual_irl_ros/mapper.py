@@ -34,7 +34,7 @@ class Mapper(Node):
         online = parameters.declare(self, OnlineConfig())
         self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
         self._keypoints = Gate(convert.keypoints_of_msg, max_age=1.0, frames=("world",))
-        self._states = Gate(convert.state_of_msg, max_age=1.0)
+        self._states = Gate(self._measured, max_age=1.0)
         self._targets = self.create_publisher(JointTrajectory, "~/joint_target", qos.COMMAND)
         self.create_subscription(JointState, "joint_states", self._on_state, qos.NEWEST)
         self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.NEWEST)
@@ -42,9 +42,11 @@ class Mapper(Node):
         self._reporter = Reporter(self, self._health)
 
     def _on_state(self, message: Any) -> None:
-        state = self._states.admit(message, self.get_clock().now().nanoseconds)
-        if state is not None:
-            self._mapper.measured(state.joint_names, state.q)
+        self._states.admit(message, self.get_clock().now().nanoseconds)
+
+    def _measured(self, message: Any) -> None:
+        state = convert.state_of_msg(message)
+        self._mapper.measured(state.joint_names, state.q)
 
     def _on_keypoints(self, message: Any) -> None:
         now = self.get_clock().now().nanoseconds
