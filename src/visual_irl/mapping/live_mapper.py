@@ -24,8 +24,14 @@ class LiveMapper:
         self._robot, self._arm, self._online = robot, arm, OnlineMapper(robot, config, load_prior(robot.name))
         self._q: ndarray | None = None
         self._last_ns: int | None = None
-        self._nothing = np.full(3, np.nan)
         self.status, self.seen = "waiting for the arm", False
+        self._compile()
+
+    def _compile(self) -> None:
+        """Have the steps compiled before the first frame comes, which would otherwise wait for seconds."""
+        p = np.zeros(3)
+        self._online.reset(np.clip(self._robot.home, self._robot.lower, self._robot.upper))
+        self._online.step(np.eye(3), p, p, p, True, 0.02)
 
     def measured(self, joint_names: tuple[str, ...], q: Float[ndarray, "J"]) -> None:
         """Where the robot is now [rad]: where following begins.

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 
 SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
 _PLAIN = {"bool", "byte", "char", "string", "wstring", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
+
+
+def type_of(kind: str) -> Any | None:
+    """The class of `package/msg/Name`; None when its package is not installed (tf2_msgs is not among the wheels)."""
+    package, _, name = kind.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except ModuleNotFoundError:
+        return None
 
 
 def definition_of(kind: str) -> str:

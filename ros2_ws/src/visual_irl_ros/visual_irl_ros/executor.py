@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -24,6 +23,7 @@ from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import RobotMotion
 
 from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.pacer import Pacer
 from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, run
 
 CODES = {
@@ -111,7 +111,7 @@ class Executor(LifecycleNode):
         guard: GuardConfig = SIMULATED
         world = surroundings(Scene((), ()), self._robot.T_world_base)
         approved = approve(motion, self._robot, state, world, guard, now_ns=self._arm.now_ns())
-        pacer, told = _Pacer(self._arm.period), [0.0]
+        pacer, told = Pacer(self._arm.period), [0.0]
 
         def observe(cycle: Cycle) -> None:
             self._publish()
@@ -134,8 +134,8 @@ class Executor(LifecycleNode):
 
     def _idle(self) -> None:
         """While nothing is executed the arm stands, physics goes on, and states are published."""
+        pacer = Pacer(0.01)
         while not self._ended.is_set():
-            pacer = _Pacer(0.01)
             with self._busy:
                 if self._arm is not None:
                     for _ in range(5):
@@ -163,18 +163,6 @@ class Executor(LifecycleNode):
             self._executor.cancel()
         self._ended.set()
         self._thread.join(0.5)
-
-
-class _Pacer:
-    """Keeps cycles to real time."""
-
-    def __init__(self, period: float) -> None:
-        self._period, self._due = period, time.monotonic()
-
-    def wait(self) -> None:
-        """Until the next cycle is due; more than 50 ms of delay is not made up for."""
-        self._due = max(self._due + self._period, time.monotonic() - 0.05)
-        time.sleep(max(0.0, self._due - time.monotonic()))
 
 
 def _failed(goal: Any, code: int, text: str) -> RunSkill.Result:

@@ -11,7 +11,6 @@ from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
-from tf2_msgs.msg import TFMessage
 from visual_irl.perception.camera_topics import CameraTopics
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.objects import OnionDetectorConfig
@@ -20,6 +19,7 @@ from visual_irl.types import KeypointFrame, RgbdFrame
 from visual_irl_msgs.msg import Keypoints, ObjectList
 
 from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.definitions import type_of
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
 
 
@@ -29,7 +29,7 @@ class Perception(Node):
     def __init__(self) -> None:
         super().__init__("perception")
         source = self.declare_parameter("source", "").value
-        self._repeat = self.declare_parameter("loop", False).value
+        self._playing, self._repeat = bool(source), self.declare_parameter("loop", False).value
         find = self.declare_parameter("objects", False).value
         self._silence = float(self.declare_parameter("input_timeout", 1.0).value)
         config = parameters.declare(self, KeypointConfig())
@@ -42,14 +42,16 @@ class Perception(Node):
         self._came = threading.Condition()
         self.dropped = self.published = 0
         self.inference_ms = 0.0
+        self._static = type_of("tf2_msgs/msg/TFMessage")
         if not source:
             for kind, topic, take, profile in (
                 (CameraInfo, "color/camera_info", self._topics.info, qos.STREAM),
-                (TFMessage, "/tf_static", self._topics.transforms, qos.STATIC),
+                (self._static, "/tf_static", self._topics.transforms, qos.STATIC),
                 (Image, "aligned_depth_to_color/image_raw", self._topics.depth, qos.STREAM),
                 (Image, "color/image_raw", self._topics.colour, qos.STREAM),
             ):
-                self.create_subscription(kind, topic, self._camera(take), profile, raw=True)
+                if kind is not None:
+                    self.create_subscription(kind, topic, self._camera(take), profile, raw=True)
         self._reporter = Reporter(self, self._health)
         jobs = [self._work] + ([lambda: self._play(Path(source))] if source else [])
         self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
@@ -98,6 +100,8 @@ class Perception(Node):
         values |= {name: str(n) for name, n in {**self._stream.health.problems(), **self._topics.refused}.items()}
         if time.monotonic_ns() - self._heard > round(1e9 * self._silence):
             return WARN, "no pictures come", values
+        if self._static is None and not self._playing:
+            return WARN, "tf2_msgs is not installed: the camera's place is unknown, keypoints are in its own frame", values
         return OK, "running", values
 
     def close(self) -> None:

@@ -11,13 +11,12 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rosidl_runtime_py.utilities import get_message
 from visual_irl.errors import InvalidInput, UnwritableOutput
 from visual_irl.io.topic_writer import TopicWriter
 from visual_irl_msgs.action import Record
 
 from visual_irl_ros import qos
-from visual_irl_ros.definitions import definition_of
+from visual_irl_ros.definitions import definition_of, type_of
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
 
 TOPICS = [
@@ -36,7 +35,9 @@ class Recorder(Node):
     def __init__(self) -> None:
         super().__init__("recorder")
         topics = self.declare_parameter("topics", [*TOPICS, "/tf_static:tf2_msgs/msg/TFMessage"]).value
-        self._kinds = {self.resolve_topic_name(name): kind for name, _, kind in (t.partition(":") for t in topics)}
+        types = {self.resolve_topic_name(name): (kind, type_of(kind)) for name, _, kind in (t.partition(":") for t in topics)}
+        self._kinds = {topic: kind for topic, (kind, found) in types.items() if found is not None}
+        self._missing = sorted(kind for kind, found in types.values() if found is None)
         self._latched: dict[str, bytes] = {}
         self._queue: queue.Queue[tuple[str, bytes, int]] | None = None
         self.dropped, self.written, self._last = 0, 0, 0
@@ -44,7 +45,7 @@ class Recorder(Node):
         for topic, kind in self._kinds.items():
             profile = qos.STATIC if topic.endswith("/tf_static") else qos.RECORDED
             self.create_subscription(
-                get_message(kind), topic, self._taker(topic), profile, raw=True, callback_group=group,
+                types[topic][1], topic, self._taker(topic), profile, raw=True, callback_group=group,
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
             )  # fmt: skip
         self._server = ActionServer(
@@ -112,6 +113,8 @@ class Recorder(Node):
 
     def _health(self) -> Health:
         values = {"written": str(self.written), "dropped": str(self.dropped), "recording": str(self._queue is not None)}
+        if self._missing:
+            values["not recorded, for their packages are not installed"] = ", ".join(self._missing)
         if time.monotonic_ns() - self._last > 1_000_000_000:
             return WARN, "no messages come", values
         return (WARN, "messages were dropped", values) if self.dropped else (OK, "running", values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from rclpy.node import Node
@@ -19,6 +18,7 @@ from visual_irl.tasks.surroundings import surroundings
 
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
+from visual_irl_ros.pacer import Pacer
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
 
 
@@ -55,14 +55,13 @@ class Sim(Node):
 
     def _physics(self) -> None:
         """Every step of the physics in real time; a late step is made up for, a stall is not."""
-        due = time.monotonic()
+        pacer = Pacer(self._arm.period)
         while not self._ended.is_set():
             with self._lock:
                 self._arm.command(*self._follower.cycle(self._arm.now_ns()))
                 self._arm.wait()
             self._publish()
-            due = max(due + self._arm.period, time.monotonic() - 0.05)
-            time.sleep(max(0.0, due - time.monotonic()))
+            pacer.wait()
 
     def _publish(self) -> None:
         if self._ended.is_set():
