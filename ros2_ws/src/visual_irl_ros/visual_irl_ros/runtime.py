@@ -9,6 +9,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy._rclpy_pybind11 import RCLError
 from visual_irl.errors import VisualIrlError
 
 from visual_irl_ros import qos
@@ -50,6 +51,9 @@ def run(make: Callable[[], Any]) -> None:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # else the signal came while the executor built its next wait set
+            raise
     except VisualIrlError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
