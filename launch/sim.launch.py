@@ -17,10 +17,17 @@ def generate_launch_description() -> LaunchDescription:
                 description="recording, video or picture folder to play as a camera; empty for the topics of a RealSense driver",
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
+            DeclareLaunchArgument("rate", default_value="0.0", description="pictures a second of the source; 0 for its own pace"),
             DeclareLaunchArgument("camera", default_value="/camera/camera", description="namespace of the camera driver's topics"),
             Node(
                 package="visual_irl_ros", executable="perception", name="perception",
-                parameters=[{"source": LaunchConfiguration("source"), "loop": LaunchConfiguration("loop")}],
+                parameters=[
+                    {
+                        "source": LaunchConfiguration("source"),
+                        "loop": LaunchConfiguration("loop"),
+                        "rate": LaunchConfiguration("rate"),
+                    }
+                ],
                 remappings=[
                     ("color/image_raw", [LaunchConfiguration("camera"), "/color/image_raw"]),
                     ("color/camera_info", [LaunchConfiguration("camera"), "/color/camera_info"]),

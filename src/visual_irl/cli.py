@@ -235,7 +235,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception"]],
+    what: Positional[Literal["mapping", "perception", "ros"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -243,6 +243,7 @@ def bench(
     train_prior: bool = False,
     out: Path | None = None,
     seed: int = 0,
+    seconds: float = 60.0,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
@@ -260,11 +261,16 @@ def bench(
         out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
             the rendered frames; out/bench_perception when not given.
         seed: Seed of the training.
+        seconds: How long each part of the ROS graph is measured [s]; what `make ros` built is needed.
     """
     from visual_irl.evaluation import bench_stage
 
     json = json or Path(f"out/bench_{what}.json")
-    if what == "perception":
+    if what == "ros":
+        from visual_irl.evaluation.ros_bench import bench_ros
+
+        bench_ros(json, robot, seconds)
+    elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)

@@ -31,6 +31,7 @@ class Perception(Node):
         source = self.declare_parameter("source", "").value
         self._playing, self._repeat = bool(source), self.declare_parameter("loop", False).value
         find = self.declare_parameter("objects", False).value
+        self._rate = float(self.declare_parameter("rate", 0.0).value)
         self._silence = float(self.declare_parameter("input_timeout", 1.0).value)
         config = parameters.declare(self, KeypointConfig())
         self._stream, self._topics = KeypointStream(config), CameraTopics()
@@ -63,7 +64,7 @@ class Perception(Node):
 
     def _play(self, path: Path) -> None:
         """A file as a camera: frames at the pace of their stamps, stamped with the time at which they are shown."""
-        for shown in _paced(path, self._repeat, self._ended, lambda: self.get_clock().now().nanoseconds):
+        for shown in _paced(path, self._repeat, self._rate, self._ended, lambda: self.get_clock().now().nanoseconds):
             self._offer(shown)
 
     def _offer(self, frame: RgbdFrame | None) -> None:
@@ -113,14 +114,15 @@ class Perception(Node):
             self._stream.close()
 
 
-def _paced(path: Path, repeat: bool, ended: threading.Event, now_ns: Any) -> Iterator[RgbdFrame]:
+def _paced(path: Path, repeat: bool, rate: float, ended: threading.Event, now_ns: Any) -> Iterator[RgbdFrame]:
+    """Frames when they are due: by their stamps, or `rate` of them a second [1/s]."""
     while not ended.is_set():
         first = shown = None
         with open_frames(path) as frames:
-            for frame in frames:
+            for k, frame in enumerate(frames):
                 if first is None or shown is None:
                     first, shown = frame.stamp_ns, time.monotonic_ns()
-                due = shown + frame.stamp_ns - first
+                due = shown + (round(k * 1e9 / rate) if rate > 0.0 else frame.stamp_ns - first)
                 if ended.wait(max(0.0, 1e-9 * (due - time.monotonic_ns()))):
                     return
                 yield replace(frame, stamp_ns=now_ns())
