@@ -15,8 +15,8 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests ros2_ws launch
+	$(BIN)/ruff format --check src tests ros2_ws launch
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -29,8 +29,8 @@ test-ros: ros
 	timeout -s KILL 900 .ci/ros-run $(ROS_VENV) python -m pytest tests/ros -p no:cacheprovider
 
 format: setup
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests ros2_ws launch
+	$(BIN)/ruff format src tests ros2_ws launch
 
 setup: system $(VENV)/installed
 

@@ -46,7 +46,12 @@ def test_keypoints(parts: tuple) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.text(max_size=9), arrays(float, 3, elements=reals), st.floats(1e-3, 9.0), st.floats(0, 1)), max_size=4), stamps)
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=9), arrays(float, 3, elements=reals), st.floats(1e-3, 9.0), st.floats(0, 1)), max_size=4
+    ),
+    stamps,
+)
 def test_objects(rows: list, stamp: int) -> None:
     objects = tuple(ObjectEstimate(n.replace("\0", ""), "onion", p, r, c, {"blemished": c}) for n, p, r, c in rows)
     back = convert.objects_of_msg(convert.objects_to_msg(objects, stamp, "world"))

@@ -109,7 +109,7 @@ def test_malformed_input_moves_nothing_and_ends_no_node(watcher: Node) -> None:
         assert float(np.ptp(np.array(watcher.q), axis=0).max()) < STILL
         assert all(process.poll() is None for process in nodes.values())
         wait(watcher, lambda: False, 0.2)
-        for k in range(30):  # the same door lets a sound target in
+        for _ in range(30):  # the same door lets a sound target in
             targets.publish(convert.target_to_msg(robot.joint_names, robot.home + 0.1, time.time_ns()))
             wait(watcher, lambda: False, 0.05)
         assert np.abs(watcher.q[-1] - robot.home).max() > 0.05

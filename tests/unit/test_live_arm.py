@@ -22,9 +22,7 @@ def frames() -> tuple[list[KeypointFrame], object]:
     p = equivalent_keypoints(arm)
     k = len(KEYPOINTS)
     nothing = np.zeros((k, 2))
-    return [
-        KeypointFrame(round(1e9 * t), p[i], np.full((k, 3), 0.01), np.ones(k), nothing) for i, t in enumerate(arm.t)
-    ], arm
+    return [KeypointFrame(round(1e9 * t), p[i], np.full((k, 3), 0.01), np.ones(k), nothing) for i, t in enumerate(arm.t)], arm
 
 
 def test_live_targets_are_the_offline_ones() -> None:

@@ -122,7 +122,9 @@ def read_launch_file(path: Path) -> LaunchFile:
 def _node(path: Path, fields: Mapping[str, ast.expr]) -> LaunchedNode:
     known = {"package", "executable", "name", "namespace", "parameters", "remappings", "output"}
     if not {"package", "executable", "name"} <= fields.keys() <= known:
-        raise InvalidInput(f"'{path}': a node has {', '.join(fields)}; package, executable and name are needed, of {known} known")
+        raise InvalidInput(
+            f"'{path}': a node has {', '.join(fields)}; package, executable and name are needed, of {known} known"
+        )
     parameters: dict[str, _Value] = {}
     for part in _elements(path, fields.get("parameters", ast.List([]))):
         if not isinstance(part, ast.Dict):

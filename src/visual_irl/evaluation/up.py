@@ -30,7 +30,9 @@ def workspace() -> Path:
     named = os.environ.get("VISUAL_IRL_ROS")
     ros = Path(named) if named else PACKAGE.parents[1] / ".venv-ros"
     if not (ros / "workspace").is_dir():
-        raise MissingDependency(f"the ROS packages are not built ('{ros}/workspace' is missing): run `make ros` in the checkout")
+        raise MissingDependency(
+            f"the ROS packages are not built ('{ros}/workspace' is missing): run `make ros` in the checkout"
+        )
     return ros.resolve()
 
 

@@ -56,7 +56,10 @@ class TargetFollower:
         n = len(robot.joint_names)
         self._otg, self._in, self._out = Ruckig(n, period), InputParameter(n), OutputParameter(n)
         share = config.speed_share
-        self._in.max_velocity, self._in.max_acceleration = (share * robot.velocity).tolist(), (share * robot.acceleration).tolist()
+        self._in.max_velocity, self._in.max_acceleration = (
+            (share * robot.velocity).tolist(),
+            (share * robot.acceleration).tolist(),
+        )
         self._in.max_jerk = (share * robot.jerk).tolist()
         self._in.current_position = np.asarray(q, float).tolist()
         self._checker = checker_of(robot, world)
@@ -73,7 +76,9 @@ class TargetFollower:
         """
         robot, q = self.robot, np.asarray(q, float)
         if tuple(joint_names) != robot.joint_names or q.shape != robot.lower.shape:
-            raise RefusedTrajectory(f"target of joints {', '.join(joint_names)}; '{robot.name}' has {', '.join(robot.joint_names)}")
+            raise RefusedTrajectory(
+                f"target of joints {', '.join(joint_names)}; '{robot.name}' has {', '.join(robot.joint_names)}"
+            )
         low, high = robot.lower + self.config.margin, robot.upper - self.config.margin
         bad = ~((q >= low) & (q <= high))
         if bad.any():

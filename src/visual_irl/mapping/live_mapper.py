@@ -40,7 +40,9 @@ class LiveMapper:
             InvalidInput: of other joints.
         """
         if joint_names != self._robot.joint_names:
-            raise InvalidInput(f"states of {', '.join(joint_names)}; '{self._robot.name}' has {', '.join(self._robot.joint_names)}")
+            raise InvalidInput(
+                f"states of {', '.join(joint_names)}; '{self._robot.name}' has {', '.join(self._robot.joint_names)}"
+            )
         self._q = np.clip(q, self._robot.lower, self._robot.upper)
 
     def step(self, frame: KeypointFrame) -> Float[ndarray, "J"] | None:

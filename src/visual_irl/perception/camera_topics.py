@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -106,7 +107,7 @@ class CameraTopics:
         return None
 
 
-def _keep(waiting: OrderedDict, stamp: int, item: object) -> None:  # type: ignore[type-arg]
+def _keep(waiting: OrderedDict[int, Any], stamp: int, item: Any) -> None:
     waiting[stamp] = item
     while len(waiting) > WAITING:
         waiting.popitem(last=False)

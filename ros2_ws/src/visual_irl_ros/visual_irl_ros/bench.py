@@ -20,9 +20,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
-from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_msgs.msg import Keypoints
 
+from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert, qos
 
 RATE = 30.0

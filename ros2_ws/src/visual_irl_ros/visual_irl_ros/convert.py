@@ -17,12 +17,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from trajectory_msgs.msg import JointTrajectoryPoint
+from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
+from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
+
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.execution.state import RobotState
 from visual_irl.types import KEYPOINTS, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
-from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
-from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
 
 _DIAGONAL = (0, 3, 5)
 """Places of xx, yy and zz in the upper triangle."""
@@ -100,9 +101,13 @@ def objects_of_msg(message: ObjectList) -> tuple[ObjectEstimate, ...]:
     found = []
     for o in message.objects:
         if len(o.attribute_names) != len(o.attribute_values):
-            raise InvalidInput(f"object '{o.name}' has {len(o.attribute_names)} attribute names, {len(o.attribute_values)} values")
+            raise InvalidInput(
+                f"object '{o.name}' has {len(o.attribute_names)} attribute names, {len(o.attribute_values)} values"
+            )
         if not (0.0 < o.radius <= 10.0 and 0.0 <= o.confidence <= 1.0):
-            raise InvalidInput(f"object '{o.name}': radius {o.radius} m must lie in (0, 10], confidence {o.confidence} in [0, 1]")
+            raise InvalidInput(
+                f"object '{o.name}': radius {o.radius} m must lie in (0, 10], confidence {o.confidence} in [0, 1]"
+            )
         attributes = {n: float(v) for n, v in zip(o.attribute_names, o.attribute_values, strict=True)}
         if not all(0.0 <= v <= 1.0 for v in attributes.values()):
             raise InvalidInput(f"object '{o.name}': attributes {attributes} must lie in [0, 1]")

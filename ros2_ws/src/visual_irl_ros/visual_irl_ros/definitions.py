@@ -12,7 +12,16 @@ from ament_index_python.packages import get_package_share_directory
 
 SEPARATOR = "=" * 80
 _FIELD = re.compile(r"^\s*([A-Za-z][\w/]*)(?:<=\d+)?(?:\[[^\]]*\])?\s+\w+")
-_PLAIN = {"bool", "byte", "char", "string", "wstring", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
+_PLAIN = {
+    "bool",
+    "byte",
+    "char",
+    "string",
+    "wstring",
+    "float32",
+    "float64",
+    *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
+}
 
 
 def type_of(kind: str) -> Any | None:

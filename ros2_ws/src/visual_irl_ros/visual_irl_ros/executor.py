@@ -11,6 +11,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
+from visual_irl_msgs.action import RunSkill
+from visual_irl_msgs.msg import RobotMotion
+
 from visual_irl.errors import RefusedTrajectory
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.mujoco_arm import MujocoArm
@@ -19,9 +22,6 @@ from visual_irl.robots import load_robot
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import ExecutionReport
-from visual_irl_msgs.action import RunSkill
-from visual_irl_msgs.msg import RobotMotion
-
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.pacer import Pacer
 from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, run

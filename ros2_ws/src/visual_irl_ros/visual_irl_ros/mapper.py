@@ -9,15 +9,15 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
+from visual_irl_msgs.msg import Keypoints
+from visual_irl_msgs.srv import Retarget
+
 from visual_irl.errors import InvalidInput, Unreachable, VisualIrlError
 from visual_irl.mapping.live_arm import LiveArm, LiveArmConfig
 from visual_irl.mapping.live_mapper import LiveMapper
 from visual_irl.mapping.online import OnlineConfig
 from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.robots import load_robot
-from visual_irl_msgs.msg import Keypoints
-from visual_irl_msgs.srv import Retarget
-
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run

@@ -11,13 +11,13 @@ from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
+from visual_irl_msgs.msg import Keypoints, ObjectList
+
 from visual_irl.perception.camera_topics import CameraTopics
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.objects import OnionDetectorConfig
 from visual_irl.perception.sources import open_frames
 from visual_irl.types import KeypointFrame, RgbdFrame
-from visual_irl_msgs.msg import Keypoints, ObjectList
-
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.definitions import type_of
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run

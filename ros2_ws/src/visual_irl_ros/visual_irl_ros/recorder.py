@@ -11,10 +11,10 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from visual_irl.errors import InvalidInput, UnwritableOutput
-from visual_irl.io.topic_writer import TopicWriter
 from visual_irl_msgs.action import Record
 
+from visual_irl.errors import InvalidInput, UnwritableOutput
+from visual_irl.io.topic_writer import TopicWriter
 from visual_irl_ros import qos
 from visual_irl_ros.definitions import definition_of, type_of
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run

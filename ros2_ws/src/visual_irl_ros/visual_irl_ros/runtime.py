@@ -8,10 +8,10 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy._rclpy_pybind11 import RCLError
-from visual_irl.errors import VisualIrlError
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 
+from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -9,13 +9,13 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
+
 from visual_irl.errors import RefusedTrajectory
 from visual_irl.execution.following import FollowConfig, TargetFollower
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.robots import load_robot
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
-
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
 from visual_irl_ros.pacer import Pacer

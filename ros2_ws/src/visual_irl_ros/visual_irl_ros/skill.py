@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from rclpy.node import Node
+from visual_irl_msgs.msg import RobotMotion
+
 from visual_irl.errors import InvalidInput
 from visual_irl.io.artifacts import load_demonstration, load_trajectory
 from visual_irl.types import JointTrajectory
-from visual_irl_msgs.msg import RobotMotion
-
 from visual_irl_ros import convert, qos
 from visual_irl_ros.runtime import OK, Health, Reporter, run
 
