@@ -12,11 +12,11 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument(
                 "source", default_value="",
-                description="recording, video or picture folder to play as a camera; empty for the topics of a RealSense driver",
+                description="recording, video or picture folder to play as a camera; empty for a driver's topics",
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
             DeclareLaunchArgument("objects", default_value="true", description="look for the task's objects, too"),
-            DeclareLaunchArgument("camera", default_value="/camera/camera", description="namespace of the camera driver's topics"),
+            DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
                 package="visual_irl_ros", executable="perception", name="perception",
                 parameters=[

@@ -10,7 +10,7 @@ def generate_launch_description() -> LaunchDescription:
     """The arguments, then the node."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument("camera", default_value="/camera/camera", description="namespace of the camera driver's topics"),
+            DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
                 package="visual_irl_ros", executable="recorder", name="recorder",
                 remappings=[

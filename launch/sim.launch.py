@@ -14,11 +14,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("side", default_value="right", description="the arm that is followed: right or left"),
             DeclareLaunchArgument(
                 "source", default_value="",
-                description="recording, video or picture folder to play as a camera; empty for the topics of a RealSense driver",
+                description="recording, video or picture folder to play as a camera; empty for a driver's topics",
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
-            DeclareLaunchArgument("rate", default_value="0.0", description="pictures a second of the source; 0 for its own pace"),
-            DeclareLaunchArgument("camera", default_value="/camera/camera", description="namespace of the camera driver's topics"),
+            DeclareLaunchArgument("rate", default_value="0.0", description="pictures a second; 0 for the source's own"),
+            DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
                 package="visual_irl_ros", executable="perception", name="perception",
                 parameters=[

@@ -1,4 +1,4 @@
-"""The real nodes on loopback: a recording moves the robot in MuJoCo, malformed input does not, and the arm stops when a node dies."""
+"""The real nodes on loopback: a recording moves the arm, malformed input does not, and it stops when a node dies."""
 
 from __future__ import annotations
 

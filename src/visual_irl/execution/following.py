@@ -84,7 +84,7 @@ class TargetFollower:
         if bad.any():
             j = int(np.argmax(bad))
             raise RefusedTrajectory(
-                f"target of joint '{robot.joint_names[j]}' is {q[j]:.4g} rad, must lie between {low[j]:.4g} and {high[j]:.4g} rad"
+                f"target of '{robot.joint_names[j]}' is {q[j]:.4g} rad, must lie between {low[j]:.4g} and {high[j]:.4g} rad"
             )
         contact = self._checker.contact_at(q, self.config.clearance)
         if contact is not None:

@@ -30,7 +30,7 @@ class TopicWriter:
             raise UnwritableOutput(f"'{folder}' exists already and is never overwritten; choose another folder")
         require_writable_folder(self.folder)
         self._file = self.folder / f"{self.folder.name}_0.mcap"
-        self._stream = open(self._file, "xb")
+        self._stream = self._file.open("xb")
         self._writer = Writer(self._stream, chunk_size=CHUNK, compression=CompressionType.ZSTD)
         self._writer.start(profile="ros2", library="visual_irl")
         self._channels: dict[str, tuple[int, str]] = {}

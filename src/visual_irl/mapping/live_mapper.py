@@ -20,8 +20,8 @@ LONGEST_GAP = 0.5
 class LiveMapper:
     """Follows one arm. `status` says how, `seen` whether the last frame showed the arm."""
 
-    def __init__(self, robot: RobotModel, arm: LiveArm, config: OnlineConfig = OnlineConfig()) -> None:
-        self._robot, self._arm, self._online = robot, arm, OnlineMapper(robot, config, load_prior(robot.name))
+    def __init__(self, robot: RobotModel, arm: LiveArm, config: OnlineConfig | None = None) -> None:
+        self._robot, self._arm, self._online = robot, arm, OnlineMapper(robot, config or OnlineConfig(), load_prior(robot.name))
         self._q: ndarray | None = None
         self._last_ns: int | None = None
         self.status, self.seen = "waiting for the arm", False

@@ -45,7 +45,7 @@ def definition_of(kind: str) -> str:
 def _collect(kind: str, texts: dict[str, str]) -> None:
     if kind in texts:
         return
-    package, _, name = kind.split("/")
+    package = kind.split("/")[0]
     texts[kind] = _text(kind)
     for line in texts[kind].splitlines():
         field = _FIELD.match(line.split("#")[0])

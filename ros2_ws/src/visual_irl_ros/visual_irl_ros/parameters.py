@@ -1,4 +1,4 @@
-"""ROS parameters are a spelling of the library's frozen configuration dataclasses: names, defaults and docstrings come from there.
+"""ROS parameters are a spelling of the library's frozen configurations: names, defaults and docstrings come from there.
 
 Nested components are dotted names. The configuration itself is what refuses a value, with its own message. What rclpy cannot
 express (a mapping, None) is left at its default.
@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from visual_irl.errors import InvalidInput, UnknownName, VisualIrlError
@@ -82,7 +83,7 @@ def _docstrings(kind: type) -> dict[str, str]:
     """Field -> the string literal under its declaration."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
     texts = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             texts[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
     return texts

@@ -42,7 +42,7 @@ class Recorder(Node):
         self._queue: queue.Queue[tuple[str, bytes, int]] | None = None
         self.dropped, self.written, self._last = 0, 0, 0
         group = ReentrantCallbackGroup()
-        for topic, kind in self._kinds.items():
+        for topic in self._kinds:
             profile = qos.STATIC if topic.endswith("/tf_static") else qos.RECORDED
             self.create_subscription(
                 types[topic][1], topic, self._taker(topic), profile, raw=True, callback_group=group,

@@ -1,4 +1,4 @@
-"""The node `skill`: offers the motion of a learned skill, from a trajectory file or planned anew for a demonstration's objects."""
+"""The node `skill`: offers the motion of a learned skill, from a trajectory file or planned anew for a demonstration."""
 
 from __future__ import annotations
 
