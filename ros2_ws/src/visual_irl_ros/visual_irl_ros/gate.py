@@ -30,17 +30,17 @@ class Gate:
     def admit(self, message: Any, now_ns: int) -> Any | None:
         """The message in the library's terms; None when it is refused."""
         try:
-            self._check_header(message, now_ns)
+            stamp = self._check_header(message, now_ns)
             value = self._convert(message)
         except (VisualIrlError, ArithmeticError, TypeError, IndexError, ValueError) as error:
             self.refused[type(error).__name__] += 1
             self.reason = str(error)
             return None
-        self._heard_ns = now_ns
+        self._last_ns, self._heard_ns = stamp, now_ns
         self.accepted += 1
         return value
 
-    def _check_header(self, message: Any, now_ns: int) -> None:
+    def _check_header(self, message: Any, now_ns: int) -> int:
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if self._frames is not None and message.header.frame_id not in self._frames:
             raise InvalidInput(f"frame '{message.header.frame_id}' is not one of {', '.join(self._frames)}")
@@ -49,9 +49,9 @@ class Gate:
                 f"stamp is {1e-9 * (now_ns - stamp):.3f} s old, must lie between {-1e-9 * FUTURE_NS} and "
                 f"{1e-9 * self._max_age_ns} s; check the clocks, or use_sim_time"
             )
-        if self._last_ns is not None and stamp <= self._last_ns <= now_ns:
+        if self._last_ns is not None and stamp <= self._last_ns <= now_ns + FUTURE_NS:  # a clock that was set back is believed
             raise InvalidInput(f"stamp {stamp} ns is not newer than the one before ({self._last_ns} ns)")
-        self._last_ns = stamp
+        return int(stamp)
 
     def silent(self, now_ns: int, limit: float) -> bool:
         """Whether nothing has been let in for `limit` [s], or ever."""
