@@ -133,6 +133,7 @@ def run_skill(node: Node, client: ActionClient, skill: str) -> object:
     assert client.wait_for_server(60.0)
     sent = client.send_goal_async(RunSkill.Goal(skill=skill))
     assert wait(node, sent.done, 20.0)
+    assert sent.result().accepted
     return sent.result()
 
 

@@ -42,7 +42,7 @@ class Executor(LifecycleNode):
         self._config = parameters.declare(self, StreamConfig())
         self._arm: MujocoArm | None = None
         self._offer: RobotMotion | None = None
-        self._active, self._busy, self._ended = False, threading.Lock(), threading.Event()
+        self._active, self._taken, self._busy, self._ended = False, False, threading.Lock(), threading.Event()
         group = ReentrantCallbackGroup()
         self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
         self._safety = self.create_publisher(DiagnosticStatus, "~/safety_state", qos.LATCHED)
@@ -80,22 +80,26 @@ class Executor(LifecycleNode):
         self._offer = message
 
     def _on_goal(self, goal: Any) -> GoalResponse:
-        return GoalResponse.ACCEPT if self._active and not self._busy.locked() else GoalResponse.REJECT
+        return GoalResponse.ACCEPT if self._active and not self._taken else GoalResponse.REJECT
 
     def _on_cancel(self, goal: Any) -> CancelResponse:
         self._executor.cancel()
         return CancelResponse.ACCEPT
 
     def _execute(self, goal: Any) -> RunSkill.Result:
-        with self._busy:
+        with self._busy:  # physics goes on in the execution, not in `_idle`
+            self._taken = True
             offer = self._offer
             if offer is None or offer.skill != goal.request.skill:
+                self._taken = False
                 there = "none" if offer is None else f"'{offer.skill}'"
                 return _failed(goal, RunSkill.Result.NO_MOTION, f"no motion of skill '{goal.request.skill}'; there is {there}")
             try:
                 report = self._run(offer, goal)
             except (RefusedTrajectory, ValueError) as error:
                 return _failed(goal, RunSkill.Result.REFUSED, str(error))
+            finally:
+                self._taken = False
         {"executed": goal.succeed, "cancelled": goal.canceled if goal.is_cancel_requested else goal.abort}.get(
             report.outcome, goal.abort
         )()
