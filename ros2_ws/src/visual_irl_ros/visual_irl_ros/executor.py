@@ -157,7 +157,7 @@ class Executor(LifecycleNode):
         elif self._executor.phase is Phase.FAULT:
             health = ERROR, f"FAULT: {self._executor.reason}; see to it, then call ~/reset", {}
         else:
-            health = OK, self._executor.phase.value, {}
+            health = OK, self._executor.phase.value, {"motion of skill": self._offer.skill if self._offer else "none"}
         self._safety.publish(DiagnosticStatus(level=health[0], name=self.get_fully_qualified_name(), message=health[1]))
         return health
 
