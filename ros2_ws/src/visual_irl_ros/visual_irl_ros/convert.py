@@ -1,0 +1,240 @@
+"""Between ROS messages and the library's types: the only module that knows both. What is malformed raises InvalidInput.
+
+ROS quaternions are scalar last, the library's scalar first; lost keypoints are NaN on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Point, Pose, Quaternion
+from numpy import ndarray
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
+from trajectory_msgs.msg import JointTrajectoryPoint
+from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
+from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput
+from visual_irl.execution.state import RobotState
+from visual_irl.types import KEYPOINTS, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
+
+_DIAGONAL = (0, 3, 5)
+"""Places of xx, yy and zz in the upper triangle."""
+
+
+def stamp_of_msg(time: Time | Duration) -> int:
+    """Nanoseconds."""
+    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+
+
+def stamp_to_msg(stamp_ns: int) -> Time:
+    """A stamp."""
+    return Time(sec=int(stamp_ns // 1_000_000_000), nanosec=int(stamp_ns % 1_000_000_000))
+
+
+def clock_to_msg(stamp_ns: int) -> Clock:
+    """The simulation's time."""
+    return Clock(clock=stamp_to_msg(stamp_ns))
+
+
+def header(stamp_ns: int, frame: str) -> Header:
+    """Stamp and frame."""
+    return Header(stamp=stamp_to_msg(stamp_ns), frame_id=frame)
+
+
+def keypoints_to_msg(frame: KeypointFrame, frame_id: str) -> Keypoints:
+    """Keypoints with their covariances; axes are independent, so that only the diagonals are not zero."""
+    covariance = np.zeros((len(KEYPOINTS), 6))
+    covariance[:, _DIAGONAL] = frame.sigma**2
+    return Keypoints(
+        header=header(frame.stamp_ns, frame_id), names=list(KEYPOINTS), positions=frame.p_world.ravel().tolist(),
+        covariances=covariance.ravel().tolist(), confidences=frame.confidence.tolist(), pixels=frame.uv.ravel().tolist(),
+    )  # fmt: skip
+
+
+def keypoints_of_msg(message: Keypoints) -> KeypointFrame:
+    """The frame; keypoints in any order, covariances between axes are left out."""
+    k = len(KEYPOINTS)
+    if sorted(message.names) != sorted(KEYPOINTS):
+        raise InvalidInput(f"{len(message.names)} keypoint names, expected each of the {k} names of KEYPOINTS once")
+    order = [list(message.names).index(name) for name in KEYPOINTS]
+    p, c, uv = (
+        _rows(values, k, width, what)[order]
+        for values, width, what in (
+            (message.positions, 3, "positions"), (message.covariances, 6, "covariances"), (message.pixels, 2, "pixels"),
+        )
+    )  # fmt: skip
+    confidence = _rows(message.confidences, k, 1, "confidences")[order, 0]
+    variance = c[:, _DIAGONAL]
+    seen = confidence > 0.0
+    if not ((confidence >= 0.0) & (confidence <= 1.0)).all():
+        raise InvalidInput(f"confidences reach from {confidence.min()} to {confidence.max()}, must lie in [0, 1]")
+    if not (np.abs(p[seen]) <= 100.0).all() or not ((variance[seen] >= 0.0) & (variance[seen] <= 1e4)).all():
+        raise InvalidInput("a keypoint with confidence above 0 needs a position within 100 m and variances in [0, 1e4] m^2")
+    p, variance = np.where(seen[:, None], p, np.nan), np.where(seen[:, None], variance, np.nan)
+    return KeypointFrame(stamp_of_msg(message.header.stamp), p, np.sqrt(variance), confidence, uv)
+
+
+def objects_to_msg(objects: Sequence[ObjectEstimate], stamp_ns: int, frame_id: str) -> ObjectList:
+    """The objects of one picture."""
+    return ObjectList(
+        header=header(stamp_ns, frame_id),
+        objects=[
+            ObjectMsg(
+                name=o.name, label=o.label, position=_point(o.p_world), radius=float(o.radius), confidence=float(o.confidence),
+                attribute_names=list(o.attributes), attribute_values=[float(v) for v in o.attributes.values()],
+            )
+            for o in objects
+        ],
+    )  # fmt: skip
+
+
+def objects_of_msg(message: ObjectList) -> tuple[ObjectEstimate, ...]:
+    """The objects of one picture."""
+    found = []
+    for o in message.objects:
+        if len(o.attribute_names) != len(o.attribute_values):
+            raise InvalidInput(
+                f"object '{o.name}' has {len(o.attribute_names)} attribute names, {len(o.attribute_values)} values"
+            )
+        if not (0.0 < o.radius <= 10.0 and 0.0 <= o.confidence <= 1.0):
+            raise InvalidInput(
+                f"object '{o.name}': radius {o.radius} m must lie in (0, 10], confidence {o.confidence} in [0, 1]"
+            )
+        attributes = {n: float(v) for n, v in zip(o.attribute_names, o.attribute_values, strict=True)}
+        if not all(0.0 <= v <= 1.0 for v in attributes.values()):
+            raise InvalidInput(f"object '{o.name}': attributes {attributes} must lie in [0, 1]")
+        found.append(ObjectEstimate(o.name, o.label, _array(o.position), float(o.radius), float(o.confidence), attributes))
+    return tuple(found)
+
+
+def pose_to_msg(T: ndarray) -> Pose:
+    """A transform."""
+    w, x, y, z = (float(v) for v in se3.quaternion_wxyz(np.asarray(T)[:3, :3]))
+    return Pose(position=_point(np.asarray(T)[:3, 3]), orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def pose_of_msg(pose: Pose) -> ndarray:
+    """A transform; a quaternion whose length is not 1 is refused."""
+    o, p = pose.orientation, _array(pose.position)
+    q = np.array([o.w, o.x, o.y, o.z])
+    if not abs(float(np.linalg.norm(q)) - 1.0) <= 1e-3 or not (np.abs(p) <= 100.0).all():
+        raise InvalidInput(f"pose at {p.tolist()} with quaternion {q.tolist()}: within 100 m and of length 1 is needed")
+    return np.asarray(se3.transform(se3.rotation_of_quaternion(q / np.linalg.norm(q)), p))
+
+
+def arm_to_msgs(arm: HumanArmTrajectory, start_ns: int, frame_id: str) -> list[HumanArm]:
+    """Every moment of an arm; `start_ns` is the stamp of t = 0."""
+    return [
+        HumanArm(
+            header=header(start_ns + round(1e9 * arm.t[i]), frame_id), side=arm.side, shoulder=_point(arm.shoulder[i]),
+            elbow=_point(arm.elbow[i]), wrist=_point(arm.wrist[i]), hand=pose_to_msg(arm.Ts_world_hand[i]), angles=arm.q[i],
+            grip=float(arm.grip[i]), observed=bool(arm.observed[i]),
+        )
+        for i in range(len(arm.t))
+    ]  # fmt: skip
+
+
+def arm_of_msgs(messages: Sequence[HumanArm]) -> HumanArmTrajectory:
+    """An arm from its moments; time begins at the first."""
+    if len(messages) < 2:
+        raise InvalidInput(f"an arm's motion needs two moments or more, got {len(messages)}")
+    first = messages[0]
+    if any((m.side, m.header.frame_id) != (first.side, first.header.frame_id) for m in messages):
+        raise InvalidInput("the moments of an arm are of different sides or frames")
+    grip = np.array([m.grip for m in messages])
+    if not ((grip >= 0.0) & (grip <= 1.0)).all():
+        raise InvalidInput("grip must lie in [0, 1]")
+    begin = stamp_of_msg(first.header.stamp)
+    t = np.array([1e-9 * (stamp_of_msg(m.header.stamp) - begin) for m in messages])
+    points = [np.array([_array(getattr(m, name)) for m in messages]) for name in ("shoulder", "elbow", "wrist")]
+    if not (np.abs(points) <= 100.0).all():
+        raise InvalidInput("joint centres of an arm must lie within 100 m")
+    hands = np.array([pose_of_msg(m.hand) for m in messages])
+    angles, observed = np.array([m.angles for m in messages]), np.array([m.observed for m in messages])
+    return HumanArmTrajectory(t, first.side, angles, *points, hands, observed, grip)
+
+
+def motion_to_msg(motion: JointTrajectory, robot: str, skill: str, stamp_ns: int) -> RobotMotion:
+    """A motion, for the executor."""
+    points = [
+        JointTrajectoryPoint(positions=q.tolist(), velocities=qd.tolist(), time_from_start=_duration(t))
+        for t, q, qd in zip(motion.t, motion.q, motion.qd, strict=True)
+    ]
+    return RobotMotion(
+        header=header(stamp_ns, ""), robot=robot, skill=skill, opening=motion.opening.tolist(),
+        trajectory=JointTrajectoryMsg(header=header(stamp_ns, ""), joint_names=list(motion.joint_names), points=points),
+    )  # fmt: skip
+
+
+def motion_of_msg(message: RobotMotion) -> JointTrajectory:
+    """A motion; what it means is the guard's to judge."""
+    points, n = message.trajectory.points, len(message.trajectory.joint_names)
+    if not 2 <= len(points) <= 100_000 or not 1 <= n <= 64 or len(message.opening) != len(points):
+        raise InvalidInput(f"motion of {len(points)} points, {n} joints and {len(message.opening)} gripper openings")
+    if any(len(p.positions) != n or len(p.velocities) != n for p in points):
+        raise InvalidInput(f"every point of a motion needs {n} positions and velocities")
+    t = np.array([1e-9 * stamp_of_msg(p.time_from_start) for p in points])
+    q, qd = np.array([p.positions for p in points]), np.array([p.velocities for p in points])
+    return JointTrajectory(tuple(message.trajectory.joint_names), t, q, qd, np.array(message.opening))
+
+
+def target_to_msg(joint_names: Sequence[str], q: ndarray, stamp_ns: int) -> JointTrajectoryMsg:
+    """One live target, stamped as the picture that it answers."""
+    point = JointTrajectoryPoint(positions=np.asarray(q, float).tolist())
+    return JointTrajectoryMsg(header=header(stamp_ns, ""), joint_names=list(joint_names), points=[point])
+
+
+def target_of_msg(message: JointTrajectoryMsg) -> tuple[tuple[str, ...], ndarray]:
+    """Joint names and angles [rad] of a live target."""
+    if len(message.points) != 1 or len(message.points[0].positions) != len(message.joint_names):
+        raise InvalidInput(f"a live target has one point with a position for each joint, got {len(message.points)} points")
+    q = np.array(message.points[0].positions, float)
+    if not np.isfinite(q).all():
+        raise InvalidInput(f"a live target must be finite, got {q.tolist()}")
+    return tuple(message.joint_names), q
+
+
+def state_to_msg(state: RobotState, stamp_ns: int) -> JointState:
+    """Measured angles and speeds."""
+    return JointState(
+        header=header(stamp_ns, ""), name=list(state.joint_names), position=state.q.tolist(), velocity=state.qd.tolist()
+    )
+
+
+def state_of_msg(message: JointState) -> RobotState:
+    """Measured angles and speeds; they must be finite."""
+    n = len(message.name)
+    if not 1 <= n <= 64 or len(message.position) != n or len(message.velocity) != n:
+        raise InvalidInput(f"{n} joints with {len(message.position)} positions and {len(message.velocity)} velocities")
+    q, qd = np.array(message.position), np.array(message.velocity)
+    if not np.isfinite([q, qd]).all():
+        raise InvalidInput("a joint state must be finite")
+    return RobotState(tuple(message.name), stamp_of_msg(message.header.stamp), q, qd)
+
+
+def _point(p: Any) -> Point:
+    return Point(x=float(p[0]), y=float(p[1]), z=float(p[2]))
+
+
+def _array(point: Point) -> ndarray:
+    return np.array([point.x, point.y, point.z])
+
+
+def _duration(t: float) -> Duration:
+    nanoseconds = round(1e9 * float(t))
+    return Duration(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def _rows(values: Any, rows: int, width: int, what: str) -> ndarray:
+    array = np.asarray(values, float)
+    if array.shape != (rows * width,):
+        raise InvalidInput(f"{array.size} {what}, expected {rows * width}")
+    return array.reshape(rows, width)

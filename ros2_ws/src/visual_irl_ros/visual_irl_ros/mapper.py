@@ -1,0 +1,92 @@
+"""The node `mapper`: live keypoints become joint targets; the service `~/retarget` maps whole motions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+from visual_irl_msgs.msg import Keypoints
+from visual_irl_msgs.srv import Retarget
+
+from visual_irl.errors import InvalidInput, Unreachable, VisualIrlError
+from visual_irl.mapping.live_arm import LiveArm, LiveArmConfig
+from visual_irl.mapping.live_mapper import LiveMapper
+from visual_irl.mapping.online import OnlineConfig
+from visual_irl.mapping.retarget import RetargetConfig, retarget
+from visual_irl.robots import load_robot
+from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.gate import Gate
+from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+
+
+class Mapper(Node):
+    """Publishes nothing while no arm is seen: whoever follows then stops."""
+
+    def __init__(self) -> None:
+        super().__init__("mapper")
+        self._robot = load_robot(self.declare_parameter("robot", "ur5e").value)
+        self._silence = float(self.declare_parameter("input_timeout", 0.5).value)
+        arm = parameters.declare(self, LiveArmConfig())
+        online = parameters.declare(self, OnlineConfig())
+        self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
+        self._keypoints = Gate(convert.keypoints_of_msg, max_age=1.0, frames=("world",))
+        self._states = Gate(self._measured, max_age=1.0)
+        self._targets = self.create_publisher(JointTrajectory, "~/joint_target", qos.COMMAND)
+        self.create_subscription(JointState, "joint_states", self._on_state, qos.NEWEST)
+        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.NEWEST)
+        self.create_service(Retarget, "~/retarget", self._on_retarget, callback_group=MutuallyExclusiveCallbackGroup())
+        self._reporter = Reporter(self, self._health)
+
+    def _on_state(self, message: Any) -> None:
+        self._states.admit(message, self.get_clock().now().nanoseconds)
+
+    def _measured(self, message: Any) -> None:
+        state = convert.state_of_msg(message)
+        self._mapper.measured(state.joint_names, state.q)
+
+    def _on_keypoints(self, message: Any) -> None:
+        now = self.get_clock().now().nanoseconds
+        frame = self._keypoints.admit(message, now)
+        if frame is None or self._states.silent(now, self._silence):
+            return
+        q = self._mapper.step(frame)
+        if q is not None:
+            self._targets.publish(convert.target_to_msg(self._robot.joint_names, q, frame.stamp_ns))
+
+    def _on_retarget(self, request: Any, response: Any) -> Any:
+        try:
+            arm, base = convert.arm_of_msgs(request.arm), convert.pose_of_msg(request.base)
+            motion, report = retarget(arm, self._robot, base, RetargetConfig())
+            response.motion = convert.motion_to_msg(motion, self._robot.name, "", self.get_clock().now().nanoseconds)
+            response.reachable = float(np.mean(report.reachable))
+        except Unreachable as error:
+            response.error_code, response.error_text = Retarget.Response.UNREACHABLE, str(error)
+        except InvalidInput as error:
+            response.error_code, response.error_text = Retarget.Response.MALFORMED, str(error)
+        except (VisualIrlError, ValueError, ArithmeticError) as error:
+            response.error_code, response.error_text = Retarget.Response.FAILED, str(error)
+        return response
+
+    def _health(self) -> Health:
+        now = self.get_clock().now().nanoseconds
+        values = {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
+        values |= {f"states {k}": v for k, v in self._states.counts().items()}
+        if self._states.silent(now, self._silence):
+            return WARN, "no joint states: no targets are published", values
+        if self._keypoints.silent(now, self._silence):
+            return WARN, "no keypoints: no targets are published", values
+        if not self._mapper.seen:
+            return WARN, "the arm is not seen: no targets are published", values
+        return OK, f"mapping: {self._mapper.status}", values
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def main() -> None:
+    """Entry point."""
+    run(Mapper)

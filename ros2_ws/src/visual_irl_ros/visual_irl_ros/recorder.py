@@ -1,0 +1,131 @@
+"""The node `recorder`: the action `~/record` writes camera and keypoint topics, as they come, into a rosbag2 folder."""
+
+from __future__ import annotations
+
+import queue
+import time
+from pathlib import Path
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from visual_irl_msgs.action import Record
+
+from visual_irl.errors import InvalidInput, UnwritableOutput
+from visual_irl.io.topic_writer import TopicWriter
+from visual_irl_ros import qos
+from visual_irl_ros.definitions import definition_of, type_of
+from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+
+TOPICS = [
+    "color/image_raw:sensor_msgs/msg/Image",
+    "aligned_depth_to_color/image_raw:sensor_msgs/msg/Image",
+    "color/camera_info:sensor_msgs/msg/CameraInfo",
+    "keypoints:visual_irl_msgs/msg/Keypoints",
+]
+WAITING = 600
+"""Messages that may wait for the disk."""
+
+
+class Recorder(Node):
+    """Messages stay serialised from the network to the file; the first reason to drop one is counted, never hidden."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        topics = self.declare_parameter("topics", [*TOPICS, "/tf_static:tf2_msgs/msg/TFMessage"]).value
+        types = {self.resolve_topic_name(name): (kind, type_of(kind)) for name, _, kind in (t.partition(":") for t in topics)}
+        self._kinds = {topic: kind for topic, (kind, found) in types.items() if found is not None}
+        self._missing = sorted(kind for kind, found in types.values() if found is None)
+        self._latched: dict[str, bytes] = {}
+        self._queue: queue.Queue[tuple[str, bytes, int]] | None = None
+        self.dropped, self.written, self._last = 0, 0, 0
+        group = ReentrantCallbackGroup()
+        for topic in self._kinds:
+            profile = qos.STATIC if topic.endswith("/tf_static") else qos.RECORDED
+            self.create_subscription(
+                types[topic][1], topic, self._taker(topic), profile, raw=True, callback_group=group,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
+            )  # fmt: skip
+        self._server = ActionServer(
+            self, Record, "~/record", self._record, callback_group=group,
+            goal_callback=lambda goal: GoalResponse.REJECT if self._queue else GoalResponse.ACCEPT,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+        )  # fmt: skip
+        self._reporter = Reporter(self, self._health)
+
+    def _taker(self, topic: str) -> Any:
+        def take(data: bytes) -> None:
+            self._last = time.monotonic_ns()
+            if topic.endswith("/tf_static"):
+                self._latched[topic] = bytes(data)
+            waiting = self._queue
+            if waiting is not None:
+                try:
+                    waiting.put_nowait((topic, bytes(data), self.get_clock().now().nanoseconds))
+                except queue.Full:
+                    self.dropped += 1
+
+        return take
+
+    def _on_lost(self, event: Any) -> None:
+        if self._queue is not None:
+            self.dropped += event.total_count_change
+
+    def _record(self, goal: Any) -> Record.Result:
+        self.dropped = self.written = 0
+        result = Record.Result()
+        writer = None
+        try:
+            writer = TopicWriter(Path(goal.request.folder))
+            for topic, kind in self._kinds.items():
+                writer.declare(topic, kind, definition_of(kind))
+            self._write(writer, goal)
+            writer.close()
+        except UnwritableOutput as error:
+            result.error_code = Record.Result.UNWRITABLE if not self.written else Record.Result.DISK_FULL
+            result.error_text = str(error)
+        except InvalidInput as error:
+            result.error_code, result.error_text = Record.Result.NO_MESSAGE, str(error)
+        finally:
+            self._queue = None
+        result.written, result.dropped = self.written, self.dropped
+        goal.abort() if result.error_code else (goal.canceled if goal.is_cancel_requested else goal.succeed)()
+        return result
+
+    def _write(self, writer: TopicWriter, goal: Any) -> None:
+        self._queue = queue.Queue(WAITING)
+        for topic, data in self._latched.items():
+            self._queue.put((topic, data, self.get_clock().now().nanoseconds))
+        begin = told = time.monotonic()
+        while not goal.is_cancel_requested and self.context.ok():
+            if 0.0 < goal.request.duration <= time.monotonic() - begin:
+                break
+            try:
+                writer.write(*self._queue.get(timeout=0.1))
+                self.written += 1
+            except queue.Empty:
+                pass
+            if time.monotonic() - told >= 1.0:
+                told = time.monotonic()
+                goal.publish_feedback(Record.Feedback(written=self.written, dropped=self.dropped))
+
+    def _health(self) -> Health:
+        values = {"written": str(self.written), "dropped": str(self.dropped), "recording": str(self._queue is not None)}
+        if self._missing:
+            values["not recorded, for their packages are not installed"] = ", ".join(self._missing)
+        if time.monotonic_ns() - self._last > 1_000_000_000:
+            return WARN, "no messages come", values
+        return (WARN, "messages were dropped", values) if self.dropped else (OK, "running", values)
+
+    def close(self) -> None:
+        """The running recording sees that the context ended, and closes its file."""
+        end = time.monotonic() + 0.8
+        while self._queue is not None and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def main() -> None:
+    """Entry point."""
+    run(Recorder)

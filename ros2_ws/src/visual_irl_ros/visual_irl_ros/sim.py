@@ -1,0 +1,89 @@
+"""The node `sim`: an arm in MuJoCo that follows live joint targets, as a robot's controller would, and keeps the clock."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from visual_irl.errors import RefusedTrajectory
+from visual_irl.execution.following import FollowConfig, TargetFollower
+from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.robots import load_robot
+from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.surroundings import surroundings
+from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.gate import Gate
+from visual_irl_ros.pacer import Pacer
+from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+
+
+class Sim(Node):
+    """Publishes joint_states and /clock; without live targets the arm decelerates and stands."""
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        robot = load_robot(self.declare_parameter("robot", "ur5e").value)
+        self._clock_rate = self.declare_parameter("publish_clock", True).value
+        config = parameters.declare(self, FollowConfig())
+        self._arm = MujocoArm(robot, robot.home)
+        world = surroundings(Scene((), ()), robot.T_world_base)
+        self._follower = TargetFollower(robot, robot.home, self._arm.period, world, config)
+        self._gate = Gate(convert.target_of_msg, max_age=1.0)
+        self._lock, self._ended, self._refused = threading.Lock(), threading.Event(), 0
+        self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
+        self._clock_out = self.create_publisher(Clock, "/clock", qos.CLOCK) if self._clock_rate else None
+        self.create_subscription(JointTrajectory, "joint_target", self._on_target, qos.COMMAND)
+        self._reporter = Reporter(self, self._health)
+        self._thread = threading.Thread(target=self._physics, daemon=True)
+        self._thread.start()
+
+    def _on_target(self, message: Any) -> None:
+        target = self._gate.admit(message, self.get_clock().now().nanoseconds)
+        if target is None:
+            return
+        try:
+            with self._lock:
+                self._follower.take(*target, self._arm.now_ns())
+        except RefusedTrajectory as error:
+            self._refused += 1
+            self.get_logger().warning(str(error), throttle_duration_sec=1.0)
+
+    def _physics(self) -> None:
+        """Every step of the physics in real time; a late step is made up for, a stall is not."""
+        pacer = Pacer(self._arm.period)
+        while not self._ended.is_set():
+            with self._lock:
+                self._arm.command(*self._follower.cycle(self._arm.now_ns()))
+                self._arm.wait()
+            self._publish()
+            pacer.wait()
+
+    def _publish(self) -> None:
+        if self._ended.is_set():
+            return
+        self._states.publish(convert.state_to_msg(self._arm.read(), self.get_clock().now().nanoseconds))
+        if self._clock_out is not None:
+            self._clock_out.publish(convert.clock_to_msg(self._arm.now_ns()))
+
+    def _health(self) -> Health:
+        values = {**self._gate.counts(), "refused targets": str(self._refused)}
+        if self._follower.blocked:
+            return WARN, f"stopped: {self._follower.blocked}", values
+        if self._follower.stopped:
+            return WARN, "no live target: the arm stands", values
+        return OK, "following", values
+
+    def close(self) -> None:
+        """End the physics."""
+        self._ended.set()
+        self._thread.join(0.5)
+
+
+def main() -> None:
+    """Entry point."""
+    run(Sim)

@@ -1,0 +1,115 @@
+"""Serialised messages of any topics into a new rosbag2 folder: MCAP, zstd chunks that reach the disk every second.
+
+A process that is killed leaves everything up to the last chunk; `visual_irl.io.recording` and the `mcap` tools read it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from mcap.writer import CompressionType, Writer
+
+from visual_irl.errors import InvalidInput, UnwritableOutput
+from visual_irl.io.atomic import atomic_path, require_writable_folder
+
+CHUNK = 4 << 20
+"""Most bytes in one chunk [B]."""
+FLUSH_NS = 1_000_000_000
+"""Longest time between two chunks [ns]: what a power cut can cost."""
+
+
+class TopicWriter:
+    """A new recording. `write` serialised messages (CDR), then `close`; an existing folder is never touched."""
+
+    def __init__(self, folder: Path, distribution: str = "jazzy") -> None:
+        self.folder, self.distribution = Path(folder), distribution
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise UnwritableOutput(f"'{folder}' exists already and is never overwritten; choose another folder")
+        require_writable_folder(self.folder)
+        self._file = self.folder / f"{self.folder.name}_0.mcap"
+        self._stream = self._file.open("xb")
+        self._writer = Writer(self._stream, chunk_size=CHUNK, compression=CompressionType.ZSTD)
+        self._writer.start(profile="ros2", library="visual_irl")
+        self._channels: dict[str, tuple[int, str]] = {}
+        self.counts: dict[str, int] = {}
+        """Messages of each topic."""
+        self._first = self._last = self._flushed = 0
+
+    def declare(self, topic: str, kind: str, definition: str) -> None:
+        """Announce a topic of type `kind` (package/msg/Name) with the full text of its definition."""
+        if topic in self._channels:
+            raise InvalidInput(f"topic '{topic}' is declared twice")
+        schema = self._writer.register_schema(kind, "ros2msg", definition.encode())
+        self._channels[topic] = (self._writer.register_channel(topic, "cdr", schema, {}), kind)
+        self.counts[topic] = 0
+
+    def write(self, topic: str, data: bytes, stamp_ns: int) -> None:
+        """Append one message, received at `stamp_ns`.
+
+        Raises:
+            InvalidInput: the topic was not declared.
+            UnwritableOutput: the disk is full; what is there stays readable.
+        """
+        if topic not in self._channels:
+            raise InvalidInput(f"topic '{topic}' is not declared; declared: {', '.join(self._channels) or 'none'}")
+        try:
+            self._writer.add_message(self._channels[topic][0], stamp_ns, data, stamp_ns, self.counts[topic])
+            if stamp_ns - self._flushed >= FLUSH_NS:
+                self._writer.flush()
+                self._stream.flush()
+                self._flushed = stamp_ns
+        except OSError as error:
+            raise UnwritableOutput(f"cannot write '{self._file}': {error.strerror or error}; free some space") from error
+        self._first = self._first or stamp_ns
+        self._last = max(self._last, stamp_ns)
+        self.counts[topic] += 1
+
+    def close(self) -> None:
+        """Write the index and `metadata.yaml`. Without a single message nothing is left.
+
+        Raises:
+            InvalidInput: no message came.
+            UnwritableOutput: the disk is full; the messages stay readable.
+        """
+        if not any(self.counts.values()):
+            self._stream.close()
+            self._file.unlink()
+            self.folder.rmdir()
+            raise InvalidInput(f"no message came for the recording '{self.folder}'; nothing was written")
+        try:
+            with self._stream:
+                self._writer.finish()
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+            with atomic_path(self.folder / "metadata.yaml") as path:
+                path.write_text(yaml.safe_dump(self._metadata(), sort_keys=False))
+        except OSError as error:
+            raise UnwritableOutput(f"cannot close '{self._file}': {error.strerror or error}; free some space") from error
+
+    def _metadata(self) -> Mapping[str, object]:
+        """rosbag2's format version 8."""
+        count = sum(self.counts.values())
+        span = {"duration": {"nanoseconds": self._last - self._first}}
+        begin = {"starting_time": {"nanoseconds_since_epoch": self._first}}
+        topics = [
+            {
+                "topic_metadata": {
+                    "name": topic, "type": kind, "serialization_format": "cdr", "offered_qos_profiles": "",
+                    "type_description_hash": "",
+                },
+                "message_count": self.counts[topic],
+            }
+            for topic, (_, kind) in self._channels.items()
+        ]  # fmt: skip
+        return {
+            "rosbag2_bagfile_information": {
+                "version": 8, "storage_identifier": "mcap", **span, **begin, "message_count": count,
+                "topics_with_message_count": topics, "compression_format": "", "compression_mode": "",
+                "relative_file_paths": [self._file.name],
+                "files": [{"path": self._file.name, **begin, **span, "message_count": count}],
+                "custom_data": None, "ros_distro": self.distribution,
+            }
+        }  # fmt: skip
