@@ -234,6 +234,36 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
     run_demo(out, recording, seeds)
 
 
+def evaluate(
+    skill: Positional[Path],
+    robot: str = "panda",
+    episodes: int = 20,
+    json: Path | None = None,
+    seed: int = 1000,
+    workers: int = 1,
+    pictures: Path | None = None,
+) -> None:
+    """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen: 4 to 8 onions at random places.
+
+    Each step is planned from where things lie then; what an onion is becomes known when it is inspected; what was lost is
+    taken again. Success is read from the physics. Beside it: how human the motion is, and that of a hand-only solver.
+
+    Example: visual-irl evaluate out/skill --robot ur5e --episodes 20 --json out/evaluate_ur5e.json
+
+    Args:
+        skill: Skill folder.
+        robot: Name of the robot: panda or ur5e.
+        episodes: Scenes.
+        json: Result file to write; out/evaluate_ROBOT.json when not given.
+        seed: Seed of the first scene; the others follow.
+        workers: Processes.
+        pictures: Folder for a picture of the first episode.
+    """
+    from visual_irl.evaluation.evaluate_stage import evaluate as run
+
+    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, pictures)
+
+
 def bench(
     what: Positional[Literal["mapping", "perception", "irl", "ros"]],
     motion: Path | None = None,
@@ -313,6 +343,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "learn": learn,
     "map": map_,
     "replay": replay,
+    "evaluate": evaluate,
     "bench": bench,
     "calibrate": calibrate,
     "models": models,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
@@ -148,25 +149,31 @@ def things_of(demo: Demonstration, attribute: str) -> list[Thing]:
 
 def plan(skill: Skill, demo: Demonstration, attribute: str, policy: PolicyConfig) -> tuple[HandPlan, HumanArmTrajectory]:
     """What the learned policy does with the objects of a demonstration's start, as a hand plan and as a person's arm."""
-    relations = _relations_at(skill.reward.relations, demo)
+    relations = relations_at(skill.reward.relations, demo.fixtures)
     reward = LinearReward(relations, skill.reward.theta)
     decisions = decide(reward, relations, skill.motion.rest, things_of(demo, attribute))
     hand_plan = perform(decisions, skill.motion, relations, policy)
-    m = skill.motion
+    return hand_plan, arm_for(skill.motion, hand_plan)
+
+
+def arm_for(motion: MotionLibrary, hand_plan: HandPlan) -> HumanArmTrajectory:
+    """The demonstrator's arm as it would follow a hand plan."""
     left = np.array([0.0, 1.0, 0.0])
-    axes = np.stack([[1.0, 0.0, 0.0], left if m.side == "left" else -left, [0.0, 0.0, 1.0]])
-    return hand_plan, imagined_arm(hand_plan, m.side, axes, m.shoulder, m.upper_length, m.fore_length)
+    axes = np.stack([[1.0, 0.0, 0.0], left if motion.side == "left" else -left, [0.0, 0.0, 1.0]])
+    return imagined_arm(hand_plan, motion.side, axes, motion.shoulder, motion.upper_length, motion.fore_length)
 
 
-def _relations_at(learned: Relations, demo: Demonstration) -> Relations:
-    """The learned places with each fixture moved to where it stands in this recording: the hand goes where things are."""
+def relations_at(learned: Relations, poses: Mapping[str, Float[ndarray, "4 4"]]) -> Relations:
+    """The learned places with each fixture moved to where it stands now: the hand goes where things are.
+
+    Raises:
+        LearningFailed: a fixture that the skill needs is not there.
+    """
     fixtures = []
     for name, p in learned.fixtures:
-        if name not in demo.fixtures:
-            raise LearningFailed(
-                f"the skill needs the fixture '{name}', this recording has: {', '.join(demo.fixtures) or 'none'}"
-            )
-        x, y, _ = demo.fixtures[name][:3, 3]
+        if name not in poses:
+            raise LearningFailed(f"the skill needs the fixture '{name}', there is: {', '.join(poses) or 'none'}")
+        x, y, _ = poses[name][:3, 3]
         fixtures.append((name, (float(x), float(y), float(p[2]))))
     return Relations(tuple(fixtures), learned.inspect)
 

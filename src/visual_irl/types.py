@@ -13,7 +13,7 @@ Every type is frozen and copies its arrays; shapes and finiteness are checked wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -280,6 +280,10 @@ class HumanArmTrajectory:
             observed=_frozen(self.observed, "observed flags", (n,), dtype=bool),
             grip=_frozen(self.grip, "grip", (n,)),
         )
+
+    def cut(self, part: slice) -> HumanArmTrajectory:
+        """Some of the samples."""
+        return replace(self, **{f.name: getattr(self, f.name)[part] for f in fields(self) if f.name != "side"})
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,10 @@ def test_greedy_plan_is_the_best_of_all_plans() -> None:
 
     def best(state: int, steps: int) -> float:
         moves = [m for m in range(graph.successors.shape[1]) if graph.successors[state, m] >= 0]
-        if steps == 0 or not moves:
+        if not moves:
             return 0.0
+        if steps == 0:
+            return -np.inf  # an episode must end
         return max(float(reward[0, state, m]) + best(int(graph.successors[state, m]), steps - 1) for m in moves)
 
     assert np.isclose(plan_episodes(graph, reward, 4)[0].value, best(graph.start, 4))

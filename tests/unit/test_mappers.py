@@ -83,6 +83,19 @@ def test_offline_is_exact_and_continuous(name: str) -> None:
     assert (path.q >= robot.lower).all() and (path.q <= robot.upper).all()
 
 
+@EVERY
+def test_a_motion_goes_on_from_where_the_arm_is(name: str) -> None:
+    robot, targets = load_robot(name), targets_along(name)
+    before = map_offline(robot, targets, OfflineConfig())
+    middle = len(targets.t) // 2
+    rest = cut(targets, slice(middle, len(targets.t)))
+    after = map_offline(robot, rest, OfflineConfig(costs=BranchCosts(jump=1000.0)), q_start=before.q[middle])
+    np.testing.assert_array_equal(after.q[0], before.q[middle])
+    assert after.exact.all() and after.joined[1:].all()
+    with pytest.raises(InvalidInput, match="plan it from there"):
+        map_offline(robot, rest, OfflineConfig(), q_start=before.q[0])
+
+
 @pytest.mark.parametrize("name", ["panda", "fr3"])
 def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
     robot, arm = load_robot(name), synthetic_arm(4)

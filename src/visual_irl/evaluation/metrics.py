@@ -1,10 +1,11 @@
-"""How good an extraction is, against the truth of a synthetic recording. Numbers for people: millimetres."""
+"""How good an extraction is against the truth of a synthetic recording, and how smooth a motion is."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.types import Demonstration
@@ -68,3 +69,25 @@ def _object_error(demo: Demonstration, truth: Demonstration, rows: ndarray) -> t
         mine, true = demo.attributes[name], truth.attributes[match]
         right += [(mine.get(a, np.nan) > 0.5) == (v > 0.5) for a, v in true.items()]
     return mm, float(np.mean(right)) if right else float("nan")
+
+
+def spectral_arc_length(
+    speed: Float[ndarray, "T"], rate: float, highest: float = 10.0, threshold: float = 0.05, padding: int = 4
+) -> float:
+    """Smoothness of a speed profile sampled at `rate` [1/s]: the arc length of its normalised spectrum, negative; nearer to 0
+    is smoother. SPARC of Balasubramanian et al. 2015, "On the analysis of movement smoothness", with their constants:
+    frequencies up to `highest` [Hz], cut after the last amplitude above `threshold` of that at rest.
+    """
+    length = 2 ** (int(np.ceil(np.log2(len(speed)))) + padding)
+    frequency = np.arange(length // 2 + 1) * rate / length
+    amplitude = np.abs(np.fft.rfft(speed, length))
+    if not amplitude[0] > 0.0:
+        return float("nan")
+    amplitude = amplitude[frequency <= highest] / amplitude[0]
+    frequency = frequency[frequency <= highest]
+    last = int(np.nonzero(amplitude >= threshold)[0][-1])
+    amplitude, frequency = amplitude[: last + 1], frequency[: last + 1]
+    if last == 0:
+        return 0.0
+    span = frequency[-1] - frequency[0]
+    return -float(np.hypot(np.diff(frequency) / span, np.diff(amplitude)).sum())

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.mapping.hand_first import Work, angle_of, limb_direction, work_of
+from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
+from visual_irl.mapping.smoothing import FINISH, TOLERANCE
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots.chain import forward, manipulability, tool_jacobian
 from visual_irl.robots.self_collision import clearance
@@ -67,20 +68,29 @@ class BranchPath(NamedTuple):
 
 
 def best_path(
-    solver: Solver, targets: ArmTargets, costs: BranchCosts, progress: Callable[[int], None] = lambda done: None
+    solver: Solver,
+    targets: ArmTargets,
+    costs: BranchCosts,
+    progress: Callable[[int], None] = lambda done: None,
+    q_start: Float[ndarray, "J"] | None = None,
 ) -> BranchPath:
-    """The best path through the solutions of all frames, wound into the joint limits."""
+    """The best path through the solutions of all frames, wound into the joint limits.
+
+    With `q_start` [rad] the first frame is taken as it stands: where an arm goes on from.
+    """
+    first = np.zeros(0) if q_start is None else np.asarray(q_start, float)
     q, solved = np.zeros((len(targets.t), len(solver.chain.lower))), np.zeros(len(targets.t), bool)
     work = work_of(solver.chain)
     costs = at_rate(costs, targets)
     for part in targets.segments():
         q[part], solved[part] = _viterbi(
             solver, work, targets.R[part], targets.p[part], targets.upper[part], targets.fore[part], targets.posture[part],
-            costs, capacity(solver),
+            costs, capacity(solver), first if part.start == 0 else first[:0],
         )  # fmt: skip
         rows = np.nonzero(solved[part])[0] + part.start
         if len(rows):
-            q[rows] = wound(q[rows], solver.periodic, solver.chain.lower, solver.chain.upper, targets.posture[rows])
+            near = targets.posture[rows] if part.start > 0 or q_start is None else None
+            q[rows] = wound(q[rows], solver.periodic, solver.chain.lower, solver.chain.upper, near)
         progress(part.stop)
     return BranchPath(q, solved)
 
@@ -95,9 +105,11 @@ def wound(
     periodic: Bool[ndarray, "J"],
     lower: Float[ndarray, "J"],
     upper: Float[ndarray, "J"],
-    posture: Float[ndarray, "T J"],
+    posture: Float[ndarray, "T J"] | None,
 ) -> Float[ndarray, "T J"]:
     """The path with periodic joints made continuous and shifted by whole turns into their limits, nearest to the posture.
+
+    Without a posture the first frame keeps its turns.
 
     A joint that would have to wind farther than its limits is rewound by a turn where it meets one: a jump that no
     continuous path avoids.
@@ -105,10 +117,11 @@ def wound(
     q = q.copy()
     for j in np.nonzero(periodic)[0]:
         path = np.unwrap(q[:, j])
-        options = [path + TURN * k for k in range(-3, 4)]
-        inside = [o for o in options if o.min() >= lower[j] and o.max() <= upper[j]]
+        turns = range(-3, 4) if posture is not None else range(1)
+        inside = [o for o in (path + TURN * k for k in turns) if o.min() >= lower[j] and o.max() <= upper[j]]
         if inside:
-            q[:, j] = min(inside, key=lambda o: abs(float(np.mean(o - posture[:, j]))))
+            wanted = 0.0 if posture is None else float(posture[:, j].mean())
+            q[:, j] = inside[int(np.argmin([abs(o.mean() - wanted) for o in inside]))]
             continue
         turn = 0.0
         for k in range(len(path)):
@@ -181,19 +194,37 @@ def step_cost(periodic: ndarray, a: ndarray, b: ndarray, costs: BranchCosts, bou
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _viterbi(solver, work, R, p, upper, fore, posture, costs, most):
-    """Best path through one segment, periodic joints modulo a turn; and which frames have a solution."""
+def _viterbi(solver, work, R, p, upper, fore, posture, costs, most, first):
+    """Best path through one segment, periodic joints modulo a turn; and which frames have a solution. `first`, if not
+    empty, is the only solution of the first frame; every later one then has one more, the nearest to that of before."""
     frames, joints = posture.shape
-    found, prices = np.empty((most, joints)), np.empty(most)
+    found, prices = np.empty((most + 1, joints)), np.empty(most + 1)
+    followed, following = first.copy(), len(first) > 0
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     options = np.empty((frames, KEEP, joints))
     back, counts = np.zeros((frames, KEEP), np.int16), np.zeros(frames, np.int64)
     total, through, ranks = np.empty(KEEP), np.empty(KEEP), np.empty(KEEP, np.int64)
     before = -1
     for t in range(frames):
-        n = solutions_into(solver, R[t], p[t], found)
+        if t == 0 and len(first):
+            found[0], n = first, 1
+        else:
+            n = solutions_into(solver, R[t], p[t], found[:most])
+            if following:
+                error = hand_first(
+                    solver.chain, work, followed, R[t], p[t], upper[t], fore[t], posture[t], pull, solver.chain.lower,
+                    solver.chain.upper, 0, FINISH, TOLERANCE,
+                )  # fmt: skip
+                following = error < TOLERANCE
+                if following:
+                    found[n] = followed
+                    n += 1
         for i in range(n):
             prices[i] = price(solver, work, found[i], upper[t], fore[t], posture[t], costs)
-        order = np.argsort(prices[:n])[:KEEP]
+        order = np.argsort(prices[:n])
+        if following and n > KEEP and prices[n - 1] > prices[order[KEEP - 1]]:
+            order[KEEP - 1] = n - 1  # whatever it costs, what continues from the start stays
+        order = order[:KEEP]
         counts[t] = len(order)
         for i, row in enumerate(order):
             options[t, i] = found[row]

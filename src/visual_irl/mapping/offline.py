@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price
 from visual_irl.mapping.hand_first import Pull, angle_of, hand_first, limb_direction, work_of
 from visual_irl.mapping.smoothing import TOLERANCE, SmoothCosts, smoothed
@@ -68,23 +69,40 @@ def map_offline(
     targets: ArmTargets,
     config: OfflineConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    q_start: Float[ndarray, "J"] | None = None,
 ) -> MappedPath:
-    """The best path of an arm for a whole motion."""
+    """The best path of an arm for a whole motion; from `q_start` [rad], where the arm goes on from there.
+
+    Raises:
+        InvalidInput: the hand is not at the first target in `q_start`.
+    """
     solver = solver_of(robot, config.margin)
     chain = solver.chain
     total = len(targets.t)
-    q, solved = best_path(solver, targets, config.costs, lambda done: progress(done // 2, total))
+    if q_start is not None:
+        _check_start(robot, targets, q_start)
+    q, solved = best_path(solver, targets, config.costs, lambda done: progress(done // 2, total), q_start)
     if not solved.all():
         _search_again(robot, targets, config, q, solved)
         _nearest_poses(robot, targets, solver, q, solved)
     joined = ~targets.start & np.r_[False, np.abs(np.diff(q, axis=0)).max(axis=1, initial=0.0) <= config.continuous]
     whole = joined & solved & np.r_[False, solved[:-1]]
     for part in _runs(whole):
-        q[part] = smoothed(chain, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth)
+        fixed = 1 if part.start == 0 and q_start is not None else 0
+        q[part] = smoothed(chain, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth, fixed)
         progress((total + part.stop) // 2, total)
     position, rotation = hand_errors(robot, targets, q)
     progress(total, total)
     return MappedPath(q, position, rotation, solved, joined)
+
+
+def _check_start(robot: RobotModel, targets: ArmTargets, q_start: ndarray) -> None:
+    position, rotation = hand_errors(robot, targets, np.asarray(q_start, float)[None])
+    if not (position[0] < EXACT_POSITION and rotation[0] < EXACT_ROTATION):
+        raise InvalidInput(
+            f"the motion begins {1e3 * position[0]:.1f} mm and {np.degrees(rotation[0]):.1f} degrees from where '{robot.name}' "
+            f"is, at most {1e3 * EXACT_POSITION:.0f} mm and {np.degrees(EXACT_ROTATION):.0f} degree: plan it from there"
+        )
 
 
 def hand_errors(

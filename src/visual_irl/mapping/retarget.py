@@ -9,7 +9,7 @@ branch at rest to rest, and goes on; the report says where.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,7 @@ from visual_irl import se3
 from visual_irl.errors import Unreachable
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
-from visual_irl.mapping.targets import ArmTargets, targets_of
+from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.timing import blend, time_parametrised
@@ -76,6 +76,8 @@ class MappingReport:
     """How far smoothing moved the hand's target before it was mapped [m]; what is above is measured from where it then was."""
     smoothed_rotation: Float[ndarray, "T"]
     """The same of its orientation [rad]."""
+    trajectory_t: Float[ndarray, "T"]
+    """When the robot's trajectory passes the frame [s]."""
 
     def summary(self) -> dict[str, float | int]:
         """Figures for people: millimetres and degrees."""
@@ -103,19 +105,27 @@ def retarget(
     config: RetargetConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
     start: Bool[ndarray, "T"] | None = None,
+    q_start: Float[ndarray, "J"] | None = None,
+    frames: int | None = None,
 ) -> tuple[JointTrajectory, MappingReport]:
     """The robot's motion for a human arm's, and a report per frame of the human motion.
 
-    `start` is true where a new recording begins in the motion.
+    `start` is true where a new recording begins in the motion; `q_start` is where the robot goes on from [rad].
+    Where `frames` is given only so many are made; the others are looked ahead at, so that the arm can go on.
 
     Raises:
         Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
-        InvalidInput: the hand cannot be smoothed over `smooth_hand`.
+        InvalidInput: the hand cannot be smoothed over `smooth_hand`, or is not at its start in `q_start`.
     """
     hand = smoothed_hand(arm, config.smooth_hand, start)
     arm = hand.arm
     targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
-    path = map_offline(robot, targets, config.offline, progress)
+    path = map_offline(robot, targets, config.offline, progress, q_start)
+    if frames is not None:
+        part = slice(0, frames)
+        path = MappedPath(*(getattr(path, f.name)[part] for f in fields(MappedPath)))
+        targets, hand = cut(targets, part), SmoothedHand(arm.cut(part), hand.moved[part], hand.turned[part])
+        arm = hand.arm
     share = float(path.exact.mean())
     if not share >= config.min_reachable:
         far = float(np.median(path.position_error[~path.exact]))
@@ -126,7 +136,7 @@ def retarget(
     t, q, qd, times = _timed(robot, targets, path, config)
     opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
     slowdown = float(t[-1]) / float(arm.t[-1] - arm.t[0])
-    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(robot, hand, T_world_base, path, slowdown)
+    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(robot, hand, T_world_base, path, times, slowdown)
 
 
 def _timed(
@@ -165,19 +175,27 @@ def _timed(
     return t, q, np.concatenate(qds), times
 
 
-def _report(robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, slowdown: float) -> MappingReport:
+def _report(
+    robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, times: ndarray, slowdown: float
+) -> MappingReport:
     arm = hand.arm
-    chain = chain_of(robot)
-    pose, points = pose_of(chain), np.empty((len(path.q), 4, 3))
-    for k, q in enumerate(path.q):
-        forward(chain, q, pose)
-        for limb in range(3):
-            limb_point(chain, pose, limb, points[k, limb])
-        points[k, 3] = pose.p[-1]
-    points = se3.apply(T_world_base, points)
+    points = arm_points(robot, T_world_base, path.q)
     upper = se3.angle_between(points[:, 1] - points[:, 0], arm.elbow - arm.shoulder)
     fore = se3.angle_between(points[:, 2] - points[:, 1], arm.wrist - arm.elbow)
     return MappingReport(
         arm.t, path.q, path.position_error, path.rotation_error, upper, fore, path.exact, path.joined, arm.observed, points,
-        slowdown, hand.moved, hand.turned,
+        slowdown, hand.moved, hand.turned, times,
     )  # fmt: skip
+
+
+def arm_points(robot: RobotModel, T_world_base: Float[ndarray, "4 4"], q: Float[ndarray, "T J"]) -> Float[ndarray, "T 4 3"]:
+    """The robot's shoulder, elbow, wrist and tool point in the world [m]."""
+    chain = chain_of(robot)
+    pose, points = pose_of(chain), np.empty((len(q), 4, 3))
+    for k, row in enumerate(q):
+        forward(chain, row, pose)
+        for limb in range(3):
+            limb_point(chain, pose, limb, points[k, limb])
+        points[k, 3] = pose.p[-1]
+    moved: ndarray = se3.apply(T_world_base, points)
+    return moved

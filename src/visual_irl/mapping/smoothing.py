@@ -26,6 +26,8 @@ TOLERANCE = 1e-7
 """Hand error at which a frame is exact [m]."""
 FINISH = 8
 """Most steps that make a frame's hand exact again."""
+FIXED = 1e9
+"""Curvature of a frame that must not move."""
 DAMPING = 1e-4
 """Added to every frame's own curvature."""
 ENOUGH = 1e-4
@@ -54,23 +56,28 @@ class SmoothCosts(NamedTuple):
 
 
 def smoothed(
-    chain: Chain, targets: ArmTargets, q: Float[ndarray, "T J"], joined: Bool[ndarray, "T"], costs: SmoothCosts
+    chain: Chain,
+    targets: ArmTargets,
+    q: Float[ndarray, "T J"],
+    joined: Bool[ndarray, "T"],
+    costs: SmoothCosts,
+    fixed: int = 0,
 ) -> Float[ndarray, "T J"]:
     """The path with its self-motion smoothed; `joined` is true where a frame continues the one before it.
 
-    Every frame must be exact on entry, and is on return.
+    Every frame must be exact on entry, and is on return. The first `fixed` frames stay as they are.
     """
     if len(chain.p) != 7 or len(q) < 4:
         return q
     scaled = costs._replace(jerk=costs.jerk / (60.0 * targets.interval()) ** 6)
     out = np.array(q)
-    _smooth(chain, work_of(chain), targets.R, targets.p, targets.upper, targets.fore, joined, scaled, out)
+    _smooth(chain, work_of(chain), targets.R, targets.p, targets.upper, targets.fore, joined, scaled, fixed, out)
     return out
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _smooth(chain, work, R, p, upper, fore, joined, costs, q):
+def _smooth(chain, work, R, p, upper, fore, joined, costs, fixed, q):
     """Gauss-Newton rounds on `q` (T, J) in place; the best path met is kept."""
     frames, joints = q.shape
     free = np.zeros((frames, joints))
@@ -96,8 +103,10 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, q):
                 break
         else:
             break
+        for t in range(fixed):
+            band[t, 0] += FIXED
         _solve_banded(band, rhs)
-        for t in range(frames):
+        for t in range(fixed, frames):
             s = min(max(rhs[t], -costs.reach), costs.reach)
             for _ in range(5):
                 for j in range(joints):

@@ -90,21 +90,41 @@ def _end_of(plan: GraphPlan, relations: Relations, start: ndarray, thing: Thing)
     return np.asarray(places[goes[-1]]) if goes and goes[-1] in places else start
 
 
-class HandPath:
-    """Builds a `HandPlan` sample by sample: moves like the person, comes straight down on things, holds still to grasp."""
+@dataclass(frozen=True)
+class HandState:
+    """Where a hand is between two plans: place [m], direction over the table and the arm's swivel [rad], and its grip."""
 
-    def __init__(self, motion: MotionLibrary, relations: Relations, config: PolicyConfig) -> None:
+    p_world: Float[ndarray, "3"]
+    yaw: float
+    swivel: float
+    closed: float = 0.0
+    held: str = ""
+
+
+class HandPath:
+    """Builds a `HandPlan` sample by sample: moves like the person, comes straight down on things, holds still to grasp.
+
+    It begins at rest, or in `start`, where the plan before it ended.
+    """
+
+    def __init__(
+        self, motion: MotionLibrary, relations: Relations, config: PolicyConfig, start: HandState | None = None
+    ) -> None:
         self.motion, self.config = motion, config
         self.places = {name: np.asarray(p) for name, p in relations.fixtures}
         self.inspect = None if relations.inspect is None else np.asarray(relations.inspect)
-        self.at = motion.rest.copy()
-        self.yaw = self._heading(self.at)
-        self.swivel_now = float(next(iter(motion.swivel.values()))[0])
-        self.closed, self.held = 0.0, ""
+        start = start or HandState(motion.rest, self.heading(motion.rest), float(next(iter(motion.swivel.values()))[0]))
+        self.at, self.yaw, self.swivel_now = start.p_world.copy(), start.yaw, start.swivel
+        self.closed, self.held = start.closed, start.held
         self.rows: list[tuple[ndarray, float, float, float, str, str]] = []
         self._append(self.at[None], np.array([self.swivel_now]), "rest")
 
-    def _heading(self, p: ndarray) -> float:
+    @property
+    def state(self) -> HandState:
+        """Where the hand is now."""
+        return HandState(self.at.copy(), self.yaw, self.swivel_now, self.closed, self.held)
+
+    def heading(self, p: ndarray) -> float:
         """Direction of the arm over the table [rad]: the fingers close across it."""
         d = p[:2] - self.motion.shoulder[:2]
         return float(np.arctan2(d[1], d[0]))
@@ -125,7 +145,7 @@ class HandPath:
         floor = np.maximum(floor, start[2] + s * (goal[2] - start[2]) - 0.05)
         path[:, 2] = np.maximum(path[:, 2], floor)
         path[-1] = goal
-        turn = _wrapped((self._heading(goal) if yaw is None else yaw) - start_yaw)
+        turn = _wrapped((self.heading(goal) if yaw is None else yaw) - start_yaw)
         ease = s**3 * (10.0 - 15.0 * s + 6.0 * s * s)
         blend = np.minimum(1.0, s / 0.3)
         self._append(path, (1 - blend) * self.swivel_now + blend * swivel, phase, start_yaw + turn * ease)
@@ -148,6 +168,7 @@ class HandPath:
     def pick(self, thing: Thing, yaw: float) -> None:
         """Reach above a thing, come down, close the hand and lift."""
         above = thing.p_world + [0.0, 0.0, self.config.approach]
+        self.closed = 0.0
         self.travel("reach", above, yaw)
         self.straight(thing.p_world, "descend")
         self.closed = 1.0
@@ -172,9 +193,17 @@ class HandPath:
         self.held = ""
         self.straight(above, "leave")
 
+    def settle(self, phase: str) -> None:
+        """Stand still for as long as the window that rounds corners is wide: the path's ends are where they were put."""
+        self.hold(4.5 * self.config.smooth_seconds, phase)
+
     def finish(self) -> HandPlan:
         """Return to rest; the whole plan."""
         self.travel("return", self.motion.rest.copy())
+        return self.plan()
+
+    def plan(self) -> HandPlan:
+        """The path so far, its corners rounded."""
         Ts = np.tile(np.eye(4), (len(self.rows), 1, 1))
         width = self.config.smooth_seconds * self.config.rate
         yaw = gaussian_filter1d(np.array([r[1] for r in self.rows]), width, mode="nearest")
@@ -199,9 +228,9 @@ def perform(
     path = HandPath(motion, relations, config)
     left = [thing for thing, _ in decisions]
     for thing, plan in decisions:
-        fixture = _released_in(plan, relations)
-        looks = "go_inspect" in plan.moves[plan.moves.index("grasp") :]
-        path.pick(thing, _grasp_yaw(path._heading(thing.p_world), thing, left))
+        fixture = released_in(plan, relations)
+        looks = inspects(plan)
+        path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, left))
         if looks:
             path.look(motion.dwell)
         path.release(fixture, looks)
@@ -209,12 +238,17 @@ def perform(
     return path.finish()
 
 
-def _released_in(plan: GraphPlan, relations: Relations) -> str:
+def inspects(plan: GraphPlan) -> bool:
+    """Whether a plan takes the object to the inspection place."""
+    return "grasp" in plan.moves and "go_inspect" in plan.moves[plan.moves.index("grasp") :]
+
+
+def released_in(plan: GraphPlan, relations: Relations) -> str:
     """The fixture over which a plan lets go."""
     known = {name for name, _ in relations.fixtures}
-    if "grasp" in plan.moves and plan.moves[-1] == "release":
+    if plan.moves and plan.moves[-1] == "release":
         goes = [m.removeprefix("go_") for m in plan.moves if m.startswith("go_")]
-        if goes[-1] in known:
+        if goes and goes[-1] in known:
             return goes[-1]
     raise LearningFailed(
         f"the policy for the learned reward does not sort the object: {' > '.join(plan.moves)}; the demonstrations do not "
@@ -222,7 +256,7 @@ def _released_in(plan: GraphPlan, relations: Relations) -> str:
     )
 
 
-def _grasp_yaw(heading: float, thing: Thing, others: list[Thing]) -> float:
+def grasp_yaw(heading: float, thing: Thing, others: list[Thing]) -> float:
     """Hand direction [rad] for a grasp: along the arm, turned as little as needed so that no finger lands on a neighbour."""
     neighbours = [o for o in others if o is not thing and np.linalg.norm(o.p_world - thing.p_world) < 0.16]
     for turn in np.radians([0, 20, -20, 40, -40, 60, -60, 80]):

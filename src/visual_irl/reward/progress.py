@@ -166,7 +166,9 @@ class Progress:
     debounce: int = 2
     """A thing that is held or loose for fewer steps than this is not: a sensor's flicker."""
     slack: float = 2.0
-    """Tolerance of a place in standard deviations of the demonstrations; at least one stride of the hand."""
+    """Tolerance of a place in standard deviations of the demonstrations ..."""
+    strides: float = 1.5
+    """... and at least so many strides of the hand: nobody can be more precise than the steps that are made."""
     least_event: float = 1.0
     """A pick or a release takes at least so many steps."""
 
@@ -233,7 +235,12 @@ class Progress:
         end = fit_place(np.stack(ends), np.array(end_attributes), {LAST_THING: np.stack(last_things)})
         stride = float(np.median(np.concatenate([_strides(d) for d in demos])))
         return Strategy(
-            grip, release, rest, max(self.slack * spread, stride), end, (float(np.median(closed)), float(np.median(loose)))
+            grip,
+            release,
+            rest,
+            max(self.slack * spread, self.strides * stride),
+            end,
+            (float(np.median(closed)), float(np.median(loose))),
         )
 
 

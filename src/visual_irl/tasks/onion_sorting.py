@@ -32,6 +32,8 @@ class OnionSorting:
     """Range of onion radii [m]; a gripper with an 80 mm stroke closes on all of them."""
     clearance: float = 0.10
     """Smallest distance between onion centres at the start [m]: room for two fingers."""
+    crowded_clearance: float = 0.085
+    """The same with more than six onions."""
     bin_unblemished: tuple[float, float] = (0.10, 0.22)
     bin_blemished: tuple[float, float] = (0.08, -0.48)
     bin_half_size: tuple[float, float] = (0.08, 0.10)
@@ -82,8 +84,8 @@ class OnionSorting:
         Raises:
             InvalidInput: so many onions do not fit.
         """
-        if not 1 <= onions <= 6:
-            raise InvalidInput(f"{onions} onions do not fit on the table; choose 1 to 6")
+        if not 1 <= onions <= 8:
+            raise InvalidInput(f"{onions} onions do not fit on the table; choose 1 to 8")
         centres = self._spread(rng, onions)
         blemished = rng.random(onions) < 0.5
         if onions > 1 and blemished.all() == blemished.any():
@@ -98,15 +100,16 @@ class OnionSorting:
     def _spread(self, rng: np.random.Generator, onions: int) -> list[ndarray]:
         """Places [m] on the table, `clearance` apart; a crowded draw starts over."""
         low, high = np.array([self.onions_x, self.onions_y]).T
+        clearance = self.clearance if onions <= 6 else self.crowded_clearance
         for _ in range(1000):
             centres: list[ndarray] = []
             for _ in range(100):
                 xy = rng.uniform(low, high)
-                if all(np.linalg.norm(xy - other) >= self.clearance for other in centres):
+                if all(np.linalg.norm(xy - other) >= clearance for other in centres):
                     centres.append(xy)
                     if len(centres) == onions:
                         return centres
-        raise InvalidInput(f"no free places for {onions} onions {self.clearance} m apart; try fewer")
+        raise InvalidInput(f"no free places for {onions} onions {clearance} m apart; try fewer")
 
     def goal(self, attributes: Mapping[str, float]) -> str:
         """The bin in which an object with these attributes belongs."""

@@ -1,0 +1,157 @@
+"""The skill one step at a time: take a thing, look at it, bring it where it belongs; the world is seen again between steps.
+
+What to do is decided by the learned reward on the graph of the task, with what is known at that moment: the attribute of a
+thing is unknown until it has been inspected, where things are is what was seen last, and a thing that was lost is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from visual_irl.errors import LearningFailed
+from visual_irl.policy.motion import MotionLibrary
+from visual_irl.policy.optimal import GraphPlan, plan_episodes
+from visual_irl.policy.skill import (
+    HORIZON,
+    HandPath,
+    HandState,
+    PolicyConfig,
+    Reward,
+    Thing,
+    grasp_yaw,
+    inspects,
+    released_in,
+)
+from visual_irl.tasks.pick_place_graph import Relations, build_graph
+from visual_irl.types import HandPlan
+
+UNKNOWN = float("nan")
+"""Attribute of a thing that has not been inspected."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done now, and after it what will probably follow: an arm that sees that far does not run into a dead end."""
+
+    plan: HandPlan
+    samples: int
+    """How many samples of the plan are done now."""
+
+
+class ClosedLoop:
+    """Plans the next step from where the last one ended; `hand` is where that is."""
+
+    def __init__(self, reward: Reward, relations: Relations, motion: MotionLibrary, config: PolicyConfig) -> None:
+        self.reward, self.relations, self.motion, self.config = reward, relations, motion, config
+        self.hand: HandState = HandPath(motion, relations, config).state
+
+    def choose(self, things: Sequence[Thing]) -> Thing:
+        """The thing whose plan is worth most now; one that is unknown is worth the mean of both kinds."""
+        return max(things, key=lambda t: float(np.mean([self._plan(kind).value for kind in self._kinds(t)])))
+
+    def looks(self, thing: Thing) -> bool:
+        """Whether the thing is inspected: whatever its attribute, where that is unknown.
+
+        Raises:
+            LearningFailed: what is done depends on an attribute that the skill does not look at.
+        """
+        if not np.isnan(thing.attribute):
+            return inspects(self._plan(thing))
+        plans = [self._plan(kind) for kind in self._kinds(thing)]
+        if any(inspects(p) for p in plans):
+            return True
+        if len({released_in(p, self.relations) for p in plans}) > 1:
+            raise LearningFailed(
+                f"where '{thing.name}' belongs depends on an attribute that is unknown, and the skill never inspects: tell the "
+                "attribute, or demonstrate with an inspection"
+            )
+        return False
+
+    def take(self, thing: Thing, others: Sequence[Thing]) -> Step:
+        """Reach for a thing, grasp and lift it."""
+        path = self._path()
+        path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, list(others)))
+        samples = self._done(path, "lift")
+        looks = self.looks(thing)
+        if looks:
+            path.look(self.motion.dwell)
+        self._release(path, thing, looks)
+        return Step(path.plan(), samples)
+
+    def inspect(self, thing: Thing) -> Step:
+        """Bring what is held to the inspection place and turn it."""
+        path = self._path()
+        path.look(self.motion.dwell)
+        samples = self._done(path, "look")
+        self._release(path, thing, True)
+        return Step(path.plan(), samples)
+
+    def bring(self, thing: Thing, looked: bool, others: Sequence[Thing]) -> Step:
+        """Bring what is held where it belongs and let go; one of the others comes next.
+
+        Raises:
+            LearningFailed: the policy does not bring it into any fixture.
+        """
+        path = self._path()
+        path.release(released_in(self._plan(thing, held=True, looked=looked), self.relations), looked)
+        samples = self._done(path, "leave")
+        if others:
+            following = self.choose(others)
+            path.pick(following, grasp_yaw(path.heading(following.p_world), following, list(others)))
+        else:
+            path.travel("return", self.motion.rest.copy())
+        return Step(path.plan(), samples)
+
+    def recover(self) -> Step:
+        """Open the hand where it is: what it should hold is not there."""
+        path = self._path()
+        path.closed, path.held = 0.0, ""
+        path.hold(self.config.grasp_seconds, "open")
+        samples = self._done(path, "open")
+        path.travel("return", self.motion.rest.copy())
+        return Step(path.plan(), samples)
+
+    def rest(self) -> Step:
+        """Return to rest."""
+        path = self._path()
+        path.travel("return", self.motion.rest.copy())
+        samples = self._done(path, "return")
+        return Step(path.plan(), samples)
+
+    def _release(self, path: HandPath, thing: Thing, looked: bool) -> None:
+        path.release(released_in(self._plan(self._kinds(thing)[0]), self.relations), looked)
+
+    def _kinds(self, thing: Thing) -> list[Thing]:
+        """The thing as it may be: as it is known, or of either kind."""
+        return [replace(thing, attribute=a) for a in (0.0, 1.0)] if np.isnan(thing.attribute) else [thing]
+
+    def _plan(self, thing: Thing, held: bool = False, looked: bool = False) -> GraphPlan:
+        """The best moves that end as demonstrations do, with the thing in a fixture: what else there is was never seen to be
+        good, and a thing that lies farther away than any demonstrated one is not to be left for that."""
+        attribute = self._kinds(thing)[0].attribute
+        graph = build_graph(self.relations, [{"start": self.hand.p_world, "object": thing.p_world, "attribute": attribute}])
+        reward = self.reward(graph.before, graph.after)
+        fixtures = {name for name, _ in self.relations.fixtures}
+        for s, (place, *_) in enumerate(graph.states):
+            for m, move in enumerate(graph.moves[s]):
+                if move == "stop" or (move == "release" and place not in fixtures):
+                    reward[:, s, m] = -torch.inf
+        now = graph.state("inspect" if looked else "object", True, looked) if held else None
+        return plan_episodes(graph, reward, HORIZON, now)[0]
+
+    def _path(self) -> HandPath:
+        path = HandPath(self.motion, self.relations, self.config, self.hand)
+        path.settle("rest")
+        return path
+
+    def _done(self, path: HandPath, phase: str) -> int:
+        """Ends the step that is done now at rest; what is put on the path after it is looked ahead at. Returns its samples."""
+        path.settle(phase)
+        self.hand = path.state
+        samples = len(path.rows)
+        path.settle(phase)
+        return samples
