@@ -1,4 +1,8 @@
-"""An arm alone in MuJoCo behind the `Arm` protocol: targets go to stiff position drives, the clock is the simulation's."""
+"""An arm alone in MuJoCo behind the `Arm` protocol: targets go to stiff position drives, the clock is the simulation's.
+
+Like a real arm it has a controller of its own: when a cycle passes without a target, after `halt` and in a stop of its safety
+system, it brakes each joint within the limits (`visual_irl.execution.braking`) and holds.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl.execution.braking import Brake
 from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import GRIPPER, robot_spec
 from visual_irl.execution.state import RobotState, Safety
@@ -31,6 +36,9 @@ class MujocoArm:
         self.data.ctrl[self.model.actuator(GRIPPER).id] = 0.0
         mujoco.mj_forward(self.model, self.data)
         self.target = np.array(q, float)
+        self._motion = np.zeros((2, len(self.target)))
+        self._fresh, self._braking = True, 0.0
+        self._brake: Brake | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -56,16 +64,29 @@ class MujocoArm:
     def command(self, q: Float[ndarray, "J"], qd: Float[ndarray, "J"], qdd: Float[ndarray, "J"]) -> None:
         """Targets of the drives, led by the speed so that they do not lag; ignored while the robot itself is stopped."""
         if self.safety.moving_allowed:
-            self.target = np.array(q, float)
-            self.data.ctrl[self._drives] = q + self._lead * qd
+            self._drive(q, qd, qdd)
+            self._fresh, self._brake = True, None
 
     def wait(self) -> None:
-        """One step of the physics."""
+        """One step of the physics; without a target since the last one the arm's own controller brakes."""
+        if not self._fresh or not self.safety.moving_allowed:
+            self._own_stop()
+        self._fresh = False
         mujoco.mj_step(self.model, self.data)
 
     def halt(self) -> None:
-        """Stand at the last target."""
-        self.data.ctrl[self._drives] = self.target
+        """No more targets: the arm's own controller brakes, if the arm moves, and holds."""
+        self._fresh = False
+
+    def _drive(self, q: ndarray, qd: ndarray, qdd: ndarray) -> None:
+        self.target, self._motion = np.array(q, float), np.array([qd, qdd], float)
+        self.data.ctrl[self._drives] = q + self._lead * qd
+
+    def _own_stop(self) -> None:
+        if self._brake is None:
+            self._brake, self._braking = Brake(self.robot, self.target, *self._motion), 0.0
+        self._braking += self.period
+        self._drive(*self._brake.at(self._braking))
 
     def push(self, torque: Float[ndarray, "J"]) -> None:
         """Push from outside with these torques until told otherwise [Nm]."""
