@@ -235,7 +235,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception", "irl", "ros"]],
+    what: Positional[Literal["mapping", "perception", "irl", "ros", "execution"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -249,7 +249,10 @@ def bench(
     workers: int = 1,
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
-    seconds: float = 60.0,
+    seconds: float | None = None,
+    scenes: int = 100,
+    runs: int = 240,
+    trajectories: int = 100_000,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
@@ -257,6 +260,7 @@ def bench(
 
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
+    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
 
     Args:
         what: What is measured.
@@ -274,7 +278,11 @@ def bench(
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        seconds: How long each part of the ROS graph is measured [s]; what `make ros` built is needed.
+        seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
+            execution how long each rate is streamed, 20 s when not given.
+        scenes: Random table scenes an arm that execution's planner solves.
+        runs: Runs of execution with a fault at a random time.
+        trajectories: Random trajectories that execution's guard judges.
     """
     from visual_irl.evaluation import bench_stage
 
@@ -282,7 +290,9 @@ def bench(
     if what == "ros":
         from visual_irl.evaluation.ros_bench import bench_ros
 
-        bench_ros(json, robot, seconds)
+        bench_ros(json, robot, 60.0 if seconds is None else seconds)
+    elif what == "execution":
+        bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
     elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "irl":

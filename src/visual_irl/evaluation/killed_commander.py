@@ -33,7 +33,8 @@ class DistantArm:
 
     def __init__(self, robot: RobotModel, pipe: Connection, period: float) -> None:
         self.joint_names, self.period = robot.joint_names, period
-        self._pipe, self._target = pipe, None
+        self._pipe = pipe
+        self._target: tuple[ndarray, ndarray, ndarray] | None = None
         self._state: RobotState = pipe.recv()
 
     def now_ns(self) -> int:
@@ -65,7 +66,12 @@ def _command(pipe: Connection, robot_name: str, trajectory: JointTrajectory, wor
 
 
 def run_until_killed(
-    arm: MujocoArm, trajectory: JointTrajectory, world: World, log: Path, at: float, delay: float,
+    arm: MujocoArm,
+    trajectory: JointTrajectory,
+    world: World,
+    log: Path,
+    at: float,
+    delay: float,
     step: Callable[[], None],
 ) -> None:
     """Let another process move `arm` along the trajectory, and kill it `delay` [s] after the cycle of time `at` [s] began.

@@ -26,9 +26,7 @@ class Brake:
         InvalidInput: the state to brake from is not finite.
     """
 
-    def __init__(
-        self, robot: RobotModel, q: Float[ndarray, "J"], qd: Float[ndarray, "J"], qdd: Float[ndarray, "J"]
-    ) -> None:
+    def __init__(self, robot: RobotModel, q: Float[ndarray, "J"], qd: Float[ndarray, "J"], qdd: Float[ndarray, "J"]) -> None:
         if not (np.isfinite(q).all() and np.isfinite(qd).all() and np.isfinite(qdd).all()):
             raise InvalidInput(f"a stop of '{robot.name}' cannot begin at {q} rad, {qd} rad/s, {qdd} rad/s^2: not finite")
         n = len(q)
@@ -47,7 +45,7 @@ class Brake:
         """Time to rest [s]."""
 
     def at(self, time: float) -> tuple[Float[ndarray, "J"], Float[ndarray, "J"], Float[ndarray, "J"]]:
-        """Position [rad], speed [rad/s] and acceleration [rad/s^2] at `time` [s] after the stop began; at rest after its end."""
+        """Position [rad], speed [rad/s], acceleration [rad/s^2] at `time` [s] after the stop began; at rest after its end."""
         q, qd, qdd = (np.array(values) for values in self._trajectory.at_time(min(time, self.duration))[:3])
         if time >= self.duration:
             return q, np.zeros_like(q), np.zeros_like(q)

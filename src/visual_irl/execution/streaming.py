@@ -282,9 +282,8 @@ class _Run:
         if math.isnan(self.reason_at):
             self.reason_at = self.time
         self.x._decide("stop", reason=reason, fault=fault, s=self.s, time_ns=now)
-        if self.x.phase is Phase.MOVING and not self.aborted:
-            if not self._change_pace(0.0):
-                self._leave_path()
+        if self.x.phase is Phase.MOVING and not self.aborted and not self._change_pace(0.0):
+            self._leave_path()
         self.x.phase = Phase.STOPPING
 
     def _change_pace(self, goal: float) -> bool:
