@@ -151,6 +151,64 @@ def replay(
     stages.replay(trajectory, out, world, seed, video)
 
 
+def run(
+    skill: Positional[Path],
+    robot: str = "panda",
+    executor: str = "mujoco",
+    address: str | None = None,
+    gripper: str | None = None,
+    trajectory: Path | None = None,
+    demonstration: Path = Path("out/demonstration.npz"),
+    world: Path | None = None,
+    out: Path = Path("out/run"),
+    speed: float = 0.25,
+    allow_motion: bool = False,
+    yes: bool = False,
+    preview: bool = True,
+) -> None:
+    """Run a skill on an arm: shown in simulation first, asked about, then executed under watch, slowly and with a log.
+
+    Example: visual-irl run out/skill --robot ur5e --trajectory out/ur5e.npz
+    Example: visual-irl run out/skill --robot ur5e --executor ur --address 192.168.1.10 --gripper robotiq --allow-motion
+
+    Args:
+        skill: Skill folder; a trajectory that was made with another one is refused.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        executor: What moves: mujoco (simulation), ur or franka (real arms).
+        address: Address of the real robot.
+        gripper: Gripper of the real robot: robotiq or franka; not driven when not given.
+        trajectory: What `visual-irl map --skill` wrote for this robot; mapped anew from the demonstration when not given.
+        demonstration: Demonstration file whose objects the skill handles, when there is no trajectory.
+        world: Demonstration file with the true objects to simulate; the perceived ones when not given.
+        out: Folder for preview/, log and report.json.
+        speed: Share of the planned speed, in (0, 1].
+        allow_motion: Allow anything real to move.
+        yes: Do not ask before the motion.
+        preview: Show the plan in simulation first.
+    """
+    from visual_irl.evaluation import run_stage
+
+    options = run_stage.RunOptions(
+        robot, executor, address, gripper, trajectory, demonstration, world, out, speed, allow_motion, yes, preview
+    )
+    run_stage.run_skill(skill, options)
+
+
+def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | None = None) -> None:
+    """Check connection, states, limits, calibration and stops of a robot; moves nothing.
+
+    Example: visual-irl check-robot --robot ur5e --executor ur --address 192.168.1.10
+
+    Args:
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        executor: How it is reached: mujoco (simulation), ur or franka (real arms).
+        address: Address of the real robot.
+    """
+    from visual_irl.evaluation import run_stage
+
+    run_stage.check_robot(robot, executor, address)
+
+
 def calibrate(
     what: Positional[Literal["board", "camera", "extrinsics", "hand-eye"]],
     pictures: Positional[Path | None] = None,
@@ -323,6 +381,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "learn": learn,
     "map": map_,
     "replay": replay,
+    "run": run,
+    "check-robot": check_robot,
     "bench": bench,
     "calibrate": calibrate,
     "models": models,

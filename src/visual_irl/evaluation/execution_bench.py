@@ -145,7 +145,7 @@ class EvenArm:
 
 
 def stream_jitter(robot: RobotModel, rate: float, seconds: float, seed: int) -> dict[str, float]:
-    """How evenly targets come at `rate` [1/s] over `seconds` or more, the log written to disk: differences from the period [ms]."""
+    """How evenly targets come at `rate` [1/s] for `seconds` or more, logging to disk: differences from the period [ms]."""
     world = surroundings(Scene((), ()), robot.T_world_base)
     motion = random_motion(robot, world, np.random.default_rng([seed, 3]))
     arm = EvenArm(robot, motion.q[0], rate)

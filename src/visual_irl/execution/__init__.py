@@ -14,3 +14,21 @@ EXECUTORS = Registry(
     },
 )
 """Name -> executor class; an executor takes nothing but an `ApprovedTrajectory`."""
+
+ARMS = Registry(
+    "arms",
+    {
+        "franka": ("visual_irl.execution.franka_arm:FrankaArm", '`pip install "visual-irl[franka]"`'),
+        "ur": ("visual_irl.execution.ur_arm:UrArm", '`pip install "visual-irl[ur]"`'),
+    },
+)
+"""Name -> class of real arms, made by `connect(robot, address, moving)`; `visual_irl.execution.hardware` has the protocol."""
+
+GRIPPERS = Registry(
+    "grippers",
+    {
+        "franka": ("visual_irl.execution.franka_arm:FrankaGripper", '`pip install "visual-irl[franka]"`'),
+        "robotiq": ("visual_irl.execution.robotiq:RobotiqGripper", '`pip install "visual-irl"`'),
+    },
+)
+"""Name -> class of real grippers, made by `connect(robot, address)`."""
