@@ -174,9 +174,9 @@ def run(
     Args:
         skill: Skill folder; a trajectory that was made with another one is refused.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        executor: What moves: mujoco (simulation), ur or franka (real arms).
+        executor: What moves: mujoco (simulation) or ur (a real arm, through ur-rtde).
         address: Address of the real robot.
-        gripper: Gripper of the real robot: robotiq or franka; not driven when not given.
+        gripper: Gripper of the real robot: robotiq; not driven when not given.
         trajectory: What `visual-irl map --skill` wrote for this robot; mapped anew from the demonstration when not given.
         demonstration: Demonstration file whose objects the skill handles, when there is no trajectory.
         world: Demonstration file with the true objects to simulate; the perceived ones when not given.
@@ -201,7 +201,7 @@ def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | N
 
     Args:
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        executor: How it is reached: mujoco (simulation), ur or franka (real arms).
+        executor: How it is reached: mujoco (simulation) or ur (a real arm, through ur-rtde).
         address: Address of the real robot.
     """
     from visual_irl.evaluation import run_stage

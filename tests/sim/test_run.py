@@ -102,7 +102,7 @@ def test_another_robot_or_a_real_one_needs_more(made: Path, tmp_path: Path) -> N
         options(made, tmp_path, executor="ur", address="127.0.0.1")
     with pytest.raises(InvalidInput, match="needs the robot's address"):
         options(made, tmp_path, executor="ur", allow_motion=True)
-    with pytest.raises(InvalidInput, match="franka, ur"):
+    with pytest.raises(InvalidInput, match="mujoco, ur"):
         options(made, tmp_path, executor="kuka")
     with pytest.raises(InvalidInput, match="--speed is 0"):
         dataclasses.replace(options(made, tmp_path), speed=0.0)

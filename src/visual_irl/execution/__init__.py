@@ -18,7 +18,6 @@ EXECUTORS = Registry(
 ARMS = Registry(
     "arms",
     {
-        "franka": ("visual_irl.execution.franka_arm:FrankaArm", '`pip install "visual-irl[franka]"`'),
         "ur": ("visual_irl.execution.ur_arm:UrArm", '`pip install "visual-irl[ur]"`'),
     },
 )
@@ -27,7 +26,6 @@ ARMS = Registry(
 GRIPPERS = Registry(
     "grippers",
     {
-        "franka": ("visual_irl.execution.franka_arm:FrankaGripper", '`pip install "visual-irl[franka]"`'),
         "robotiq": ("visual_irl.execution.robotiq:RobotiqGripper", '`pip install "visual-irl"`'),
     },
 )

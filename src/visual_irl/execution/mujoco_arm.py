@@ -51,7 +51,7 @@ class MujocoArm:
         self._dof = np.array([j.dofadr[0] for j in joints])
         self._drives = np.array([self.model.actuator(prefix + name).id for name in robot.joint_names])
         stiffness, brake = self.model.actuator_gainprm[self._drives, 0], -self.model.actuator_biasprm[self._drives, 2]
-        self._lead = (brake + self.model.dof_damping[self._dof]) / stiffness
+        self._lead, self._stiffness = (brake + self.model.dof_damping[self._dof]) / stiffness, stiffness
         self.safety, self.message = Safety.NORMAL, ""
         self.data.qpos[self._q] = q
         self.data.ctrl[self._drives] = q
@@ -87,7 +87,7 @@ class MujocoArm:
         )  # fmt: skip
 
     def command(self, q: Float[ndarray, "J"], qd: Float[ndarray, "J"], qdd: Float[ndarray, "J"]) -> None:
-        """Targets of the drives, led by the speed so that they do not lag; ignored while the robot itself is stopped."""
+        """Targets of the drives, led by speed and inertia so that they do not lag; ignored in a stop of the robot."""
         if self.safety.moving_allowed:
             self._drive(q, qd, qdd)
             self._fresh, self._brake = True, None
@@ -106,7 +106,10 @@ class MujocoArm:
 
     def _drive(self, q: ndarray, qd: ndarray, qdd: ndarray) -> None:
         self.target, self._motion = np.array(q, float), np.array([qd, qdd], float)
-        self.data.ctrl[self._drives] = q + self._lead * qd
+        acceleration, torque = np.zeros(self.model.nv), np.zeros(self.model.nv)
+        acceleration[self._dof] = qdd
+        mujoco.mj_mulM(self.model, self.data, torque, acceleration)
+        self.data.ctrl[self._drives] = q + self._lead * qd + torque[self._dof] / self._stiffness
 
     def _own_stop(self) -> None:
         if self._brake is None:
