@@ -151,6 +151,64 @@ def replay(
     stages.replay(trajectory, out, world, seed, video)
 
 
+def run(
+    skill: Positional[Path],
+    robot: str = "panda",
+    executor: str = "mujoco",
+    address: str | None = None,
+    gripper: str | None = None,
+    trajectory: Path | None = None,
+    demonstration: Path = Path("out/demonstration.npz"),
+    world: Path | None = None,
+    out: Path = Path("out/run"),
+    speed: float = 0.25,
+    allow_motion: bool = False,
+    yes: bool = False,
+    preview: bool = True,
+) -> None:
+    """Run a skill on an arm: shown in simulation first, asked about, then executed under watch, slowly and with a log.
+
+    Example: visual-irl run out/skill --robot ur5e --trajectory out/ur5e.npz
+    Example: visual-irl run out/skill --robot ur5e --executor ur --address 192.168.1.10 --gripper robotiq --allow-motion
+
+    Args:
+        skill: Skill folder; a trajectory that was made with another one is refused.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        executor: What moves: mujoco (simulation) or ur (a real arm, through ur-rtde).
+        address: Address of the real robot.
+        gripper: Gripper of the real robot: robotiq; not driven when not given.
+        trajectory: What `visual-irl map --skill` wrote for this robot; mapped anew from the demonstration when not given.
+        demonstration: Demonstration file whose objects the skill handles, when there is no trajectory.
+        world: Demonstration file with the true objects to simulate; the perceived ones when not given.
+        out: Folder for preview/, log and report.json.
+        speed: Share of the planned speed, in (0, 1].
+        allow_motion: Allow anything real to move.
+        yes: Do not ask before the motion.
+        preview: Show the plan in simulation first.
+    """
+    from visual_irl.evaluation import run_stage
+
+    options = run_stage.RunOptions(
+        robot, executor, address, gripper, trajectory, demonstration, world, out, speed, allow_motion, yes, preview
+    )
+    run_stage.run_skill(skill, options)
+
+
+def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | None = None) -> None:
+    """Check connection, states, limits, calibration and stops of a robot; moves nothing.
+
+    Example: visual-irl check-robot --robot ur5e --executor ur --address 192.168.1.10
+
+    Args:
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        executor: How it is reached: mujoco (simulation) or ur (a real arm, through ur-rtde).
+        address: Address of the real robot.
+    """
+    from visual_irl.evaluation import run_stage
+
+    run_stage.check_robot(robot, executor, address)
+
+
 def calibrate(
     what: Positional[Literal["board", "camera", "extrinsics", "hand-eye"]],
     pictures: Positional[Path | None] = None,
@@ -265,7 +323,7 @@ def evaluate(
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception", "irl", "ros"]],
+    what: Positional[Literal["mapping", "perception", "irl", "ros", "execution"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -279,7 +337,10 @@ def bench(
     workers: int = 1,
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
-    seconds: float = 60.0,
+    seconds: float | None = None,
+    scenes: int = 100,
+    runs: int = 240,
+    trajectories: int = 100_000,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
@@ -287,6 +348,7 @@ def bench(
 
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
+    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
 
     Args:
         what: What is measured.
@@ -304,7 +366,11 @@ def bench(
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        seconds: How long each part of the ROS graph is measured [s]; what `make ros` built is needed.
+        seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
+            execution how long each rate is streamed, 20 s when not given.
+        scenes: Random table scenes an arm that execution's planner solves.
+        runs: Runs of execution with a fault at a random time.
+        trajectories: Random trajectories that execution's guard judges.
     """
     from visual_irl.evaluation import bench_stage
 
@@ -312,7 +378,9 @@ def bench(
     if what == "ros":
         from visual_irl.evaluation.ros_bench import bench_ros
 
-        bench_ros(json, robot, seconds)
+        bench_ros(json, robot, 60.0 if seconds is None else seconds)
+    elif what == "execution":
+        bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
     elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "irl":
@@ -344,6 +412,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "map": map_,
     "replay": replay,
     "evaluate": evaluate,
+    "run": run,
+    "check-robot": check_robot,
     "bench": bench,
     "calibrate": calibrate,
     "models": models,

@@ -49,6 +49,14 @@ class Unreachable(VisualIrlError, ValueError):
     """A hand target lies outside of what the arm can reach."""
 
 
+class RobotUnreachable(VisualIrlError, ConnectionError):
+    """A robot or a gripper does not answer, or its connection was lost."""
+
+
+class MotionStopped(VisualIrlError, RuntimeError):
+    """A motion was begun and did not end as approved; the message holds the reason."""
+
+
 class RefusedTrajectory(VisualIrlError, ValueError):
     """The guard found a reason not to execute a trajectory."""
 

@@ -56,6 +56,32 @@ def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypo
     say(f"wrote {json}")
 
 
+def bench_execution(json: Path, scenes: int, runs: int, trajectories: int, seconds: float, seed: int) -> None:
+    """Measure guard, planner, stream and faults; see `visual-irl bench --help`."""
+    from visual_irl.evaluation import execution_bench
+
+    config = execution_bench.ExecutionBench(scenes, runs, trajectories, seconds, seed)
+    bars: dict[str, tqdm[None]] = {}
+    try:
+        result = execution_bench.bench_execution(config, json, lambda *step: _advance(bars, *step))
+    finally:
+        for bar in bars.values():
+            bar.close()
+    say(execution_bench.table(result))
+    say(f"wrote {json}")
+
+
+def _advance(bars: dict[str, tqdm[None]], what: str, done: int, total: int) -> None:
+    """One bar after the other: two at once need a terminal."""
+    if what not in bars:
+        for bar in bars.values():
+            bar.close()
+        bars[what] = tqdm(desc=f"  {what}", leave=False, mininterval=0.2 if sys.stderr.isatty() else 10.0)
+    if bars[what].total != total:
+        bars[what].reset(total)
+    bars[what].update(done - bars[what].n)
+
+
 def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     """Train a robot's prior on synthetic motions, and on recorded ones when there are."""
     from visual_irl.mapping.prior_training import TrainingConfig, train_prior
@@ -66,17 +92,10 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     config = TrainingConfig(seed=seed)
     bars: dict[str, tqdm[None]] = {}
 
-    def show(what: str, done: int, total: int) -> None:
-        if what not in bars:  # one bar after the other: two at once need a terminal
-            for bar in bars.values():
-                bar.close()
-            bars[what] = tqdm(desc=f"  {what}", leave=False, mininterval=0.2 if sys.stderr.isatty() else 10.0)
-        if bars[what].total != total:
-            bars[what].reset(total)
-        bars[what].update(done - bars[what].n)
-
     try:
-        report = train_prior(robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, show)
+        report = train_prior(
+            robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, lambda *step: _advance(bars, *step)
+        )
     finally:
         for bar in bars.values():
             bar.close()

@@ -14,3 +14,19 @@ EXECUTORS = Registry(
     },
 )
 """Name -> executor class; an executor takes nothing but an `ApprovedTrajectory`."""
+
+ARMS = Registry(
+    "arms",
+    {
+        "ur": ("visual_irl.execution.ur_arm:UrArm", '`pip install "visual-irl[ur]"`'),
+    },
+)
+"""Name -> class of real arms, made by `connect(robot, address, moving)`; `visual_irl.execution.hardware` has the protocol."""
+
+GRIPPERS = Registry(
+    "grippers",
+    {
+        "robotiq": ("visual_irl.execution.robotiq:RobotiqGripper", '`pip install "visual-irl"`'),
+    },
+)
+"""Name -> class of real grippers, made by `connect(robot, address)`."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from visual_irl.errors import MissingFile, UnwritableOutput
+from visual_irl.errors import MissingFile, UnreadableFile, UnwritableOutput
 from visual_irl.io.artifacts import jsonable
 from visual_irl.io.atomic import require_writable_folder
 
@@ -64,6 +64,11 @@ class Journal:
             os.pwrite(self._last, line.ljust(RESERVE), 0)
             os.fsync(self._last)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file's number in the operating system."""
+        return self._file
+
     def close(self) -> None:
         """Close the log; the spare file goes unless it was needed."""
         os.close(self._file)
@@ -87,6 +92,31 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         check, _, text = line.partition(b" ")
         if text and check == b"%08x" % zlib.crc32(text):
             yield json.loads(text)
+
+
+def last_outcome(path: Path) -> tuple[str, str]:
+    """How the last execution in a log ended, and why; "died" when the log stops in the middle of it.
+
+    Raises:
+        MissingFile: there is no such log.
+        UnreadableFile: no execution is in it.
+    """
+    outcome, reason = "", ""
+    for record in read_journal(path):
+        if record["kind"] == "cycle":
+            where = f"last command at s = {record['s']:.3f} s of the motion"
+        elif record["what"] == "begin":
+            outcome, reason, where = "died", "", "no command was sent"
+        elif record["what"] in ("stop", "FAULT"):
+            reason = record["reason"]
+            outcome = "fault" if record.get("fault", True) else outcome
+        elif record["what"] == "end":
+            outcome, reason = record["outcome"], record["reason"]
+    if not outcome:
+        raise UnreadableFile(f"'{path}' holds no execution")
+    if outcome == "died":
+        reason = f"the log stops while the arm moves, {where}: the commanding process died" + (f" ({reason})" if reason else "")
+    return outcome, reason
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.arm import Arm, Gripper
+from visual_irl.execution.braking import Brake
 from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.pace import at, changed, reference, steady
@@ -190,7 +191,10 @@ class _Run:
         self.outcome, self.reason, self.fault, self.aborted = "executed", "as approved", False, False
         self.stopped_at = self.reason_at = math.nan
         self.last_clock, self.last_stamp = executor.arm.now_ns(), state.stamp_ns
-        self.last_q = approved.motion.c[0, :, 0].copy()
+        self.last = np.zeros((3, len(state.q)))
+        self.last[0] = approved.motion.c[0, :, 0]
+        self.brake: Brake | None = None
+        self.braking = 0.0
         self.last_opening = math.nan
         self.rows: list[tuple[float, ndarray, ndarray]] = []
 
@@ -209,22 +213,37 @@ class _Run:
             return
         if x.phase is Phase.MOVING:
             self._follow_scaling(state)
-        s = reference(self.motion, self.pace, self.since, x._row, x._out)
-        command = x._out
-        if not (np.abs(command[0] - self.last_q) <= 1.1 * x.robot.velocity * self.period + 1e-6).all():
-            self._broken_command(now)
-            if self.aborted:
-                return
-            command[0], command[1:] = self.last_q, 0.0
-        else:
-            self.s = s
-        self.last_q = command[0].copy()
+        command = self._next_command(now)
+        self.last = command.copy()
         x.arm.command(command[0], command[1], command[2])
         self._grip()
         self._record(state, now, command)
         if observe is not None:
             observe(Cycle(self.time, self.s, command, state))
         self._proceed()
+
+    def _next_command(self, now: int) -> ndarray:
+        """Position, speed and acceleration (3, J) of this cycle: on the path, or of a stop that had to leave it."""
+        x, command = self.x, self.x._out
+        if self.brake is None:
+            s = reference(self.motion, self.pace, self.since, x._row, command)
+            step = np.abs(command[0] - self.last[0])
+            if (step <= 1.1 * x.robot.velocity * self.period + 1e-6).all() and np.isfinite(command).all():
+                self.s = s
+                return command
+            if not self.fault:
+                self._stop(now, "the next command is no continuation of the last one; it was not sent", fault=True)
+            self._leave_path()
+        assert self.brake is not None
+        self.braking += self.period
+        command[:] = self.brake.at(self.braking)
+        return command
+
+    def _leave_path(self) -> None:
+        """Stop each joint on its own, from the last command."""
+        if self.brake is None:
+            self.brake, self.braking = Brake(self.x.robot, *self.last), 0.0
+            self.x._decide("the stop leaves the path", q=self.last[0], qd=self.last[1])
 
     def _judge(self, state: RobotState, now: int) -> None:
         c, names = self.x.config, self.x.robot.joint_names
@@ -247,10 +266,11 @@ class _Run:
         elif not ((state.q >= self.x.robot.lower - 0.01) & (state.q <= self.x.robot.upper + 0.01)).all():
             j = int(np.argmax(np.maximum(self.x.robot.lower - state.q, state.q - self.x.robot.upper)))
             self._stop(now, f"joint '{names[j]}' is at {state.q[j]:.4g} rad, beyond its limit", fault=True)
-        elif not (np.abs(state.q - self.last_q) <= c.tracking).all():
-            j = int(np.argmax(np.abs(state.q - self.last_q)))
-            off = abs(state.q[j] - self.last_q[j])
-            self._stop(now, f"joint '{names[j]}' is {off:.3g} rad from its command, at most {c.tracking} rad", fault=True)
+        elif not (np.abs(state.q - self.last[0]) <= c.tracking).all():
+            j = int(np.argmax(np.abs(state.q - self.last[0])))
+            off = abs(state.q[j] - self.last[0][j])
+            old = f", by a state that is {age:.3g} s old" if age > self.period else ""
+            self._stop(now, f"joint '{names[j]}' is {off:.3g} rad from its command, at most {c.tracking} rad{old}", fault=True)
         elif self.x.phase is Phase.MOVING and self.x._cancel.is_set():
             self._stop(now, "cancelled", outcome="cancelled")
         elif self.x.phase is Phase.MOVING and not self.time <= self.deadline:
@@ -262,29 +282,26 @@ class _Run:
         if math.isnan(self.reason_at):
             self.reason_at = self.time
         self.x._decide("stop", reason=reason, fault=fault, s=self.s, time_ns=now)
-        if self.x.phase is Phase.MOVING and not self.aborted:
-            self._change_pace(0.0)
+        if self.x.phase is Phase.MOVING and not self.aborted and not self._change_pace(0.0):
+            self._leave_path()
         self.x.phase = Phase.STOPPING
 
-    def _change_pace(self, goal: float) -> None:
+    def _change_pace(self, goal: float) -> bool:
+        """Plan a change of pace on the path; whether there is one within the limits."""
         s, r, slope, _ = at(self.pace, self.since)
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
-            return
+            return True
         new = changed(self.motion, s, r, slope, goal, self.x._limits)
-        if new is not None:  # else the motion goes on to its own end, where it rests
+        if new is not None:
             self.pace, self.since, self.goal = new, 0.0, goal
+        return new is not None
 
     def _follow_scaling(self, state: RobotState) -> None:
         scaling = min(max(state.speed_scaling, 0.0), 1.0) if math.isfinite(state.speed_scaling) else 0.0
         goal = self.x.config.speed_share * scaling
         if abs(goal - self.goal) > self.x.config.pace_step or (goal == 0.0) != (self.goal == 0.0):
             self._change_pace(goal)
-
-    def _broken_command(self, now: int) -> None:
-        if not self.fault:
-            self._stop(now, "the next command is no continuation of the last one; it was not sent", fault=True)
-        self.pace, self.since = steady(self.s, 0.0), 0.0
 
     def _grip(self) -> None:
         if self.x.gripper is None or self.x.phase is not Phase.MOVING:
@@ -313,7 +330,10 @@ class _Run:
         self.time += self.period
         self.since += self.period
         s, r, slope, _ = at(self.pace, self.since)
-        done = s >= self.end or (self.x.phase is Phase.STOPPING and r <= 1e-9 and abs(slope) <= 1e-9)
+        if self.brake is not None:
+            done = self.braking >= self.brake.duration
+        else:
+            done = s >= self.end or (self.x.phase is Phase.STOPPING and r <= 1e-9 and abs(slope) <= 1e-9)
         if done:
             if math.isnan(self.stopped_at):
                 self.stopped_at = self.time
@@ -321,7 +341,7 @@ class _Run:
 
     def report(self, outcome: str) -> ExecutionReport:
         times, measured, error = (np.array(column) for column in zip(*self.rows, strict=True)) if self.rows else (
-            np.zeros(0), np.zeros((0, len(self.last_q))), np.zeros((0, len(self.last_q)))
+            np.zeros(0), np.zeros((0, len(self.last[0]))), np.zeros((0, len(self.last[0])))
         )  # fmt: skip
         rms = float(np.sqrt(np.mean(error**2))) if len(error) else 0.0
         details = {

@@ -1,0 +1,335 @@
+"""The verb `run`: a skill's motion is shown in simulation, asked about, approved from the measured state, and executed.
+
+And `check-robot`: what can be known of a robot without moving it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory, UnreadableFile
+from visual_irl.evaluation import stages
+from visual_irl.evaluation.map_stage import map_arm
+from visual_irl.evaluation.stages import progress_bar, say
+from visual_irl.execution import ARMS, GRIPPERS
+from visual_irl.execution.arm import Arm, Gripper
+from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, GuardConfig, SkillSeal, approve
+from visual_irl.execution.hardware import Check, HardwareArm, common_checks
+from visual_irl.execution.journal import Journal
+from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.execution.streaming import Cycle, StreamConfig, StreamingExecutor
+from visual_irl.io import artifacts
+from visual_irl.io.atomic import require_writable_folder
+from visual_irl.pipeline import MOTION_FILE, REWARD_FILE
+from visual_irl.robots import load_robot
+from visual_irl.robots.model import RobotModel
+from visual_irl.tasks import TASKS
+from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.surroundings import surroundings
+from visual_irl.types import ExecutionReport, JointTrajectory
+
+SIMULATION = "mujoco"
+REST = 1.5
+"""How long a simulated scene comes to rest after the motion [s]."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a skill is run."""
+
+    robot: str
+    executor: str = SIMULATION
+    address: str | None = None
+    gripper: str | None = None
+    trajectory: Path | None = None
+    demonstration: Path = Path("out/demonstration.npz")
+    world: Path | None = None
+    out: Path = Path("out/run")
+    speed: float = 0.25
+    """Share of the planned speed."""
+    allow_motion: bool = False
+    yes: bool = False
+    preview: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.speed <= 1.0:
+            raise InvalidInput(f"--speed is {self.speed}, must lie in (0, 1]: a share of the planned speed")
+        if self.executor != SIMULATION and self.executor not in ARMS.names:
+            known = ", ".join((SIMULATION, *ARMS.names))
+            raise InvalidInput(
+                f"unknown executor '{self.executor}'; known: {known} (ros2_control: run the ROS nodes, docs/ros.md)"
+            )
+        if self.simulated:
+            return
+        if not self.allow_motion:
+            raise InvalidInput(f"--executor {self.executor} moves a real arm: add --allow-motion when the cell is clear")
+        if self.address is None:
+            raise InvalidInput(f"--executor {self.executor} needs the robot's address: --address 192.168.1.10")
+        if not self.yes and not sys.stdin.isatty():
+            raise InvalidInput("nobody can be asked before the arm moves: run this in a terminal, or say --yes")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing real moves."""
+        return self.executor == SIMULATION
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What shall be done, with which skill, in which world."""
+
+    trajectory: JointTrajectory
+    robot: RobotModel
+    scene: Scene
+    task: Any
+    T_world_base: ndarray
+    seal: SkillSeal
+    config: GuardConfig
+
+    def approved(self, arm: Arm) -> ApprovedTrajectory:
+        """The motion from where the arm is now; the guard's reason when it must not be."""
+        world = surroundings(self.scene, self.T_world_base)
+        state = arm.read()
+        return approve(self.trajectory, self.robot, state, world, self.config, arm.now_ns(), self.seal)
+
+
+def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = input) -> dict[str, Any]:
+    """Run a skill; see `visual-irl run --help`. Returns the content of report.json.
+
+    Raises:
+        RefusedTrajectory: the guard or the person refuses; nothing moved.
+        MotionStopped: it began and did not end as approved.
+    """
+    out = require_writable_folder(options.out)
+    file = options.trajectory or _mapped(skill, options)
+    plan = plan_of(skill, file, options)
+    if options.preview:
+        say("the plan in simulation, at its full speed:")
+        stages.replay(file, out / "preview", options.world, 0, True)
+        say(f"  look at {out / 'preview' / 'filmstrip.png'} and {out / 'preview' / 'replay.mp4'}")
+    with _connected(plan, options) as (arm, gripper):
+        checks = [] if options.simulated else common_checks(arm, plan.robot)
+        _require(checks)
+        plan.approved(arm)  # what cannot be done is said before anybody is asked
+        _ask(plan, options, ask)
+        report, stopped = _executed(plan, options, arm, gripper, out)
+        content = _content(plan, options, report)
+        if isinstance(arm, MujocoArm):
+            content |= _sorted(plan, arm)
+    artifacts.write_json(out / "report.json", content)
+    artifacts.write_sidecar(out / "report.json", options, {"trajectory": file})
+    if stopped:
+        raise MotionStopped(f"{report.outcome}: {report.message}; the log is {out / 'log'}, and nothing moves before a new run")
+    say(f"{plan.robot.name}: executed; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS; the log is {out / 'log'}")
+    if "of" in content:
+        say(f"  {content['sorted']} of {content['of']} objects in the right bin, by the physics")
+    return content
+
+
+def _mapped(skill: Path, options: RunOptions) -> Path:
+    file = options.out / f"{options.robot}.npz"
+    map_arm(options.demonstration, None, options.robot, skill, file, None, False, None, None, None)
+    return file
+
+
+def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
+    """A trajectory file with its scene and the seal of its skill.
+
+    Raises:
+        InvalidInput: mapped for another robot, or without a task.
+        RefusedTrajectory: it was changed after it was mapped, or not made with a skill.
+    """
+    trajectory, header, _ = artifacts.load_trajectory(file)
+    if header["robot"] != options.robot:
+        raise InvalidInput(f"'{file}' is mapped onto the {header['robot']}, not the {options.robot}: map it again")
+    if not header["task"]:
+        raise InvalidInput(f"'{file}' maps a bare motion: run needs what a skill does, `visual-irl map --skill`")
+    task = TASKS.load(header["task"])()
+    scene = stages.scene_of(header, options.world, task)
+    config = SIMULATED if options.simulated else GuardConfig()
+    mount = np.array(header["T_world_base"])
+    return Plan(trajectory, load_robot(options.robot), scene, task, mount, seal_of(skill, file), config)
+
+
+def seal_of(skill: Path, file: Path) -> SkillSeal:
+    """Which skill a trajectory was made with, by the record beside it, and the one that is there.
+
+    Raises:
+        MissingFile: the skill, or the record.
+        RefusedTrajectory: the trajectory is not the one of the record, or no skill made it.
+    """
+    record = Path(file).with_name(Path(file).name + ".json")
+    if not record.is_file():
+        raise MissingFile(
+            f"'{record}' is not there: it says which skill made '{file}'; make both with `visual-irl map --skill`"
+        )
+    try:
+        content = json.loads(record.read_text())
+        stated, inputs = content["sha256"], content["inputs"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableFile(
+            f"'{record}' is no record of a mapping: {error}; map again with `visual-irl map --skill`"
+        ) from error
+    if stated != artifacts.digest(file):
+        raise RefusedTrajectory(f"'{file}' is not the one that '{record}' was written for: it was changed; map again")
+    if not {"reward", "motion"} <= set(inputs):
+        raise RefusedTrajectory(f"'{file}' was not made with a skill; `visual-irl map --skill {skill}` makes one")
+    found = []
+    for name in (REWARD_FILE, MOTION_FILE):
+        if not (skill / name).is_file():
+            raise MissingFile(f"no skill in '{skill}': {name} is missing; `visual-irl learn` makes one")
+        found.append(artifacts.digest(skill / name))
+    made_with = [inputs["reward"]["sha256"], inputs["motion"]["sha256"]]
+    return SkillSeal(skill.name, _joint_digest(made_with), _joint_digest(found))
+
+
+def _joint_digest(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@contextmanager
+def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper | None]]:
+    """The arm and its gripper; the connection ends with the block."""
+    if options.simulated:
+        q, opening = plan.trajectory.q[0], float(plan.trajectory.opening[0])
+        simulated = MujocoArm(plan.robot, q, plan.scene, plan.T_world_base, opening)
+        yield simulated, simulated.gripper
+        return
+    assert options.address is not None
+    arm: HardwareArm = ARMS.load(options.executor).connect(plan.robot, options.address, True)
+    try:
+        gripper = None
+        if options.gripper is not None:
+            gripper = GRIPPERS.load(options.gripper).connect(plan.robot, options.address)
+        yield arm, gripper
+    finally:
+        arm.close()
+
+
+def _require(checks: list[Check]) -> None:
+    for check in checks:
+        if not check.passed:
+            raise RefusedTrajectory(f"{check.name}: {check.found}")
+
+
+def _ask(plan: Plan, options: RunOptions, ask: Callable[[str], str]) -> None:
+    """The person's yes, in a word; anything else refuses."""
+    duration = float(plan.trajectory.t[-1] - plan.trajectory.t[0]) / options.speed
+    gripper = "" if options.simulated or options.gripper else ", its gripper is not driven"
+    where = "in simulation" if options.simulated else f"at {options.address}"
+    what = (
+        f"the {plan.robot.name} {where} moves for {duration:.0f} s at {100 * options.speed:.0f} % of the planned speed{gripper}"
+    )
+    if options.yes:
+        say(what)
+        return
+    if options.simulated and not sys.stdin.isatty() and ask is input:
+        raise InvalidInput("nobody can be asked before the simulated arm moves: say --yes")
+    if ask(f"{what}. Is everybody away from it, and a hand on the stop? Type yes: ").strip().lower() != "yes":
+        raise RefusedTrajectory("not allowed by the person who was asked; nothing moved")
+
+
+def _executed(plan: Plan, options: RunOptions, arm: Arm, gripper: Gripper | None, out: Path) -> tuple[ExecutionReport, bool]:
+    """Execute with a log, a bar, and Ctrl-C as the cancel; and whether it stopped before its end."""
+    log = out / "log"
+    if log.exists():
+        log.rename(out / f"log.{time.strftime('%Y%m%dT%H%M%S')}.{time.monotonic_ns() % 1000:03d}")
+    journal = Journal(log)
+    executor = StreamingExecutor(arm, plan.robot, journal, StreamConfig(speed_share=options.speed), gripper)
+    try:
+        approved = plan.approved(arm)
+        total = int(np.ceil(approved.motion.t[-1]))
+        with progress_bar(f"{plan.robot.name} moves; Ctrl-C stops it", "s") as show, _cancel_on_interrupt(executor):
+            report = executor.execute(approved, lambda cycle: _shown(show, cycle, total))
+    finally:
+        journal.close()
+    if report.outcome != "executed":
+        say(f"stopped: {report.message} (after {report.details['s']:.2f} s of the motion)")
+    elif isinstance(arm, MujocoArm):
+        for _ in range(round(REST / arm.period)):
+            arm.wait()
+    return report, report.outcome != "executed"
+
+
+def _shown(show: Callable[[int, int], None], cycle: Cycle, total: int) -> None:
+    show(int(cycle.s), total)
+
+
+@contextmanager
+def _cancel_on_interrupt(executor: StreamingExecutor) -> Iterator[None]:
+    """Ctrl-C decelerates on the path instead of ending the program in the middle of a motion."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        executor.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[str, Any]:
+    return {
+        "robot": plan.robot.name,
+        "executor": options.executor,
+        "outcome": report.outcome,
+        "message": report.message,
+        "speed": options.speed,
+        "tracking_rms_rad": report.tracking_rms,
+        "tracking_peak_rad": report.details["tracking_peak"],
+        "stop_time_s": report.details["stop_time"] if report.outcome != "executed" else None,
+        "motion_s": report.details["s"],
+        "skill": plan.seal.found,
+    }
+
+
+def _sorted(plan: Plan, arm: MujocoArm) -> dict[str, Any]:
+    done = plan.task.success(plan.scene, arm.object_positions())
+    return {"objects": done, "sorted": sum(done.values()), "of": len(done)}
+
+
+def check_robot(robot_name: str, executor: str, address: str | None) -> None:
+    """Connect and look, without moving anything; see `visual-irl check-robot --help`.
+
+    Raises:
+        MotionStopped: something is not as it must be before a motion; says what.
+    """
+    robot = load_robot(robot_name)
+    if executor == SIMULATION:
+        arm = MujocoArm(robot, robot.home)
+        state = arm.read()
+        inside = bool(((state.q >= robot.lower) & (state.q <= robot.upper)).all())
+        checks = [Check("model", inside, f"{robot.name} compiles, {len(robot.joint_names)} joints, home within its limits")]
+    else:
+        if address is None:
+            raise InvalidInput(f"--executor {executor} needs the robot's address: --address 192.168.1.10")
+        real: HardwareArm = ARMS.load(executor).connect(robot, address, False)
+        try:
+            checks = [Check("connection", True, f"{executor} answers at {address}"), *common_checks(real, robot)]
+            checks += real.checks()
+        finally:
+            real.close()
+    for check in checks:
+        say(f"  {'ok  ' if check.passed else 'FAIL'} {check.name:14} {check.found}")
+    bad = [check.name for check in checks if not check.passed]
+    if bad:
+        raise MotionStopped(f"{', '.join(bad)} of the {robot.name}: see above, and mend it before anything moves")
+    say(f"{robot.name}: nothing was moved, nothing stands against moving it")

@@ -1,0 +1,145 @@
+"""`visual-irl run` in simulation: the seal of the skill, the person's word, a stop on Ctrl-C, and the task done by physics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory
+from visual_irl.evaluation import run_stage, stages
+from visual_irl.evaluation.map_stage import map_arm
+from visual_irl.evaluation.run_stage import RunOptions, check_robot, plan_of, run_skill, seal_of
+from visual_irl.execution.journal import last_outcome
+from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.io import artifacts
+from visual_irl.robots import load_robot
+from visual_irl.tasks.scene import Scene, SceneObject
+
+TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a skill and its trajectory on the UR5e."""
+    folder = tmp_path_factory.mktemp("made")
+    stages.learn((TRUTH,), folder / "skill", "max_ent")
+    demo = artifacts.load_demonstration(TRUTH)
+    first = {"onion_0": demo.objects["onion_0"]}  # one is enough, and quicker
+    held = tuple(name if name in first else "" for name in demo.held)
+    artifacts.save_demonstration(folder / "one.npz", dataclasses.replace(demo, objects=first, held=held))
+    map_arm(folder / "one.npz", None, "ur5e", folder / "skill", folder / "t.npz", None, False, None, None, None)
+    return folder
+
+
+def options(made: Path, out: Path, **more: object) -> RunOptions:
+    return RunOptions("ur5e", trajectory=made / "t.npz", out=out, preview=False, speed=1.0, **more)  # type: ignore[arg-type]
+
+
+def test_a_skill_sorts_under_watch_and_everything_is_logged(made: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def yes(text: str) -> str:
+        asked.append(text)
+        return "yes"
+
+    content = run_skill(made / "skill", options(made, tmp_path), yes)
+    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1
+    assert len(asked) == 1 and "100 % of the planned speed" in asked[0]
+    assert last_outcome(tmp_path / "log") == ("executed", "as approved")
+    assert json.loads((tmp_path / "report.json").read_text())["skill"] == content["skill"]
+
+
+def test_ctrl_c_stops_the_arm_on_its_path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(show: object, cycle: run_stage.Cycle, total: int) -> None:
+        if cycle.s > 1.0:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(run_stage, "_shown", interrupt)
+    with pytest.raises(MotionStopped, match="cancelled"):
+        run_skill(made / "skill", options(made, tmp_path, yes=True))
+    assert last_outcome(tmp_path / "log") == ("cancelled", "cancelled")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["outcome"] == "cancelled" and 1.0 < report["motion_s"] < 2.0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_without_a_yes_nothing_moves(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(RefusedTrajectory, match="not allowed by the person"):
+        run_skill(made / "skill", options(made, tmp_path), lambda text: "")
+    assert not (tmp_path / "log").exists()
+
+
+def test_the_trajectory_and_the_skill_must_belong_together(made: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(made / "skill", other)
+    reward = other / "reward.safetensors"
+    reward.write_bytes(reward.read_bytes() + b" ")
+    with pytest.raises(RefusedTrajectory, match="made with skill 'other'"):
+        run_skill(other, options(made, tmp_path / "run", yes=True))
+    with pytest.raises(MissingFile, match="no skill in"):
+        seal_of(tmp_path / "nothing", made / "t.npz")
+    bare = tmp_path / "bare.npz"
+    shutil.copy(made / "t.npz", bare)
+    with pytest.raises(MissingFile, match="says which skill made"):
+        seal_of(made / "skill", bare)
+    trajectory, header, _ = artifacts.load_trajectory(bare)
+    artifacts.save_trajectory(bare, trajectory, header)
+    shutil.copy(made / "t.npz.json", tmp_path / "bare.npz.json")
+    with pytest.raises(RefusedTrajectory, match="it was changed"):
+        seal_of(made / "skill", bare)
+
+
+def test_another_robot_or_a_real_one_needs_more(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="mapped onto the ur5e"):
+        plan_of(made / "skill", made / "t.npz", dataclasses.replace(options(made, tmp_path), robot="panda"))
+    with pytest.raises(InvalidInput, match="--allow-motion"):
+        options(made, tmp_path, executor="ur", address="127.0.0.1")
+    with pytest.raises(InvalidInput, match="needs the robot's address"):
+        options(made, tmp_path, executor="ur", allow_motion=True)
+    with pytest.raises(InvalidInput, match="mujoco, ur"):
+        options(made, tmp_path, executor="kuka")
+    with pytest.raises(InvalidInput, match="--speed is 0"):
+        dataclasses.replace(options(made, tmp_path), speed=0.0)
+
+
+def test_check_robot_of_the_simulation(capsys: pytest.CaptureFixture[str]) -> None:
+    check_robot("panda", "mujoco", None)
+    assert "nothing was moved" in capsys.readouterr().out
+    with pytest.raises(InvalidInput, match="--address"):
+        check_robot("ur5e", "ur", None)
+
+
+def test_the_simulated_gripper_holds_what_is_there_and_only_then() -> None:
+    robot = load_robot("panda")
+    arm = MujocoArm(robot, robot.home, Scene((), ()), opening=robot.max_opening)
+    p = (robot.T_world_base @ robot.fk(robot.home))[:3, 3]
+    ball = SceneObject("ball", "onion", p, 0.025)
+    full = MujocoArm(robot, robot.home, Scene((ball,), ()), opening=robot.max_opening)
+    full.model.opt.gravity[2] = 0.0  # until it is held
+    for each in (arm, full):
+        assert each.gripper.opening == pytest.approx(robot.max_opening) and not each.gripper.grasped
+        each.gripper.close(20.0)
+        for _ in range(750):
+            each.wait()
+    assert not arm.gripper.grasped and arm.gripper.opening < 1e-3
+    assert full.gripper.grasped and 0.04 < full.gripper.opening < 0.052  # [m] the ball is 50 mm wide
+    full.model.opt.gravity[2] = -9.81
+    for _ in range(250):
+        full.wait()
+    assert full.gripper.grasped
+    assert full.gripper.force == pytest.approx(20.0, rel=0.05)
+    assert abs(full.object_positions()["ball"][2] - p[2]) < 0.01  # it does not fall
+    full.gripper.move(robot.max_opening)
+    for _ in range(500):
+        full.wait()
+    assert not full.gripper.grasped and np.isclose(full.gripper.opening, robot.max_opening, atol=2e-3)
+    with pytest.raises(InvalidInput, match="opens from 0 to"):
+        full.gripper.move(0.2)
+    with pytest.raises(InvalidInput, match="presses with up to"):
+        full.gripper.close(1e3)
