@@ -202,6 +202,31 @@ def calibrate(
         stage.hand_to_eye(pictures, board, camera, poses, carried, out or camera)
 
 
+def view(
+    source: Positional[str],
+    demonstration: Path | None = None,
+    every: int = 1,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    seconds: float | None = None,
+) -> None:
+    """Show points, skeleton, its uncertainty and objects in the browser: of a recording, a demonstration or a live camera.
+
+    Example: visual-irl view models/recordings/onion_sorting
+
+    Args:
+        source: Recording, folder of pictures, video or demonstration file; or the name of a camera.
+        demonstration: What was extracted from the recording; without it, that is done first.
+        every: Use every n-th frame, when extracting.
+        host: Address to serve on; only this machine can open the default. Whoever can open the page sees everything on it.
+        port: Port to serve on; 0 takes a free one.
+        seconds: End after so long; until Ctrl-C when not given.
+    """
+    from visual_irl.evaluation import view_stage
+
+    view_stage.view(source, demonstration, every, host, port, seconds)
+
+
 def models(
     action: Positional[Literal["pull", "list"]],
     names: Positional[tuple[str, ...]] = (),
@@ -317,6 +342,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "calibrate": calibrate,
     "models": models,
     "up": up,
+    "view": view,
     "demo": demo,
 }
 
