@@ -14,7 +14,7 @@ from scipy.stats import chi2
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
-from visual_irl.perception.drawing import COLOURS, LINKS
+from visual_irl.perception.drawing import LINKS
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import KEYPOINTS, Intrinsics, ObjectEstimate, keypoint_index
 
@@ -22,6 +22,8 @@ ELLIPSOID = float(np.sqrt(chi2.ppf(0.9, df=3)))
 """Standard deviations from the centre to the surface inside of which a normal point lies with 90 %."""
 LIMB, FINGER = 0.012, 0.004
 """Thickness of the skeleton's lines [m]."""
+COLOURS = {"left": (185, 15, 10), "right": (5, 45, 185), "both": (110, 110, 110)}
+"""RGB of each side as elsewhere, left red and right blue, but dark: the page's tone mapping makes lines and meshes paler."""
 SOUND, BAD = (235, 150, 40), (90, 55, 35)
 """Colours of objects without and with a blemish."""
 
@@ -153,12 +155,18 @@ def skeleton_lines(p_world: Float[ndarray, "K 3"]) -> dict[str, tuple[Float[ndar
     """Ends [m] and colours of the lines between keypoints that were found, limbs and fingers apart."""
     lines: dict[str, tuple[ndarray, ndarray]] = {}
     for name, wanted in (("limbs", False), ("fingers", True)):
-        links = [(keypoint_index(a), keypoint_index(b), rgb) for a, b, rgb in LINKS if ("hand_" in b) == wanted]
+        links = [(keypoint_index(a), keypoint_index(b), _side(a, b)) for a, b, _ in LINKS if ("hand_" in b) == wanted]
         found = [link for link in links if np.isfinite(p_world[[link[0], link[1]]]).all()]
         ends = np.array([p_world[[i, j]] for i, j, _ in found]).reshape(-1, 2, 3)
-        colours = np.array([[rgb, rgb] for *_, rgb in found], np.uint8).reshape(-1, 2, 3)
+        colours = np.array([[COLOURS[side]] * 2 for *_, side in found], np.uint8).reshape(-1, 2, 3)
         lines[name] = ends, colours
     return lines
+
+
+def _side(a: str, b: str) -> str:
+    """The side of a line between two keypoints."""
+    sides = {name.split("_", 1)[0] for name in (a, b)}
+    return sides.pop() if len(sides) == 1 else "both"
 
 
 def regions(
@@ -166,7 +174,7 @@ def regions(
 ) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], UInt8[ndarray, "N 3"]]:
     """Centres, semi-axes [m] and colours of the ellipsoids in which found keypoints lie with 90 %."""
     found = np.isfinite(p_world).all(1) & np.isfinite(sigma).all(1)
-    sides = np.array([COLOURS[name.split("_", 1)[0]] for name in KEYPOINTS], np.uint8)
+    sides = np.array([COLOURS[_side(name, name)] for name in KEYPOINTS], np.uint8)
     return p_world[found], ELLIPSOID * sigma[found], sides[found]
 
 
