@@ -50,7 +50,13 @@ class Tab:
 
     def __init__(self, folder: Path, width: int, height: int) -> None:
         assert BROWSER
-        options = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars"]
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--hide-scrollbars",
+        ]
         options += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", "--remote-debugging-port=0", "--no-first-run"]
         self._process = subprocess.Popen(
             [BROWSER, *options, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -186,7 +192,9 @@ def test_lost_keypoints_are_not_drawn_and_regions_hold_90_percent() -> None:
 
 
 def test_an_empty_snapshot_and_a_full_one_replace_each_other() -> None:
-    nothing = Snapshot(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.full((K, 3), np.nan), np.full((K, 3), np.nan))
+    nothing = Snapshot(
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.full((K, 3), np.nan), np.full((K, 3), np.nan)
+    )
     truth = artifacts.load_demonstration(RECORDING / "truth.npz")
     with ViewPage(port=0) as opened:
         for p in (truth.p_world[0], nothing.p_world, truth.p_world[1]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +104,7 @@ class ViewPage:
                 thickness = LIMB if name == "limbs" else FINGER
                 shown = on["skeleton"] and len(ends) > 0
                 scene.add_line_segments(f"/skeleton/{name}", ends, colours, thickness=thickness, visible=shown)
-            self._balls("/regions", *regions(snapshot.p_world, snapshot.sigma), opacity=0.3, visible=on["90 % regions"])
+            self._balls("/regions", *regions(snapshot.p_world, snapshot.sigma), opacity=0.2, visible=on["90 % regions"])
             self._balls("/objects", *object_balls(snapshot.objects), opacity=0.6, visible=on["objects"])
 
     def _balls(self, name: str, centres: ndarray, axes: ndarray, colours: ndarray, opacity: float, visible: bool) -> None:
@@ -215,7 +214,7 @@ def _viser() -> Any:
     try:
         import viser
     except ModuleNotFoundError as error:
-        raise MissingDependency('the page needs the package \'viser\': pip install "visual-irl[view]"') from error
+        raise MissingDependency("the page needs the package 'viser': pip install \"visual-irl[view]\"") from error
     return viser
 
 
@@ -225,5 +224,3 @@ def _unit_sphere() -> tuple[ndarray, ndarray]:
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     return np.asarray(ball.vertices), np.asarray(ball.faces)
-
-

@@ -158,7 +158,9 @@ def show_camera(page: ViewPage, camera: Callable[[], Iterable[RgbdFrame]], secon
                         look_through(page, frame)
                     shown += 1
                     rate = shown / (time.monotonic() - begin)
-                    page.show(seen(frame, keypoints, f"{rate:.1f} frames/s, {frames.dropped} dropped", stream.health.problems()))
+                    page.show(
+                        seen(frame, keypoints, f"{rate:.1f} frames/s, {frames.dropped} dropped", stream.health.problems())
+                    )
                 if seconds is not None and time.monotonic() - begin >= seconds:
                     return
             say(f"the camera ended after {frames.received} frames, {frames.dropped} of which were dropped")
