@@ -8,7 +8,7 @@ from visual_irl.perception.detection import Detector
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveConfig, LiveFilter
 from visual_irl.perception.objects import OnionDetectorConfig
-from visual_irl.perception.stream_health import StreamHealth
+from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.types import KeypointFrame, RgbdFrame
 
 
@@ -45,6 +45,7 @@ class LiveStream:
 
         A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong.
         """
+        frame = with_possible_depth(frame)
         newer = self.health.newer(frame)
         keypoints = self._stream.step(frame)
         if not newer:
