@@ -260,7 +260,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception", "irl", "ros"]],
+    what: Positional[Literal["mapping", "perception", "memory", "irl", "ros"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -275,12 +275,14 @@ def bench(
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
     seconds: float = 60.0,
+    frames: int = 10_000,
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
     Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
 
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
+    Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
 
     Args:
@@ -300,6 +302,7 @@ def bench(
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
         seconds: How long each part of the ROS graph is measured [s]; what `make ros` built is needed.
+        frames: How many frames memory sees; ten a second and core.
     """
     from visual_irl.evaluation import bench_stage
 
@@ -310,6 +313,8 @@ def bench(
         bench_ros(json, robot, seconds)
     elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
+    elif what == "memory":
+        bench_stage.bench_memory(json, frames)
     elif what == "irl":
         bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
     elif train_prior:
