@@ -36,8 +36,8 @@ class MemoryCurve:
     def text(self) -> str:
         """One line for people."""
         return (
-            f"{self.frames[-1]} frames: {self.warm_mb:.0f} MB after the first {100 * WARM_UP:.0f} %, {self.last_mb:.0f} MB at the "
-            f"end, trend {self.mb_per_1000_frames:+.2f} MB per 1,000 frames; not usable: {self.problems or 'none'}"
+            f"{self.frames[-1]} frames: {self.warm_mb:.0f} MB after the first {100 * WARM_UP:.0f} %, {self.last_mb:.0f} MB at "
+            f"the end, trend {self.mb_per_1000_frames:+.2f} MB per 1,000 frames; not usable: {self.problems or 'none'}"
         )
 
 

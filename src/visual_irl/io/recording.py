@@ -50,7 +50,8 @@ class Recording:
     """An RGB-D recording; iterate over it for its frames, as often as you like.
 
     What cannot be used is left out and counted in `refused`: 'unpaired' colour pictures without a depth picture within half
-    a frame, 'corrupt' ones that cannot be decoded, and 'wrong_size' for another size than the camera info says. A recording without depth yields frames with `depth` None.
+    a frame, 'corrupt' ones that cannot be decoded, and 'wrong_size' for another size than the camera info says. A recording
+    without depth yields frames with `depth` None.
     """
 
     def __init__(self, path: Path, files: list[McapFile], camera: _Camera) -> None:
