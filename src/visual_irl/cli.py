@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from visual_irl.errors import InvalidInput, VisualIrlError
+from visual_irl.evaluation.bench_verb import bench
 
 
 def record(
@@ -260,6 +261,31 @@ def calibrate(
         stage.hand_to_eye(pictures, board, camera, poses, carried, out or camera)
 
 
+def view(
+    source: Positional[str],
+    demonstration: Path | None = None,
+    every: int = 1,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    seconds: float | None = None,
+) -> None:
+    """Show points, skeleton, its uncertainty and objects in the browser: of a recording, a demonstration or a live camera.
+
+    Example: visual-irl view models/recordings/onion_sorting
+
+    Args:
+        source: Recording, folder of pictures, video or demonstration file; or the name of a camera.
+        demonstration: What was extracted from the recording; without it, that is done first.
+        every: Use every n-th frame, when extracting.
+        host: Address to serve on; only this machine can open the default. Whoever can open the page sees everything on it.
+        port: Port to serve on; 0 takes a free one.
+        seconds: End after so long; until Ctrl-C when not given.
+    """
+    from visual_irl.evaluation import view_stage
+
+    view_stage.view(source, demonstration, every, host, port, seconds)
+
+
 def models(
     action: Positional[Literal["pull", "list"]],
     names: Positional[tuple[str, ...]] = (),
@@ -322,75 +348,6 @@ def evaluate(
     run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, pictures)
 
 
-def bench(
-    what: Positional[Literal["mapping", "perception", "irl", "ros", "execution"]],
-    motion: Path | None = None,
-    robot: str = "panda",
-    json: Path | None = None,
-    pictures: Path | None = None,
-    train_prior: bool = False,
-    out: Path | None = None,
-    seed: int = 0,
-    task: str = "onion_sorting",
-    demos: int = 10,
-    seeds: int = 10,
-    workers: int = 1,
-    keypoint_noise_mm: float = 0.0,
-    peers: bool = False,
-    seconds: float | None = None,
-    scenes: int = 100,
-    runs: int = 240,
-    trajectories: int = 100_000,
-) -> None:
-    """Measure our parts and their rivals side by side, on the same inputs, in one run.
-
-    Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
-
-    Perception renders its own frames: visual-irl bench perception --json out/perception.json
-    Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
-    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
-
-    Args:
-        what: What is measured.
-        motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps), or a folder of them.
-        robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        json: Result file to write; out/bench_WHAT.json when not given.
-        pictures: Folder for pictures: both arms and the joints of every motion, or keypoints on frames.
-        train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
-        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
-            the rendered frames; out/bench_perception when not given.
-        seed: Seed of the training.
-        task: Kinematic task of irl: onion_sorting, or one of its variants with other bins, rules or numbers of onions.
-        demos: Demonstrations that irl learns from; they hold no actions.
-        seeds: Independent runs of irl; each trains four policies on the learned reward.
-        workers: Processes of irl; an interrupted run goes on where it was.
-        keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
-        peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
-            execution how long each rate is streamed, 20 s when not given.
-        scenes: Random table scenes an arm that execution's planner solves.
-        runs: Runs of execution with a fault at a random time.
-        trajectories: Random trajectories that execution's guard judges.
-    """
-    from visual_irl.evaluation import bench_stage
-
-    json = json or Path(f"out/bench_{what}.json")
-    if what == "ros":
-        from visual_irl.evaluation.ros_bench import bench_ros
-
-        bench_ros(json, robot, 60.0 if seconds is None else seconds)
-    elif what == "execution":
-        bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
-    elif what == "perception":
-        bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
-    elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
-    elif train_prior:
-        bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
-    else:
-        bench_stage.bench(motion, robot, json, pictures)
-
-
 def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:
     """Start the nodes of a launch file without `ros2 launch`: what `make ros` built, with the same names and parameters.
 
@@ -418,6 +375,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "calibrate": calibrate,
     "models": models,
     "up": up,
+    "view": view,
     "demo": demo,
 }
 

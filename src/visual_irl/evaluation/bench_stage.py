@@ -45,6 +45,17 @@ def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
+def bench_memory(json: Path, frames: int) -> None:
+    """Watch memory over many frames; see `visual-irl bench --help`."""
+    from visual_irl.assets import asset_path
+    from visual_irl.evaluation.perception_memory import perception_memory
+
+    with progress_bar("live perception", "frame") as show:
+        result = perception_memory(asset_path("models/recordings/onion_sorting"), frames, json, show)
+    say(result.text())
+    say(f"wrote {json}")
+
+
 def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypoint_noise_mm: float, peers: bool) -> None:
     """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
     from visual_irl.evaluation import irl_bench

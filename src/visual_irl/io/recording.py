@@ -6,7 +6,7 @@ Colour and aligned depth are paired by their stamps while streaming, so memory d
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, VisualIrlError
 from visual_irl.io import messages
 from visual_irl.io.mcap_stream import McapFile, Topic, survey
 from visual_irl.io.recording_writer import WORLD_FRAME
@@ -32,6 +32,8 @@ _ALIGNED = ("aligned_depth_to_color", "depth_registered", "depth_to_rgb", "depth
 _NOT_COLOUR = re.compile(r"depth|infra|/ir/|mask|debug")
 _WAITING = 60
 """Most pictures kept while their partner is outstanding: two seconds at 30 Hz."""
+_HOPELESS = 30
+"""A recording whose first so many frames cannot be used is refused: that is no accident."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ class _Camera:
 class Recording:
     """An RGB-D recording; iterate over it for its frames, as often as you like.
 
-    A colour picture without a depth picture within half a frame is skipped, and counted in `unpaired` after an
-    iteration. A recording without depth yields frames with `depth` None.
+    What cannot be used is left out and counted in `refused`: 'unpaired' colour pictures without a depth picture within half
+    a frame, 'corrupt' ones that cannot be decoded, and 'wrong_size' for another size than the camera info says. A recording
+    without depth yields frames with `depth` None.
     """
 
     def __init__(self, path: Path, files: list[McapFile], camera: _Camera) -> None:
         self.path = path
-        self.unpaired = 0
+        self.refused: Counter[str] = Counter()
         self._files, self._camera = files, camera
         self._kinds = {name: topic.kind for file in files for name, topic in file.topics.items()}
         self.has_depth = camera.depth is not None
@@ -83,7 +86,10 @@ class Recording:
     def _first_stamps(self) -> tuple[list[int], str]:
         stamps, frame = [], ""
         for topic, data in islice(self._messages(self._camera.colour), 12):
-            header = messages.decode(self._kinds[topic], data).header
+            try:
+                header = messages.decode(self._kinds[topic], data).header
+            except UnreadableFile:
+                continue  # counted when frames are read
             stamps.append(messages.stamp_ns(header))
             frame = str(header.frame_id).lstrip("/")
         return stamps, frame
@@ -106,21 +112,37 @@ class Recording:
         fixtures = {name: T for name, (parent, T) in tree.items() if parent == WORLD_FRAME and name not in chain}
         return (T_here_camera if here == WORLD_FRAME else None), fixtures
 
+    @property
+    def unpaired(self) -> int:
+        """Colour pictures without a depth picture, in the last iteration."""
+        return self.refused["unpaired"]
+
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[RgbdFrame]:
         colour, depth = self._camera.colour, self._camera.depth
-        self.unpaired = 0
-        if depth is None:
-            for _, data in self._messages(colour):
-                yield self._frame(data, None)
-            return
-        yielded = 0
-        for pair in self._pairs(colour, depth):
+        yielded = met = 0
+        self.refused.clear()
+        failure: VisualIrlError | None = None
+        singles = ((data, None) for _, data in self._messages(colour)) if depth is None else None
+        for pair in singles or self._pairs(colour, str(depth)):
+            met += 1
+            try:
+                frame = self._frame(*pair)
+            except (InvalidInput, UnreadableFile) as error:
+                self.refused["wrong_size" if isinstance(error, _WrongSize) else "corrupt"] += 1
+                failure = error
+                if not yielded and met >= _HOPELESS:
+                    raise
+                continue
             yielded += 1
-            yield self._frame(*pair)
-        if not yielded:
+            yield frame
+        if yielded:
+            return
+        if failure is not None:
+            raise failure
+        if depth is not None:
             raise InvalidInput(
                 f"'{self.path}': none of {self.unpaired} colour pictures has a depth picture within "
                 f"{0.5e-6 * self.period_ns:.0f} ms; record both with one driver and one clock"
@@ -130,10 +152,14 @@ class Recording:
         """Encoded (colour, depth) whose stamps differ by less than half a frame, in the order of colour."""
         waiting: dict[str, deque[tuple[int, bytes]]] = {colour: deque(), depth: deque()}
         for topic, data in self._messages(colour, depth):
-            stamp = messages.stamp_ns(messages.decode(self._kinds[topic], data).header)
+            try:
+                stamp = messages.stamp_ns(messages.decode(self._kinds[topic], data).header)
+            except UnreadableFile:
+                self.refused["corrupt"] += 1
+                continue
             waiting[topic].append((stamp, data))
             yield from self._match(waiting[colour], waiting[depth])
-        self.unpaired += len(waiting[colour])
+        self.refused.update({"unpaired": len(waiting[colour])} if waiting[colour] else {})
 
     def _match(self, colours: deque[tuple[int, bytes]], depths: deque[tuple[int, bytes]]) -> Iterator[tuple[bytes, bytes]]:
         while colours and depths:
@@ -142,12 +168,12 @@ class Recording:
                 yield colours.popleft()[1], depths.popleft()[1]
             elif lag > 0:
                 colours.popleft()
-                self.unpaired += 1
+                self.refused["unpaired"] += 1
             else:
                 depths.popleft()
         while len(colours) > _WAITING:
             colours.popleft()
-            self.unpaired += 1
+            self.refused["unpaired"] += 1
         while len(depths) > _WAITING:
             depths.popleft()
 
@@ -158,14 +184,21 @@ class Recording:
             _, metres = messages.decode_depth(self._kinds[self._camera.depth], depth)
         if self._source is not None:
             if rgb.shape[:2] != self._source.shape or (metres is not None and metres.shape != self._source.shape):
-                raise InvalidInput(f"'{self.path}': pictures do not have the size that the camera info says; record anew")
+                raise _WrongSize(f"'{self.path}': pictures do not have the size that the camera info says; record anew")
             outside, index = self._source < 0, np.maximum(self._source, 0)
             rgb = rgb.reshape(-1, 3)[index]
             rgb[outside] = 0
             if metres is not None:
                 metres = metres.ravel()[index]
                 metres[outside] = np.nan
-        return RgbdFrame(stamp, rgb, metres, self.intrinsics, self.T_world_camera)
+        try:
+            return RgbdFrame(stamp, rgb, metres, self.intrinsics, self.T_world_camera)
+        except InvalidInput as error:
+            raise _WrongSize(str(error)) from error
+
+
+class _WrongSize(InvalidInput):
+    """A picture's size is not the camera's."""
 
 
 def open_recording(path: Path, camera: str | None = None, require_depth: bool = False) -> Recording:

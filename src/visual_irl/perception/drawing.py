@@ -26,13 +26,18 @@ def _links(side: str) -> list[tuple[str, str]]:
     return [(f"{side}_{a}", f"{side}_{b}") for a, b in links]
 
 
+LINKS = tuple(
+    [(a, b, COLOURS[side]) for side in SIDES for a, b in _links(side)]
+    + [(f"left_{joint}", f"right_{joint}", _MIDDLE) for joint in ("shoulder", "hip")]
+)
+"""The skeleton's lines: two keypoints and the colour (RGB) of the line between them."""
+
+
 def draw_keypoints(rgb: UInt8[ndarray, "H W 3"], keypoints: KeypointFrame) -> UInt8[ndarray, "H W 3"]:
     """A copy of the picture with the found keypoints: left red, right blue, what was lost is left out."""
     picture = np.array(rgb)
     thickness = max(1, round(min(rgb.shape[:2]) / 160))
-    links = [(link, COLOURS[side]) for side in SIDES for link in _links(side)]
-    links += [((f"left_{joint}", f"right_{joint}"), _MIDDLE) for joint in ("shoulder", "hip")]
-    for (a, b), colour in links:
+    for a, b, colour in LINKS:
         i, j = keypoint_index(a), keypoint_index(b)
         if min(keypoints.confidence[i], keypoints.confidence[j]) > 0.0:
             ends = [(round(float(x)), round(float(y))) for x, y in keypoints.uv[[i, j]]]

@@ -110,7 +110,13 @@ def thinned(source: FrameSource, every: int) -> FrameSource:
     """Every n-th frame of a source."""
     count = None if source.count is None else -(-source.count // every)
     return FrameSource(
-        source.path, lambda: islice(source, 0, None, every), count, source.has_depth, source.fixtures, source.note
+        source.path,
+        lambda: islice(source, 0, None, every),
+        count,
+        source.has_depth,
+        source.fixtures,
+        source.note,
+        source.refused,
     )
 
 

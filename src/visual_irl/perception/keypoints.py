@@ -16,7 +16,7 @@ from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
-from visual_irl.perception.stream_health import StreamHealth
+from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.torso import ARM, arm_seen
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
 
@@ -84,7 +84,8 @@ def iterate_keypoints(
     frames = persons = arms = with_depth = 0
     stream = KeypointStream(config, detector)
     stream.health = health or stream.health
-    for frame in source:
+    for raw in source:
+        frame = with_possible_depth(raw)
         newer, bare = stream.health.newer(frame), stream.health.no_depth
         keypoints = stream.step(frame)
         if not newer:
@@ -92,6 +93,7 @@ def iterate_keypoints(
         frames, persons, with_depth = frames + 1, persons + keypoints.person, with_depth + (stream.health.no_depth == bare)
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
         yield frame, keypoints
+    stream.health.refuse(source.refused)
     if frames and not with_depth:
         raise InvalidInput(
             f"'{source.path}': no pixel of {frames} depth pictures is known; check that the depth stream is on "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, VisualIrlError
 from visual_irl.io.messages import undistortion
 from visual_irl.io.recording import open_recording
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -36,7 +37,8 @@ class FrameSource:
 
     `count` is the number of frames, where it is known before reading; `has_depth` whether frames carry depth;
     `fixtures` the poses in the world that a recording states (its static transforms), `note` what the user should know:
-    what was lost of a recording that was cut off.
+    what was lost of a recording that was cut off. `refused` counts, by 'corrupt', 'wrong_size' and 'unpaired', what the
+    last iteration met and left out.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class FrameSource:
         has_depth: bool,
         fixtures: Mapping[str, Float[ndarray, "4 4"]],
         note: str | None = None,
+        refused: Counter[str] | None = None,
     ) -> None:
+        self.refused: Counter[str] = Counter() if refused is None else refused
         self.path, self.count, self.has_depth, self.fixtures, self.note = path, count, has_depth, dict(fixtures), note
         self._frames = frames
         self._open: list[Iterator[RgbdFrame]] = []
@@ -83,7 +87,7 @@ def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
     if path.suffix == ".mcap" or (path.is_dir() and ((path / "metadata.yaml").is_file() or any(path.glob("*.mcap")))):
         recording = open_recording(path, require_depth=True)
         frames = partial(iter, recording)
-        return FrameSource(path, frames, recording.count, True, recording.fixtures, recording.recovered)
+        return FrameSource(path, frames, recording.count, True, recording.fixtures, recording.recovered, recording.refused)
     if path.is_dir():
         raise UnreadableFile(f"'{path}' is a folder of no known format; give {FORMATS}")
     return _open_video(path, config or VideoConfig())
@@ -175,18 +179,33 @@ def _open_folder(path: Path) -> FrameSource:
     if len(colours) > 1 and not camera.get("fps", 0) > 0:
         raise InvalidInput(f"'{path / 'camera.json'}' needs fps > 0 for its {len(colours)} pictures")
 
-    def frames() -> Iterator[RgbdFrame]:
-        T = camera.get("T_world_camera")
-        for i, colour in enumerate(colours):
-            rgb = _read_picture(colour, cv2.IMREAD_COLOR_RGB)
-            depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera["depth_unit_m"]) if depths else None
-            if straight is not None:
-                rgb = _straightened(rgb, straight, 0.0)
-                depth = None if depth is None else _straightened(depth, straight, np.nan)
-            stamp_ns = round(i * 1e9 / camera["fps"]) if i else 0
-            yield RgbdFrame(stamp_ns, rgb, depth, intrinsics, None if T is None else np.array(T, float))
+    T = camera.get("T_world_camera")
+    refused: Counter[str] = Counter()
 
-    return FrameSource(path, frames, len(colours), bool(depths), {})
+    def frame(i: int) -> RgbdFrame:
+        rgb = _read_picture(colours[i], cv2.IMREAD_COLOR_RGB)
+        depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera["depth_unit_m"]) if depths else None
+        if straight is not None:
+            rgb = _straightened(rgb, straight, 0.0)
+            depth = None if depth is None else _straightened(depth, straight, np.nan)
+        stamp_ns = round(i * 1e9 / camera["fps"]) if i else 0
+        return RgbdFrame(stamp_ns, rgb, depth, intrinsics, None if T is None else np.array(T, float))
+
+    def frames() -> Iterator[RgbdFrame]:
+        refused.clear()
+        failure: VisualIrlError | None = None
+        for i in range(len(colours)):
+            try:
+                picture = frame(i)
+            except (InvalidInput, UnreadableFile) as error:
+                refused["corrupt" if isinstance(error, UnreadableFile) else "wrong_size"] += 1
+                failure = error
+                continue
+            yield picture
+        if failure is not None and refused.total() == len(colours):
+            raise failure
+
+    return FrameSource(path, frames, len(colours), bool(depths), {}, refused=refused)
 
 
 def _straightened(picture: ndarray, source: Int[ndarray, "H W"], outside: float) -> ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -10,10 +11,26 @@ from visual_irl.types import RgbdFrame
 
 _BLANK = 2.0
 """A picture whose brightness varies by less than this [levels of 255] shows nothing: a covered lens, or a lost one."""
-_SAMPLE = 8
-"""Every so many rows and columns are looked at."""
+_SAMPLE = 7
+"""Every so many rows and columns are looked at; odd, so that a fault of every other row is not all there is."""
 _LEAST_DEPTH = 0.01
 """Least share of pixels with depth."""
+_LEAP_NS = 10_000_000_000
+"""A frame that is further than this after the last one [ns] is believed when a second one confirms its time: one broken stamp
+must not make all that follow it look old."""
+_FARTHEST = 65.535
+"""Depth beyond this [m] is none: what 16 bits of millimetres hold."""
+
+
+def with_possible_depth(frame: RgbdFrame) -> RgbdFrame:
+    """The frame, or a copy in which depths that are infinite, not positive or beyond all sensors are NaN."""
+    if frame.depth is None or not frame.depth.size:
+        return frame
+    nearest, farthest = np.fmin.reduce(frame.depth, axis=None), np.fmax.reduce(frame.depth, axis=None)  # these skip NaN
+    if np.isnan(nearest) or (nearest > 0.0 and farthest <= _FARTHEST):
+        return frame
+    known = (frame.depth > 0.0) & (frame.depth <= _FARTHEST)
+    return replace(frame, depth=np.where(known, frame.depth, np.float32(np.nan)))
 
 
 @dataclass
@@ -25,7 +42,11 @@ class StreamHealth:
     out_of_order: int = 0
     """Not newer than the one before: their time cannot be believed."""
     wrong_size: int = 0
-    """Another size, or another camera, than the first one's."""
+    """Another size, or another camera, than the first one's; or not the size that its camera info says."""
+    corrupt: int = 0
+    """Pictures that could not be decoded."""
+    unpaired: int = 0
+    """Colour pictures of a recording without a depth picture of their time; that one may be among the corrupt."""
     blank: int = 0
     """Black, white, or all one colour."""
     no_depth: int = 0
@@ -35,6 +56,8 @@ class StreamHealth:
 
     def __post_init__(self) -> None:
         self._last_ns: int | None = None
+        self._leapt_ns: int | None = None
+        self._gap_ns = 0
         self._camera: object = None
         self.sound = True
         """Whether the last frame could be used."""
@@ -48,14 +71,29 @@ class StreamHealth:
             setattr(self, reason, getattr(self, reason) + 1)
         return reason is None
 
+    def refuse(self, refused: Mapping[str, int]) -> None:
+        """Count frames that were refused before they came here."""
+        for reason, n in refused.items():
+            setattr(self, reason, getattr(self, reason) + n)
+            self.frames += n
+
     def newer(self, frame: RgbdFrame) -> bool:
-        """Whether a frame is newer than all before."""
-        return self._last_ns is None or frame.stamp_ns > self._last_ns
+        """Whether a frame is newer than all before, and its time is believed."""
+        if self._last_ns is None:
+            return True
+        limit = max(_LEAP_NS, 3 * self._gap_ns)  # a slow stream has longer gaps
+        if 0 < frame.stamp_ns - self._last_ns <= limit:
+            return True
+        leapt = self._leapt_ns
+        return leapt is not None and 0 < frame.stamp_ns - leapt <= max(limit, 3 * (leapt - self._last_ns))
 
     def _reason(self, frame: RgbdFrame) -> str | None:
         if not self.newer(frame):
+            if self._last_ns is not None and frame.stamp_ns > self._last_ns:
+                self._leapt_ns = frame.stamp_ns
             return "out_of_order"
-        self._last_ns = frame.stamp_ns
+        self._gap_ns = 0 if self._last_ns is None else frame.stamp_ns - (self._leapt_ns or self._last_ns)
+        self._last_ns, self._leapt_ns = frame.stamp_ns, None
         if self._camera is None:
             self._camera = frame.intrinsics
         if frame.intrinsics != self._camera:

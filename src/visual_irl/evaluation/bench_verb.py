@@ -1,0 +1,82 @@
+"""The verb `bench`: what can be measured, and its options; what is measured is loaded when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+
+def bench(
+    what: Positional[Literal["mapping", "perception", "memory", "irl", "ros", "execution"]],
+    motion: Path | None = None,
+    robot: str = "panda",
+    json: Path | None = None,
+    pictures: Path | None = None,
+    train_prior: bool = False,
+    out: Path | None = None,
+    seed: int = 0,
+    task: str = "onion_sorting",
+    demos: int = 10,
+    seeds: int = 10,
+    workers: int = 1,
+    keypoint_noise_mm: float = 0.0,
+    peers: bool = False,
+    seconds: float | None = None,
+    scenes: int = 100,
+    runs: int = 240,
+    trajectories: int = 100_000,
+    frames: int = 10_000,
+) -> None:
+    """Measure our parts and their rivals side by side, on the same inputs, in one run.
+
+    Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
+
+    Perception renders its own frames: visual-irl bench perception --json out/perception.json
+    Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
+    Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
+    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
+
+    Args:
+        what: What is measured.
+        motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps), or a folder of them.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
+        json: Result file to write; out/bench_WHAT.json when not given.
+        pictures: Folder for pictures: both arms and the joints of every motion, or keypoints on frames.
+        train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
+        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
+            the rendered frames; out/bench_perception when not given.
+        seed: Seed of the training.
+        task: Kinematic task of irl: onion_sorting, or one of its variants with other bins, rules or numbers of onions.
+        demos: Demonstrations that irl learns from; they hold no actions.
+        seeds: Independent runs of irl; each trains four policies on the learned reward.
+        workers: Processes of irl; an interrupted run goes on where it was.
+        keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
+        peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
+        seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
+            execution how long each rate is streamed, 20 s when not given.
+        scenes: Random table scenes an arm that execution's planner solves.
+        runs: Runs of execution with a fault at a random time.
+        trajectories: Random trajectories that execution's guard judges.
+        frames: How many frames memory sees; ten a second and core.
+    """
+    from visual_irl.evaluation import bench_stage
+
+    json = json or Path(f"out/bench_{what}.json")
+    if what == "ros":
+        from visual_irl.evaluation.ros_bench import bench_ros
+
+        bench_ros(json, robot, 60.0 if seconds is None else seconds)
+    elif what == "execution":
+        bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
+    elif what == "perception":
+        bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
+    elif what == "memory":
+        bench_stage.bench_memory(json, frames)
+    elif what == "irl":
+        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
+    elif train_prior:
+        bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
+    else:
+        bench_stage.bench(motion, robot, json, pictures)

@@ -1,0 +1,59 @@
+"""The whole live chain for one camera: detector, lifting, objects and the causal filter, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from visual_irl.perception.detection import Detector
+from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.live import LiveConfig, LiveFilter
+from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
+from visual_irl.types import KeypointFrame, RgbdFrame
+
+
+@dataclass(frozen=True)
+class LiveStreamConfig:
+    """How a live stream is perceived."""
+
+    keypoints: KeypointConfig = field(default_factory=KeypointConfig)
+    smoothing: LiveConfig = field(default_factory=LiveConfig)
+    objects: OnionDetectorConfig | None = field(default_factory=OnionDetectorConfig)
+    """None looks for no objects."""
+
+
+class LiveStream:
+    """Feed it frames as they come; whatever they are, it neither raises nor invents a keypoint."""
+
+    def __init__(self, config: LiveStreamConfig | None = None, detector: Detector | None = None) -> None:
+        config = config or LiveStreamConfig()
+        self._stream, self._filter = KeypointStream(config.keypoints, detector), LiveFilter(config.smoothing)
+        self._finder = config.objects.build() if config.objects else None
+
+    @property
+    def health(self) -> StreamHealth:
+        """What was wrong with how many frames."""
+        return self._stream.health
+
+    @property
+    def rejected(self) -> int:
+        """Keypoints that the filter refused as outliers."""
+        return self._filter.rejected
+
+    def step(self, frame: RgbdFrame) -> KeypointFrame | None:
+        """Smoothed keypoints and objects; None for a frame that is not newer than all before: it has no place in time.
+
+        A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong.
+        """
+        frame = with_possible_depth(frame)
+        newer = self.health.newer(frame)
+        keypoints = self._stream.step(frame)
+        if not newer:
+            return None
+        if self._finder and self.health.sound and frame.depth is not None and frame.T_world_camera is not None:
+            keypoints = replace(keypoints, objects=self._finder.detect(frame))
+        return self._filter.step(keypoints)
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._stream.close()
