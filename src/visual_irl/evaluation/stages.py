@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene, SceneObject
-from visual_irl.types import Demonstration
+from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
@@ -56,6 +57,10 @@ def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side:
 
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise UnwritableOutput(f"'{out}' exists and a recording is never overwritten; choose another folder or remove it")
+    if camera != "synthetic":
+        require_writable_folder(out.parent)
+        _record_live(out, CAMERAS.load(camera)(), raw)
+        return
     source = CAMERAS.load(camera)(seed=seed, onions=onions, body_seed=body_seed, side=side, rate=rate)
     require_writable_folder(out.parent)
     total = len(source.truth.t)
@@ -70,6 +75,22 @@ def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side:
     artifacts.write_sidecar(out / TRUTH_FILE, source, {})
     size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     say(f"recorded {total} frames ({source.truth.t[-1]:.1f} s, {size:.1f} MB) to {out}; the truth is in {out / TRUTH_FILE}")
+
+
+def _record_live(out: Path, camera: Iterable[RgbdFrame], raw: bool) -> None:
+    """Record a camera that sees the real world, until Ctrl-C. It states no pose: the recording is not calibrated."""
+    from visual_irl.io.recording_writer import RecordingWriter
+
+    count = 0
+    with progress_bar("recording; Ctrl-C ends it", "frame") as show:
+        frames = iter(camera)
+        first = next(frames)
+        with RecordingWriter(out, encoding="raw" if raw else "compressed") as writer, suppress(KeyboardInterrupt):
+            for frame in chain([first], frames):
+                writer.write(frame)
+                count += 1
+                show(count, count)
+    say(f"recorded {count} frames to {out}")
 
 
 def extract(

@@ -6,7 +6,10 @@ from visual_irl.registry import Registry
 
 CAMERAS = Registry(
     "cameras",
-    {"synthetic": ("visual_irl.perception.synthetic_camera:SyntheticCamera", "`pip install visual-irl`")},
+    {
+        "realsense": ("visual_irl.perception.realsense:RealSense", '`pip install "visual-irl[realsense]"`'),
+        "synthetic": ("visual_irl.perception.synthetic_camera:SyntheticCamera", "`pip install visual-irl`"),
+    },
 )
 """Live and simulated cameras; recordings, videos and folders are opened with `perception.sources.open_frames`."""
 

@@ -21,7 +21,10 @@ from visual_irl.io.messages import undistortion
 from visual_irl.io.recording import open_recording
 from visual_irl.types import Intrinsics, RgbdFrame
 
-FORMATS = "a rosbag2 folder, an .mcap file, a video file, or a folder with camera.json and color*.png (and depth*.png)"
+FORMATS = (
+    "a rosbag2 folder, an .mcap file, a RealSense .bag or .db3, a video file, "
+    "or a folder with camera.json and color*.png (and depth*.png)"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,10 @@ def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
         recording = open_recording(path, require_depth=True)
         frames = partial(iter, recording)
         return FrameSource(path, frames, recording.count, True, recording.fixtures, recording.recovered, recording.refused)
+    if path.suffix in (".bag", ".db3"):
+        from visual_irl.perception.realsense import play_realsense
+
+        return FrameSource(path, lambda: iter(play_realsense(path)), None, True, {})
     if path.is_dir():
         raise UnreadableFile(f"'{path}' is a folder of no known format; give {FORMATS}")
     return _open_video(path, config or VideoConfig())
