@@ -102,10 +102,11 @@ def summary(motions: Sequence[Likeness]) -> dict[str, float]:
     if not motions:
         return dict.fromkeys(("upper_deg", "fore_deg", "sparc", "path_ratio", "time_ratio", "without_timing"), float("nan"))
     timed = [m for m in motions if np.isfinite(m.time[0])]
+    moved = [m.smoothness for m in timed if np.isfinite(m.smoothness)]  # a hand that stands still has no smoothness
     return {
         "upper_deg": float(np.degrees(np.concatenate([m.upper for m in motions]).mean())),
         "fore_deg": float(np.degrees(np.concatenate([m.fore for m in motions]).mean())),
-        "sparc": float(np.mean([m.smoothness for m in timed])) if timed else float("nan"),
+        "sparc": float(np.mean(moved)) if moved else float("nan"),
         "path_ratio": sum(m.path[0] for m in motions) / sum(m.path[1] for m in motions),
         "time_ratio": sum(m.time[0] for m in timed) / sum(m.time[1] for m in timed) if timed else float("nan"),
         "without_timing": 1.0 - len(timed) / len(motions),
