@@ -17,7 +17,7 @@ from visual_irl.io import artifacts
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-VERBS = ("record", "extract", "learn", "map", "replay")
+VERBS = ("record", "extract", "learn", "map", "replay", "evaluate")
 
 
 def commands() -> list[list[str]]:
@@ -47,6 +47,12 @@ def test_robot_sorts_what_was_demonstrated(folder: Path) -> None:
     report = json.loads((folder / "out/replay/report.json").read_text())
     truth = artifacts.load_demonstration(folder / "out/recording/truth.npz")
     assert report["world"] == "truth" and report["of"] == len(truth.objects) == report["sorted"]
+
+
+def test_skill_sorts_scenes_that_it_has_not_seen(folder: Path) -> None:
+    result = json.loads((folder / "out/evaluate_ur5e.json").read_text())
+    assert result["episodes"] == 2 and result["onions"] >= 8 and result["success_rate"] > 0.8
+    assert result["human_likeness"]["upper_deg"] < result["hand_only_ik"]["upper_deg"]
 
 
 def test_every_promised_file_is_there_with_its_sidecar(folder: Path) -> None:

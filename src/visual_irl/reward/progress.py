@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
@@ -169,6 +170,8 @@ class Progress:
     """Tolerance of a place in standard deviations of the demonstrations ..."""
     strides: float = 1.5
     """... and at least so many strides of the hand: nobody can be more precise than the steps that are made."""
+    smoothing: float = 5.0
+    """Width of the Gaussian under which a path is priced, in steps for noise as large as a stride; at most two steps."""
     least_event: float = 1.0
     """A pick or a release takes at least so many steps."""
 
@@ -188,9 +191,10 @@ class Progress:
             if not (bool(demo.hand.isfinite().all()) and bool(demo.things.isfinite().all())):
                 raise LearningFailed(f"demonstration {i + 1} holds NaN or infinity; extract it again, or leave it out")
         steady = [replace(d, held=_debounced(d.held, self.debounce)) for d in demonstrations]
-        strategy = self._strategy(steady)
+        smooth = [_smoothed(d, self.smoothing) for d in steady]
+        strategy = self._strategy(steady, float(np.median(np.concatenate([_strides(d) for d in smooth]))))
         rows, steps_left = [], []
-        for demo in steady:
+        for demo in smooth:
             finish = _finish(demo)
             rows.append(strategy.remaining(demo[: finish + 1]).numpy())
             steps_left.append(finish - np.arange(finish + 1.0))
@@ -199,7 +203,7 @@ class Progress:
         cost = lsq_linear(terms, target, bounds=(bound, np.inf)).x
         return ProgressReward(strategy, cost, float(np.median([s[0] for s in steps_left])))
 
-    def _strategy(self, demos: Sequence[Situation]) -> Strategy:
+    def _strategy(self, demos: Sequence[Situation], stride: float) -> Strategy:
         grips, releases, rests, ends, last_things = [], [], [], [], []
         attributes, end_attributes = [], []
         closed, loose = [], []
@@ -233,7 +237,6 @@ class Progress:
         precision = float(np.sqrt(np.square(np.stack(grips) - grip).sum(axis=1).mean()))  # of the hand at the pick
         spread = rest.spread if np.isfinite(rest.spread) else precision
         end = fit_place(np.stack(ends), np.array(end_attributes), {LAST_THING: np.stack(last_things)})
-        stride = float(np.median(np.concatenate([_strides(d) for d in demos])))
         return Strategy(
             grip,
             release,
@@ -266,6 +269,18 @@ def _last_handling(held: Bool[ndarray, "T"]) -> tuple[int | None, int | None]:
     return (int(before[-1]), int(releases[-1])) if len(before) else (None, None)
 
 
+def _smoothed(demo: Situation, strength: float) -> Situation:
+    """The demonstration with its paths smoothed as much as their noise asks for: distances to noisy points are too long."""
+    hand = demo.hand.numpy()
+    noise = 1.4826 * np.median(np.abs(np.diff(hand, 2, axis=0))) / np.sqrt(6.0) if len(hand) > 2 else 0.0
+    stride = np.median(np.linalg.norm(np.diff(hand, axis=0), axis=1)) if len(hand) > 1 else 0.0
+    width = min(2.0, strength * noise / stride) if stride > 0.0 else 0.0
+    if width < 0.1:
+        return demo
+    moved = [gaussian_filter1d(x.numpy(), width, axis=0, mode="nearest") for x in (demo.hand, demo.things)]
+    return replace(demo, hand=torch.from_numpy(moved[0]), things=torch.from_numpy(moved[1]))
+
+
 def _strides(demo: Situation) -> Float[ndarray, "K"]:
     """How far the hand moves in each step until the demonstration is finished [m]."""
     hand = demo.hand[: _finish(demo) + 1].numpy()
@@ -273,10 +288,11 @@ def _strides(demo: Situation) -> Float[ndarray, "K"]:
 
 
 def _finish(demo: Situation) -> int:
-    """Last step at which a flag flips or the hand is away from its end by over a tenth of its path's size."""
+    """Last step at which a flag flips or the hand is away from its end, its last five steps' median, by over a tenth of its
+    path's size."""
     hand = demo.hand.numpy()
     size = np.linalg.norm(hand.max(axis=0) - hand.min(axis=0))
-    away = np.flatnonzero(np.linalg.norm(hand - hand[-1], axis=1) > 0.1 * size)
+    away = np.flatnonzero(np.linalg.norm(hand - np.median(hand[-5:], axis=0), axis=1) > 0.1 * size)
     flips = np.flatnonzero((demo.held[1:] != demo.held[:-1]).any(dim=1).numpy())
     return int(max(away.max(initial=0), flips.max(initial=0))) + 1
 
