@@ -28,7 +28,6 @@ from visual_irl.execution.state import RobotState
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import ExecutionReport
 
-
 STOP_SHARE = 0.85
 """Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
 
