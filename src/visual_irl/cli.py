@@ -157,7 +157,6 @@ def run(
     robot: str = "panda",
     executor: str = "mujoco",
     address: str | None = None,
-    gripper: str | None = None,
     trajectory: Path | None = None,
     demonstration: Path = Path("out/demonstration.npz"),
     world: Path | None = None,
@@ -170,14 +169,13 @@ def run(
     """Run a skill on an arm: shown in simulation first, asked about, then executed under watch, slowly and with a log.
 
     Example: visual-irl run out/skill --robot ur5e --trajectory out/ur5e.npz
-    Example: visual-irl run out/skill --robot ur5e --executor ur --address 192.168.1.10 --gripper robotiq --allow-motion
+    Example: visual-irl run out/skill --robot ur5e --executor ur --address 192.168.1.10 --allow-motion
 
     Args:
         skill: Skill folder; a trajectory that was made with another one is refused.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        executor: What moves: mujoco (simulation) or ur (a real arm, through ur-rtde).
+        executor: What moves: mujoco (simulation) or ur (a real arm, through ur-rtde; its gripper is not driven).
         address: Address of the real robot.
-        gripper: Gripper of the real robot: robotiq; not driven when not given.
         trajectory: What `visual-irl map --skill` wrote for this robot; mapped anew from the demonstration when not given.
         demonstration: Demonstration file whose objects the skill handles, when there is no trajectory.
         world: Demonstration file with the true objects to simulate; the perceived ones when not given.
@@ -190,7 +188,7 @@ def run(
     from visual_irl.evaluation import run_stage
 
     options = run_stage.RunOptions(
-        robot, executor, address, gripper, trajectory, demonstration, world, out, speed, allow_motion, yes, preview
+        robot, executor, address, trajectory, demonstration, world, out, speed, allow_motion, yes, preview
     )
     run_stage.run_skill(skill, options)
 

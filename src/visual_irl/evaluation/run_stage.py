@@ -25,7 +25,7 @@ from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedT
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.stages import progress_bar, say
-from visual_irl.execution import ARMS, GRIPPERS
+from visual_irl.execution import ARMS
 from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, GuardConfig, SkillSeal, approve
 from visual_irl.execution.hardware import Check, HardwareArm, common_checks
@@ -54,7 +54,6 @@ class RunOptions:
     robot: str
     executor: str = SIMULATION
     address: str | None = None
-    gripper: str | None = None
     trajectory: Path | None = None
     demonstration: Path = Path("out/demonstration.npz")
     world: Path | None = None
@@ -203,7 +202,7 @@ def _joint_digest(digests: list[str]) -> str:
 
 @contextmanager
 def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper | None]]:
-    """The arm and its gripper; the connection ends with the block."""
+    """The arm and its gripper, of which only the simulated one is driven; the connection ends with the block."""
     if options.simulated:
         q, opening = plan.trajectory.q[0], float(plan.trajectory.opening[0])
         simulated = MujocoArm(plan.robot, q, plan.scene, plan.T_world_base, opening)
@@ -212,10 +211,7 @@ def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper |
     assert options.address is not None
     arm: HardwareArm = ARMS.load(options.executor).connect(plan.robot, options.address, True)
     try:
-        gripper = None
-        if options.gripper is not None:
-            gripper = GRIPPERS.load(options.gripper).connect(plan.robot, options.address)
-        yield arm, gripper
+        yield arm, None
     finally:
         arm.close()
 
@@ -229,7 +225,7 @@ def _require(checks: list[Check]) -> None:
 def _ask(plan: Plan, options: RunOptions, ask: Callable[[str], str]) -> None:
     """The person's yes, in a word; anything else refuses."""
     duration = float(plan.trajectory.t[-1] - plan.trajectory.t[0]) / options.speed
-    gripper = "" if options.simulated or options.gripper else ", its gripper is not driven"
+    gripper = "" if options.simulated else ", its gripper is not driven"
     where = "in simulation" if options.simulated else f"at {options.address}"
     what = (
         f"the {plan.robot.name} {where} moves for {duration:.0f} s at {100 * options.speed:.0f} % of the planned speed{gripper}"

@@ -22,11 +22,3 @@ ARMS = Registry(
     },
 )
 """Name -> class of real arms, made by `connect(robot, address, moving)`; `visual_irl.execution.hardware` has the protocol."""
-
-GRIPPERS = Registry(
-    "grippers",
-    {
-        "robotiq": ("visual_irl.execution.robotiq:RobotiqGripper", '`pip install "visual-irl"`'),
-    },
-)
-"""Name -> class of real grippers, made by `connect(robot, address)`."""

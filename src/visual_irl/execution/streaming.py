@@ -28,6 +28,9 @@ from visual_irl.execution.state import RobotState
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import ExecutionReport
 
+STOP_SHARE = 0.85
+"""Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
+
 
 class Phase(Enum):
     """What an executor is doing."""
@@ -292,7 +295,10 @@ class _Run:
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
             return True
-        new = changed(self.motion, s, r, slope, goal, self.x._limits)
+        new = None
+        for share in (STOP_SHARE, 1.0):
+            v, a, j = (share * limit for limit in self.x._limits)
+            new = new or changed(self.motion, s, r, slope, goal, (v, a, j))
         if new is not None:
             self.pace, self.since, self.goal = new, 0.0, goal
         return new is not None

@@ -216,15 +216,15 @@ class Progress:
                     continue
                 grips.append(hand[picked] - things[picked - 1, n])
                 releases.append(things[released - 1, n])
-                rests.append(things[-1, n])
+                rests.append(_at_the_end(things[released:, n]))
                 attributes.append(int(demo.attribute[0, n]))
                 closed.append(float(demo.gripper[picked:released].median()))
                 loose.append(float(demo.gripper[released]))
                 if released > last_release:
                     last, last_release = n, released
             if last is not None:
-                ends.append(hand[-1])
-                last_things.append(things[-1, last])
+                ends.append(_at_the_end(hand[last_release:]))
+                last_things.append(_at_the_end(things[last_release:, last]))
                 end_attributes.append(int(demo.attribute[0, last]))
         if not grips:
             raise LearningFailed(
@@ -292,9 +292,15 @@ def _finish(demo: Situation) -> int:
     path's size."""
     hand = demo.hand.numpy()
     size = np.linalg.norm(hand.max(axis=0) - hand.min(axis=0))
-    away = np.flatnonzero(np.linalg.norm(hand - np.median(hand[-5:], axis=0), axis=1) > 0.1 * size)
+    away = np.flatnonzero(np.linalg.norm(hand - _at_the_end(hand), axis=1) > 0.1 * size)
     flips = np.flatnonzero((demo.held[1:] != demo.held[:-1]).any(dim=1).numpy())
     return int(max(away.max(initial=0), flips.max(initial=0))) + 1
+
+
+def _at_the_end(path: Float[ndarray, "T 3"]) -> Float[ndarray, "3"]:
+    """Where a path ends: the median of its last five steps, at which it rests."""
+    end: ndarray = np.median(path[-5:], axis=0)
+    return end
 
 
 def _length(v: Tensor) -> Tensor:
