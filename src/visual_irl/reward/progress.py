@@ -192,10 +192,11 @@ class Progress:
                 raise LearningFailed(f"demonstration {i + 1} holds NaN or infinity; extract it again, or leave it out")
         steady = [replace(d, held=_debounced(d.held, self.debounce)) for d in demonstrations]
         smooth = [_smoothed(d, self.smoothing) for d in steady]
-        strategy = self._strategy(steady, float(np.median(np.concatenate([_strides(d) for d in smooth]))))
+        ends = [_finish(d, _noise(raw)) for d, raw in zip(smooth, steady, strict=True)]
+        strides = [_strides(d[: end + 1]) for d, end in zip(smooth, ends, strict=True)]
+        strategy = self._strategy(steady, float(np.median(np.concatenate(strides))))
         rows, steps_left = [], []
-        for demo in smooth:
-            finish = _finish(demo)
+        for demo, finish in zip(smooth, ends, strict=True):
             rows.append(strategy.remaining(demo[: finish + 1]).numpy())
             steps_left.append(finish - np.arange(finish + 1.0))
         terms, target = np.concatenate(rows).astype(float), np.concatenate(steps_left)
@@ -269,10 +270,15 @@ def _last_handling(held: Bool[ndarray, "T"]) -> tuple[int | None, int | None]:
     return (int(before[-1]), int(releases[-1])) if len(before) else (None, None)
 
 
+def _noise(demo: Situation) -> float:
+    """Standard deviation of what is not motion, an axis [m]: of second differences, of which most are none without it."""
+    hand = demo.hand.numpy()
+    return float(1.4826 * np.median(np.abs(np.diff(hand, 2, axis=0))) / np.sqrt(6.0)) if len(hand) > 2 else 0.0
+
+
 def _smoothed(demo: Situation, strength: float) -> Situation:
     """The demonstration with its paths smoothed as much as their noise asks for: distances to noisy points are too long."""
-    hand = demo.hand.numpy()
-    noise = 1.4826 * np.median(np.abs(np.diff(hand, 2, axis=0))) / np.sqrt(6.0) if len(hand) > 2 else 0.0
+    hand, noise = demo.hand.numpy(), _noise(demo)
     stride = np.median(np.linalg.norm(np.diff(hand, axis=0), axis=1)) if len(hand) > 1 else 0.0
     width = min(2.0, strength * noise / stride) if stride > 0.0 else 0.0
     if width < 0.1:
@@ -282,17 +288,17 @@ def _smoothed(demo: Situation, strength: float) -> Situation:
 
 
 def _strides(demo: Situation) -> Float[ndarray, "K"]:
-    """How far the hand moves in each step until the demonstration is finished [m]."""
-    hand = demo.hand[: _finish(demo) + 1].numpy()
-    return np.linalg.norm(np.diff(hand, axis=0), axis=1)
+    """How far the hand moves in each step [m]."""
+    return np.linalg.norm(np.diff(demo.hand.numpy(), axis=0), axis=1)
 
 
-def _finish(demo: Situation) -> int:
-    """Last step at which a flag flips or the hand is away from its end, its last five steps' median, by over a tenth of its
-    path's size."""
+def _finish(demo: Situation, noise: float) -> int:
+    """Last step at which a flag flips or the hand is away from its end by over a tenth of its path's size, and by more than
+    noise [m] makes it seem."""
     hand = demo.hand.numpy()
     size = np.linalg.norm(hand.max(axis=0) - hand.min(axis=0))
-    away = np.flatnonzero(np.linalg.norm(hand - _at_the_end(hand), axis=1) > 0.1 * size)
+    distance = np.linalg.norm(hand - _at_the_end(hand), axis=1)
+    away = np.flatnonzero(distance > max(0.1 * size, 3.0 * noise))
     flips = np.flatnonzero((demo.held[1:] != demo.held[:-1]).any(dim=1).numpy())
     return int(max(away.max(initial=0), flips.max(initial=0))) + 1
 
