@@ -30,6 +30,8 @@ from visual_irl.types import ExecutionReport
 
 STOP_SHARE = 0.85
 """Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
+LONGER = 1.5
+"""Unless it takes longer by more than this factor."""
 
 
 class Phase(Enum):
@@ -295,10 +297,10 @@ class _Run:
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
             return True
-        new = None
-        for share in (STOP_SHARE, 1.0):
-            v, a, j = (share * limit for limit in self.x._limits)
-            new = new or changed(self.motion, s, r, slope, goal, (v, a, j))
+        v, a, j = (STOP_SHARE * limit for limit in self.x._limits)
+        new, gentle = (changed(self.motion, s, r, slope, goal, limits) for limits in (self.x._limits, (v, a, j)))
+        if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
+            new = gentle
         if new is not None:
             self.pace, self.since, self.goal = new, 0.0, goal
         return new is not None
