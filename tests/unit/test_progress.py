@@ -81,6 +81,14 @@ def test_noisy_keypoints_move_the_bins_little() -> None:
     assert np.linalg.norm(reward.strategy.rest.table - bins, axis=1).max() < 0.05
 
 
+def test_noise_of_two_centimetres_does_not_change_the_prices_much() -> None:
+    task = VARIANTS["onion_sorting"]
+    for seed in range(3):
+        clean, noisy = learned(task, seed=seed), learned(task, seed=seed, noise=0.02)
+        assert noisy.steps == pytest.approx(clean.steps, rel=0.15)  # the end of a demonstration is found
+        np.testing.assert_allclose(noisy.cost[:3], clean.cost[:3], rtol=0.5)  # reach, carry and retreat
+
+
 def test_opening_over_the_place_is_progress_and_elsewhere_is_not() -> None:
     reward = learned(KinematicSorting())
     place = torch.tensor(reward.strategy.release.table[0], dtype=torch.float32)
