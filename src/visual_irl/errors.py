@@ -67,3 +67,7 @@ class LearningFailed(VisualIrlError, RuntimeError):
 
 class CalibrationFailed(VisualIrlError, ValueError):
     """A camera calibration has too little to go by, or does not explain what was seen."""
+
+
+class PlanningFailed(VisualIrlError, RuntimeError):
+    """There is no collision-free path, or none was found in time."""

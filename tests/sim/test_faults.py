@@ -58,8 +58,8 @@ def test_too_few_runs_and_unknown_kinds_are_refused(tmp_path: Path) -> None:
         campaign(3, 0, lambda done, total: None)
     with pytest.raises(InvalidInput, match="process killed"):
         run_fault("flood", "panda", np.random.default_rng(0), tmp_path)
-    with pytest.raises(InvalidInput, match="--trajectories 0"):
-        ExecutionBench(trajectories=0)
+    with pytest.raises(InvalidInput, match="--scenes 0"):
+        ExecutionBench(scenes=0)
 
 
 def test_a_stream_keeps_its_rate_on_the_whole() -> None:
@@ -69,10 +69,10 @@ def test_a_stream_keeps_its_rate_on_the_whole() -> None:
 
 
 def test_the_whole_bench_in_short(tmp_path: Path) -> None:
-    config = dataclasses.replace(ExecutionBench(), runs=len(KINDS), trajectories=200, seconds=1.0)
+    config = dataclasses.replace(ExecutionBench(), scenes=2, runs=len(KINDS), trajectories=200, seconds=1.0)
     seen: set[str] = set()
     result = bench_execution(config, tmp_path / "e.json", lambda what, done, total: seen.add(what))
-    assert (tmp_path / "e.json").is_file() and len(seen) == 4
+    assert (tmp_path / "e.json").is_file() and len(seen) == 6
     assert result["approved_violations"] == 0 and result["random_trajectories"] == 200
     assert result["faults"]["moved_after_fault"] == 0
     assert f"{len(KINDS)} runs with a fault" in table(result)

@@ -67,11 +67,11 @@ def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypo
     say(f"wrote {json}")
 
 
-def bench_execution(json: Path, runs: int, trajectories: int, seconds: float, seed: int) -> None:
-    """Measure guard, stream and faults; see `visual-irl bench --help`."""
+def bench_execution(json: Path, scenes: int, runs: int, trajectories: int, seconds: float, seed: int) -> None:
+    """Measure guard, planner, stream and faults; see `visual-irl bench --help`."""
     from visual_irl.evaluation import execution_bench
 
-    config = execution_bench.ExecutionBench(runs, trajectories, seconds, seed)
+    config = execution_bench.ExecutionBench(scenes, runs, trajectories, seconds, seed)
     bars: dict[str, tqdm[None]] = {}
     try:
         result = execution_bench.bench_execution(config, json, lambda *step: _advance(bars, *step))

@@ -24,6 +24,7 @@ def bench(
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
     seconds: float | None = None,
+    scenes: int = 100,
     runs: int = 240,
     trajectories: int = 100_000,
     frames: int = 10_000,
@@ -35,7 +36,7 @@ def bench(
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
     Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
-    Guard, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
+    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
 
     Args:
         what: What is measured.
@@ -55,6 +56,7 @@ def bench(
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
         seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
             execution how long each rate is streamed, 20 s when not given.
+        scenes: Random table scenes an arm that execution's planner solves.
         runs: Runs of execution with a fault at a random time.
         trajectories: Random trajectories that execution's guard judges.
         frames: How many frames memory sees; ten a second and core.
@@ -67,7 +69,7 @@ def bench(
 
         bench_ros(json, robot, 60.0 if seconds is None else seconds)
     elif what == "execution":
-        bench_stage.bench_execution(json, runs, trajectories, 20.0 if seconds is None else seconds, seed)
+        bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
     elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "memory":

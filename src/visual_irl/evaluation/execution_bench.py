@@ -1,4 +1,4 @@
-"""What `visual-irl bench execution` measures: the guard's speed and judgement, the stream's evenness, faults."""
+"""What `visual-irl bench execution` measures: the guard's speed and judgement, the planner, the stream's evenness, faults."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ Progress = Callable[[str, int, int], None]
 class ExecutionBench:
     """How much is measured."""
 
+    scenes: int = 100
+    """Random table scenes that the planner solves, an arm."""
     runs: int = 240
     """Runs with a fault."""
     trajectories: int = 100_000
@@ -52,14 +55,17 @@ class ExecutionBench:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.trajectories >= 100 and 1.0 <= self.seconds <= 3600.0):
+        if not (self.scenes >= 1 and self.trajectories >= 100 and 1.0 <= self.seconds <= 3600.0):
             raise InvalidInput(
-                f"--trajectories {self.trajectories} must be at least 100, and --seconds {self.seconds} between 1 and 3600"
+                f"--scenes {self.scenes} must be at least 1, --trajectories {self.trajectories} at least 100, and --seconds "
+                f"{self.seconds} between 1 and 3600"
             )
 
 
 def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> dict[str, Any]:
     """Measure everything and write `out`; returns what is in it."""
+    from visual_irl.evaluation.planning_bench import plan_scenes
+
     require_writable_folder(out.parent)
     guard = {}
     for k, name in enumerate(ROBOTS):
@@ -71,9 +77,14 @@ def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> di
         progress("even cycles", k + 1, len(RATES))
     faults = summary(campaign(config.runs, config.seed, lambda done, of: progress("faults", done, of)))
     judged = judge_guard(config.trajectories, config.seed, lambda done, of: progress("random trajectories", done, of))
+    planner = {}
+    for name in ROBOTS:
+        show = partial(progress, f"planner, {name}")
+        planner[name] = plan_scenes(load_robot(name), config.scenes, config.seed, show)
     result = {
         "guard_ms_per_1000": max(guard.values()),
         "guard_ms_per_1000_by_robot": guard,
+        "planner": planner,
         **judged,
         "streaming": stream,
         "faults": faults,
@@ -161,6 +172,11 @@ def table(result: dict[str, Any]) -> str:
     """What was measured, for a person."""
     faults = result["faults"]
     lines = [f"  guard: {result['guard_ms_per_1000']:.2f} ms per 1,000 samples"]
+    lines += [
+        f"  planner, {name}: {100.0 * p['success']:.0f} % solved, median {p['ms_median']:.1f} ms, p95 {p['ms_p95']:.1f} ms, "
+        f"bare OMPL {p['bare_ms_median']:.1f} ms"
+        for name, p in result["planner"].items()
+    ]
     lines.append(
         f"  {result['random_trajectories']} random trajectories, {result['approved']} approved, of which "
         f"{result['approved_violations']} break a bound; {result['refused_without_reason']} refused that keep all"
