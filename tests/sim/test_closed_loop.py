@@ -63,12 +63,32 @@ def test_an_onion_that_is_lost_is_taken_again(skill: Skill) -> None:
     assert result.placed == {onion.name: True}
 
 
+def test_a_step_that_cannot_be_done_leaves_the_arm_where_it_is_and_the_work_goes_on(
+    skill: Skill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = TASK.sample_scene(np.random.default_rng(4), 1)
+    refusals = []
+
+    def inspect_once_in_vain(self, thing):
+        step = taken(self, thing)
+        if not refusals:  # far out of reach, after the thing was taken
+            Ts = step.plan.Ts_world_hand.copy()
+            Ts[1:, 0, 3] += 3.0
+            refusals.append(thing.name)
+            step = replace(step, plan=replace(step.plan, Ts_world_hand=Ts))
+        return step
+
+    taken = ClosedLoop.inspect
+    monkeypatch.setattr(ClosedLoop, "inspect", inspect_once_in_vain)
+    result = sort_onions(skill, load_robot("panda"), TASK, scene, seed=4)
+    assert len(refusals) == 1 and len(result.refused) == 1 and refusals[0] in result.refused[0]
+    assert result.placed == {refusals[0]: True}
+
+
 def test_the_bin_is_decided_by_what_was_seen_and_not_before(skill: Skill) -> None:
     loop = closed_loop(skill)
     thing = Thing("onion", np.array([0.2, -0.1, 0.03]), 0.03, UNKNOWN)
     assert loop.looks(thing)
-    loop.take(thing, [thing])
-    loop.inspect(thing)
     ends = [closed.bring(replace(thing, attribute=a), True, []).plan for a in (0.0, 1.0) for closed in [closed_loop(skill)]]
     let_go = [plan.Ts_world_hand[plan.phase.index("release"), 1, 3] for plan in ends]
     assert let_go[0] > 0.1 and let_go[1] < -0.3  # unblemished to the left, blemished to the right
@@ -81,5 +101,5 @@ def test_without_inspection_an_unknown_attribute_is_refused(skill: Skill) -> Non
 
 def test_what_lies_farther_than_any_demonstrated_thing_is_still_brought(skill: Skill) -> None:
     far = Thing("onion", np.array([0.6, -0.1, 0.03]), 0.03, 0.0)
-    step = closed_loop(skill).take(far, [far])
+    step = closed_loop(skill).take(far, [far], look=True)
     assert "release" in step.plan.phase

@@ -67,12 +67,12 @@ class Sorted:
 
 
 class _Cell:
-    """One robot in one scene: carries out hand plans, one from where the last ended."""
+    """One robot in one scene: carries out steps, one from where the last ended."""
 
     def __init__(
-        self, executor: MujocoExecutor, scene: Scene, config: ClosedLoopConfig, skill: Skill, T_world_base: ndarray
+        self, executor: MujocoExecutor, loop: ClosedLoop, scene: Scene, config: ClosedLoopConfig, T_world_base: ndarray
     ) -> None:
-        self.executor, self.config, self.skill, self.T_world_base = executor, config, skill, T_world_base
+        self.executor, self.loop, self.config, self.T_world_base = executor, loop, config, T_world_base
         self.world = surroundings(scene, T_world_base)
         self.commanded: ndarray | None = None
 
@@ -83,7 +83,7 @@ class _Cell:
             Unreachable, RefusedTrajectory: it was not executed.
         """
         robot, plan = self.executor.robot, step.plan
-        whole = arm_for(self.skill.motion, plan)
+        whole = arm_for(self.loop.motion, plan)
         trajectory, report = retarget(
             whole, robot, self.T_world_base, self.config.retarget, q_start=self.commanded, frames=step.samples
         )
@@ -98,7 +98,7 @@ class _Cell:
         stood = RobotState.at_rest(robot.joint_names, q_now)
         state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)
         done = self.executor.execute(approve(trajectory, robot, state, self.world, SIMULATED), on_frame, PICTURES)
-        self.commanded = np.array(trajectory.q[-1])
+        self.commanded, self.loop.hand = np.array(trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
         result.ours.append(likeness_of(robot, self.T_world_base, arm, report, done.t, done.q_measured))
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
@@ -117,7 +117,7 @@ def sort_onions(
     """One episode: until every onion that can be reached lies in a bin, or has been tried often enough.
 
     Raises:
-        LearningFailed: the skill does not sort, or needs fixtures that are not there.
+        LearningFailed: the skill needs fixtures that are not there.
     """
     rng = np.random.default_rng([seed, 1])
     relations = relations_at(skill.reward.relations, {f.name: f.T_world for f in scene.fixtures})
@@ -128,19 +128,17 @@ def sort_onions(
     known: dict[str, float] = {}
     tried: dict[str, int] = dict.fromkeys((o.name for o in scene.objects), 0)
     try:
-        cell = _Cell(executor, scene, config, skill, np.array(robot.T_world_base))
+        cell = _Cell(executor, loop, scene, config, np.array(robot.T_world_base))
         while things := [
             t for t in _seen(executor, known, rng, config) if _to_do(t, scene) and tried[t.name] < config.attempts
         ]:
             thing = loop.choose(things)
             tried[thing.name] += 1
-            before = loop.hand
             try:
-                _handle(loop, cell, thing, things, known, result, show)
+                _handle(cell, thing, things, known, result, show)
             except (Unreachable, RefusedTrajectory, LearningFailed) as error:
                 result.refused.append(f"{thing.name}: {error}")
-                loop.hand = before
-                if _holds(executor, thing) and not _let_go(loop, cell, result, show):
+                if _holds(executor, thing) and not _let_go(cell, result, show):
                     break
         positions = executor.object_positions()
     finally:
@@ -150,7 +148,6 @@ def sort_onions(
 
 
 def _handle(
-    loop: ClosedLoop,
     cell: _Cell,
     thing: Thing,
     things: list[Thing],
@@ -159,9 +156,9 @@ def _handle(
     show: Callable[[float], None] | None,
 ) -> None:
     """Take one thing and bring it where it belongs, as long as it is held."""
-    executor = cell.executor
-    cell.carry_out(loop.take(thing, things), result, show)
+    executor, loop = cell.executor, cell.loop
     looks = loop.looks(thing)
+    cell.carry_out(loop.take(thing, things, looks), result, show)
     if looks and _holds(executor, thing):
         cell.carry_out(loop.inspect(thing), result, show)
         if _holds(executor, thing):
@@ -175,10 +172,10 @@ def _handle(
     cell.carry_out(loop.bring(decided, looks, [t for t in things if t is not thing]), result, show)
 
 
-def _let_go(loop: ClosedLoop, cell: _Cell, result: Sorted, show: Callable[[float], None] | None) -> bool:
+def _let_go(cell: _Cell, result: Sorted, show: Callable[[float], None] | None) -> bool:
     """Opens the hand after a step that could not be done; false where not even that is possible."""
     try:
-        cell.carry_out(loop.recover(), result, show)
+        cell.carry_out(cell.loop.recover(), result, show)
     except (Unreachable, RefusedTrajectory) as error:
         result.refused.append(f"opening the hand: {error}")
         return False

@@ -40,18 +40,20 @@ class Step:
     plan: HandPlan
     samples: int
     """How many samples of the plan are done now."""
+    end: HandState
+    """Where the hand is after them: set `ClosedLoop.hand` to it once they are done."""
 
 
 class ClosedLoop:
-    """Plans the next step from where the last one ended; `hand` is where that is."""
+    """Plans the next step from `hand`, where the last step that was done ended; planning alone moves nothing."""
 
     def __init__(self, reward: Reward, relations: Relations, motion: MotionLibrary, config: PolicyConfig) -> None:
         self.reward, self.relations, self.motion, self.config = reward, relations, motion, config
         self.hand: HandState = HandPath(motion, relations, config).state
 
-    def choose(self, things: Sequence[Thing]) -> Thing:
-        """The thing whose plan is worth most now; one that is unknown is worth the mean of both kinds."""
-        return max(things, key=lambda t: float(np.mean([self._plan(kind).value for kind in self._kinds(t)])))
+    def choose(self, things: Sequence[Thing], hand: HandState | None = None) -> Thing:
+        """The thing whose plan is worth most from `hand`, or from where it is; an unknown one is worth both kinds' mean."""
+        return max(things, key=lambda t: float(np.mean([self._plan(kind, hand=hand).value for kind in self._kinds(t)])))
 
     def looks(self, thing: Thing) -> bool:
         """Whether the thing is inspected: whatever its attribute, where that is unknown.
@@ -71,24 +73,23 @@ class ClosedLoop:
             )
         return False
 
-    def take(self, thing: Thing, others: Sequence[Thing]) -> Step:
-        """Reach for a thing, grasp and lift it."""
+    def take(self, thing: Thing, others: Sequence[Thing], look: bool) -> Step:
+        """Reach for a thing, grasp and lift it; then it will be inspected, or not."""
         path = self._path()
         path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, list(others)))
-        samples = self._done(path, "lift")
-        looks = self.looks(thing)
-        if looks:
+        samples, end = self._done(path, "lift")
+        if look:
             path.look(self.motion.dwell)
-        self._release(path, thing, looks)
-        return Step(path.plan(), samples)
+        self._release(path, thing, look)
+        return Step(path.plan(), samples, end)
 
     def inspect(self, thing: Thing) -> Step:
         """Bring what is held to the inspection place and turn it."""
         path = self._path()
         path.look(self.motion.dwell)
-        samples = self._done(path, "look")
+        samples, end = self._done(path, "look")
         self._release(path, thing, True)
-        return Step(path.plan(), samples)
+        return Step(path.plan(), samples, end)
 
     def bring(self, thing: Thing, looked: bool, others: Sequence[Thing]) -> Step:
         """Bring what is held where it belongs and let go; one of the others comes next.
@@ -97,43 +98,38 @@ class ClosedLoop:
             LearningFailed: the policy does not bring it into any fixture.
         """
         path = self._path()
-        path.release(released_in(self._plan(thing, held=True, looked=looked), self.relations), looked)
-        samples = self._done(path, "leave")
+        self._release(path, thing, looked)
+        samples, end = self._done(path, "leave")
         if others:
-            following = self.choose(others)
+            following = self.choose(others, end)
             path.pick(following, grasp_yaw(path.heading(following.p_world), following, list(others)))
         else:
             path.travel("return", self.motion.rest.copy())
-        return Step(path.plan(), samples)
+        return Step(path.plan(), samples, end)
 
     def recover(self) -> Step:
         """Open the hand where it is: what it should hold is not there."""
         path = self._path()
         path.closed, path.held = 0.0, ""
         path.hold(self.config.grasp_seconds, "open")
-        samples = self._done(path, "open")
+        samples, end = self._done(path, "open")
         path.travel("return", self.motion.rest.copy())
-        return Step(path.plan(), samples)
-
-    def rest(self) -> Step:
-        """Return to rest."""
-        path = self._path()
-        path.travel("return", self.motion.rest.copy())
-        samples = self._done(path, "return")
-        return Step(path.plan(), samples)
+        return Step(path.plan(), samples, end)
 
     def _release(self, path: HandPath, thing: Thing, looked: bool) -> None:
-        path.release(released_in(self._plan(self._kinds(thing)[0]), self.relations), looked)
+        """Bring what is held where it belongs, as far as is known, and let go."""
+        path.release(released_in(self._plan(thing, held=True, looked=looked), self.relations), looked)
 
     def _kinds(self, thing: Thing) -> list[Thing]:
         """The thing as it may be: as it is known, or of either kind."""
         return [replace(thing, attribute=a) for a in (0.0, 1.0)] if np.isnan(thing.attribute) else [thing]
 
-    def _plan(self, thing: Thing, held: bool = False, looked: bool = False) -> GraphPlan:
+    def _plan(self, thing: Thing, held: bool = False, looked: bool = False, hand: HandState | None = None) -> GraphPlan:
         """The best moves that end as demonstrations do, with the thing in a fixture: what else there is was never seen to be
         good, and a thing that lies farther away than any demonstrated one is not to be left for that."""
         attribute = self._kinds(thing)[0].attribute
-        graph = build_graph(self.relations, [{"start": self.hand.p_world, "object": thing.p_world, "attribute": attribute}])
+        start = (hand or self.hand).p_world
+        graph = build_graph(self.relations, [{"start": start, "object": thing.p_world, "attribute": attribute}])
         reward = self.reward(graph.before, graph.after)
         fixtures = {name for name, _ in self.relations.fixtures}
         for s, (place, *_) in enumerate(graph.states):
@@ -148,10 +144,9 @@ class ClosedLoop:
         path.settle("rest")
         return path
 
-    def _done(self, path: HandPath, phase: str) -> int:
-        """Ends the step that is done now at rest; what is put on the path after it is looked ahead at. Returns its samples."""
+    def _done(self, path: HandPath, phase: str) -> tuple[int, HandState]:
+        """Ends the step that is done now at rest: its samples and end. What is put on the path after it is looked ahead at."""
         path.settle(phase)
-        self.hand = path.state
-        samples = len(path.rows)
+        samples, end = len(path.rows), path.state
         path.settle(phase)
-        return samples
+        return samples, end
