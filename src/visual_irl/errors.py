@@ -49,6 +49,14 @@ class Unreachable(VisualIrlError, ValueError):
     """A hand target lies outside of what the arm can reach."""
 
 
+class InCollision(VisualIrlError, ValueError):
+    """At the start or the goal of a motion, or all along it, the arm would touch something."""
+
+
+class NoPathFound(VisualIrlError, TimeoutError):
+    """No motion that touches nothing was found in the time there was."""
+
+
 class RefusedTrajectory(VisualIrlError, ValueError):
     """The guard found a reason not to execute a trajectory."""
 
