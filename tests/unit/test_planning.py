@@ -100,10 +100,11 @@ def test_impossible_questions_say_why(robot: RobotModel) -> None:
 def test_no_way_out_of_a_cage_is_said_after_the_time_limit(robot: RobotModel) -> None:
     start, goal = turned(robot, -1.2), turned(robot, 1.2)
     x = robot.fk(robot.home)[0, 3]
+    window = 0.16 if robot.name == "panda" else 0.25  # what is left for the shoulder
     height = 3.0  # higher than the arm reaches
-    front = Obstacle.box("front", se3.transform(np.eye(3), np.array([0.16 + x, 0.0, 0.0])), [x, 0.01, height])
-    back = Obstacle.box("back", se3.transform(np.eye(3), np.array([-1.16, 0.0, 0.0])), [1.0, 0.01, height])
-    above = Obstacle.box("above", se3.transform(np.eye(3), np.array([0.0, 0.0, 2.0])), [0.2, 0.01, 1.2])
+    front = Obstacle.box("front", se3.transform(np.eye(3), np.array([window + x, 0.0, 0.0])), [x, 0.01, height])
+    back = Obstacle.box("back", se3.transform(np.eye(3), np.array([-1.0 - window, 0.0, 0.0])), [1.0, 0.01, height])
+    above = Obstacle.box("above", se3.transform(np.eye(3), np.array([0.0, 0.0, 2.0])), [0.3, 0.01, 1.2])
     cage = World((front, back, above))
     with pytest.raises(NoPathFound, match=r"after .* s with a clearance of 0.008 m and seed 0"):
         OmplPlanner(robot, PlannerConfig(time_limit=0.3)).plan(start, goal, cage)
