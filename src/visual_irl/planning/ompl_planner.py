@@ -26,8 +26,10 @@ from visual_irl.types import JointTrajectory
 _TURNS = threading.Lock()
 GOALS = 12
 """Most postures of a goal pose that are tried, nearest to the start first."""
-SHORTCUTS = 40
+SHORTCUTS = 20
 """Attempts to shorten a path."""
+RANGE = 2.0
+"""Longest move that the search adds at once [rad]."""
 
 
 class OmplPlanner:
@@ -128,6 +130,7 @@ def _search(
         goal.addState(_state(space, np.clip(q, lower, upper)))
     problem.setGoal(goal)
     planner = geometric.RRTConnect(information)
+    planner.setRange(RANGE)
     planner.setProblemDefinition(problem)
     planner.setup()
     planner.solve(base.timedPlannerTerminationCondition(config.time_limit))
