@@ -157,4 +157,4 @@ def test_the_bench_solves_what_can_be_solved() -> None:
     result = plan_scenes("panda", 2, 4)
     assert result["success"] == 1.0 and result["timed_success"] == 1.0
     assert 0.0 < result["ms_median"] <= result["ms_p95"] and result["bare_ms_median"] > 0.0
-    assert set(PLANNERS.names) == {"ompl"}
+    assert set(PLANNERS.names) == {"moveit", "ompl"}

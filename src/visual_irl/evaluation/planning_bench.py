@@ -41,6 +41,7 @@ def plan_scenes(robot: str, scenes: int, seed: int) -> dict[str, Any]:
     """Success and times [ms] of the planner and of bare OMPL on random table scenes.
 
     `ms_*` are to a shortened path that our edge checks find free; `timed_ms_*` go on to the timed and checked motion.
+    `detour_*` are of the scenes alone where the straight move is not free.
     `bare_success` counts paths that OMPL calls solved, `bare_free` those of them that our edge checks find free, too.
     """
     if scenes < 1:
@@ -49,6 +50,7 @@ def plan_scenes(robot: str, scenes: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     rows, bare_rows, timed_rows = [], [], []
     found = solved = free = motions = drawn = straight = 0
+    detours: tuple[list[float], list[float]] = ([], [])
     warm(arm)
     while found < scenes:
         question = random_question(arm, rng)
@@ -64,6 +66,8 @@ def plan_scenes(robot: str, scenes: int, seed: int) -> dict[str, Any]:
         try:
             planner.path(question.start, question.goal, question.world)
             rows.append(time.perf_counter() - began)
+            if not straight_free:
+                detours[0].append(rows[-1])
             began = time.perf_counter()
             planner.plan(question.start, question.goal, question.world)
             timed_rows.append(time.perf_counter() - began)
@@ -74,6 +78,8 @@ def plan_scenes(robot: str, scenes: int, seed: int) -> dict[str, Any]:
         path = bare_ompl(arm, question, found, LIMIT)
         if path is not None:
             bare_rows.append(time.perf_counter() - began)
+            if not straight_free:
+                detours[1].append(bare_rows[-1])
             solved += 1
             free += checker.path_free(path)
     ms = {name: 1e3 * np.array(x) for name, x in (("ours", rows), ("timed", timed_rows), ("bare", bare_rows))}
@@ -86,6 +92,8 @@ def plan_scenes(robot: str, scenes: int, seed: int) -> dict[str, Any]:
         "timed_ms_p95": _quantile(ms["timed"], 0.95),
         "bare_ms_median": _quantile(ms["bare"], 0.5),
         "bare_ms_p95": _quantile(ms["bare"], 0.95),
+        "detour_ms_median": _quantile(1e3 * np.array(detours[0]), 0.5),
+        "bare_detour_ms_median": _quantile(1e3 * np.array(detours[1]), 0.5),
         "bare_success": solved / scenes,
         "bare_free": free / scenes,
         "scenes": scenes,

@@ -7,6 +7,7 @@ from visual_irl.registry import Registry
 PLANNERS = Registry(
     "planners",
     {
+        "moveit": ("visual_irl.planning.moveit:MoveItPlanner", "visual-irl itself"),
         "ompl": ("visual_irl.planning.ompl_planner:OmplPlanner", '`pip install "visual-irl"` (it brings OMPL)'),
     },
 )

@@ -51,7 +51,7 @@ def timed(
         result = time_parametrised(s, dense, robot.velocity, robot.acceleration, robot.jerk, config.share, config.rate)
         qd = result.qd.copy()
         qd[[0, -1]] = 0.0  # what is left there is rounding
-        slower = _slower(result.t, result.q, qd, robot, checker, config)
+        slower = slowed(result.t, result.q, qd, robot, checker, config)
         trajectory = JointTrajectory(
             robot.joint_names, slower * result.t, result.q, qd / slower, np.full(len(result.t), opening)
         )
@@ -100,7 +100,7 @@ def _line(a: ndarray, b: ndarray, step: float) -> ndarray:
     return line
 
 
-def _slower(t: ndarray, q: ndarray, qd: ndarray, robot: RobotModel, checker: EdgeChecker, config: PlannerConfig) -> float:
+def slowed(t: ndarray, q: ndarray, qd: ndarray, robot: RobotModel, checker: EdgeChecker, config: PlannerConfig) -> float:
     """How many times slower the whole motion must be, so that what is streamed keeps the limits and the speed of the points.
 
     What is streamed are quintics through the samples; between them their jerk passes that of the timed path.
