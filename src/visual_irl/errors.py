@@ -57,6 +57,14 @@ class MotionStopped(VisualIrlError, RuntimeError):
     """A motion was begun and did not end as approved; the message holds the reason."""
 
 
+class InCollision(VisualIrlError, ValueError):
+    """At the start or the goal of a motion, or all along it, the arm would touch something."""
+
+
+class NoPathFound(VisualIrlError, TimeoutError):
+    """No motion that touches nothing was found in the time there was."""
+
+
 class RefusedTrajectory(VisualIrlError, ValueError):
     """The guard found a reason not to execute a trajectory."""
 
@@ -67,7 +75,3 @@ class LearningFailed(VisualIrlError, RuntimeError):
 
 class CalibrationFailed(VisualIrlError, ValueError):
     """A camera calibration has too little to go by, or does not explain what was seen."""
-
-
-class PlanningFailed(VisualIrlError, RuntimeError):
-    """There is no collision-free path, or none was found in time."""

@@ -7,12 +7,13 @@ import pytest
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 from visual_irl.execution import EXECUTORS
 from visual_irl.perception import CAMERAS, DETECTORS
+from visual_irl.planning import PLANNERS
 from visual_irl.registry import Registry
 from visual_irl.reward import LEARNERS
 from visual_irl.robots import ROBOTS
 from visual_irl.tasks import TASKS
 
-ALL = (ROBOTS, TASKS, CAMERAS, DETECTORS, LEARNERS, EXECUTORS)
+ALL = (ROBOTS, TASKS, CAMERAS, DETECTORS, LEARNERS, PLANNERS, EXECUTORS)
 
 
 @pytest.mark.parametrize(("registry", "name"), [(r, n) for r in ALL for n in r.names])

@@ -80,7 +80,7 @@ def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> di
     planner = {}
     for name in ROBOTS:
         show = partial(progress, f"planner, {name}")
-        planner[name] = plan_scenes(load_robot(name), config.scenes, config.seed, show)
+        planner[name] = plan_scenes(name, config.scenes, config.seed, show)
     result = {
         "guard_ms_per_1000": max(guard.values()),
         "guard_ms_per_1000_by_robot": guard,
