@@ -38,7 +38,7 @@ METHODS = ("ours", "bc", "bco", "true_reward")
 PEERS = ("imitation_gail", "imitation_airl")
 """Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
 DISCOUNT = 0.97
-"""Of STARC, and of policies."""
+"""Of STARC."""
 
 
 @dataclass(frozen=True)

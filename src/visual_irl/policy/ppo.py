@@ -29,7 +29,7 @@ class PolicyNetwork(nn.Module):
     policy is the proposals' mean by attention. With one thing it is a plain network of two hidden layers.
     """
 
-    def __init__(self, width: int = 128, attributes: int = 2, action_size: int = 4) -> None:
+    def __init__(self, width: int = 64, attributes: int = 2, action_size: int = 4) -> None:
         super().__init__()
         self.attributes = attributes
         self.encode = nn.Linear(3 + 1 + 3 + 3 + 1 + attributes * 4, width)
@@ -74,23 +74,23 @@ def relational_features(now: Situation, attributes: int) -> Float[Tensor, "B N F
 class PPO:
     """Configuration."""
 
-    environments: int = 128
+    environments: int = 64
     """Environments in step with each other."""
-    iterations: int = 80
+    iterations: int = 200
     """Rounds of one episode in each environment and an update."""
     cpu_seconds: float = float("inf")
     """Stops after so much CPU time of this process [s]."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Step size of Adam, falling linearly to a tenth."""
     spread_rate: float = 10.0
     """The same for the logarithm of the exploration's spread, as a multiple."""
-    discount: float = 0.97
+    discount: float = 0.93
     """Discount a step."""
     trace: float = 0.95
     """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
     epochs: int = 4
     """Passes over the samples of an iteration."""
-    minibatch: int = 1920
+    minibatch: int = 640
     """Samples of a gradient step."""
     clip: float = 0.2
     """How far the probability ratio may leave 1."""
