@@ -69,6 +69,10 @@ class RefusedTrajectory(VisualIrlError, ValueError):
     """The guard found a reason not to execute a trajectory."""
 
 
+class WouldCollide(RefusedTrajectory):
+    """The guard's only reason so far: somewhere along the motion the arm would touch something."""
+
+
 class LearningFailed(VisualIrlError, RuntimeError):
     """A learner did not converge or its demonstrations carry no signal."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory
 from visual_irl.evaluation import run_stage, stages
 from visual_irl.evaluation.map_stage import map_arm
@@ -19,7 +20,7 @@ from visual_irl.execution.journal import last_outcome
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
 from visual_irl.robots import load_robot
-from visual_irl.tasks.scene import Scene, SceneObject
+from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
 TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
 
@@ -49,10 +50,32 @@ def test_a_skill_sorts_under_watch_and_everything_is_logged(made: Path, tmp_path
         return "yes"
 
     content = run_skill(made / "skill", options(made, tmp_path), yes)
-    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1
+    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1 and content["repairs"] == []
     assert len(asked) == 1 and "100 % of the planned speed" in asked[0]
     assert last_outcome(tmp_path / "log") == ("executed", "as approved")
     assert json.loads((tmp_path / "report.json").read_text())["skill"] == content["skill"]
+
+
+def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene_of = stages.scene_of
+
+    def walled(*args: object) -> Scene:
+        scene = scene_of(*args)  # type: ignore[arg-type]
+        T = se3.transform(np.eye(3), np.array([0.11, 0.04, 0.0]))  # between the onion and its bin
+        return dataclasses.replace(
+            scene, fixtures=(*scene.fixtures, Fixture("wall", T, 0.05, 0.01, 0.24, (0.5, 0.5, 0.5, 1.0)))
+        )
+
+    monkeypatch.setattr(stages, "scene_of", walled)
+    content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
+    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1
+    assert len(content["repairs"]) >= 1 and max(r["hand_moved_m"] for r in content["repairs"]) > 0.02
+    assert all(0.0 < r["start_s"] < r["end_s"] for r in content["repairs"])
+    repaired, header, _ = artifacts.load_trajectory(tmp_path / "repaired.npz")
+    assert header["robot"] == "ur5e" and (tmp_path / "repaired.npz.json").is_file()
+    assert not np.array_equal(repaired.q, artifacts.load_trajectory(made / "t.npz")[0].q)
 
 
 def test_ctrl_c_stops_the_arm_on_its_path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory, UnreadableFile, WouldCollide
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.stages import progress_bar, say
@@ -31,10 +31,13 @@ from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, GuardConfi
 from visual_irl.execution.hardware import Check, HardwareArm, common_checks
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.execution.state import RobotState
 from visual_irl.execution.streaming import Cycle, StreamConfig, StreamingExecutor
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.pipeline import MOTION_FILE, REWARD_FILE
+from visual_irl.planning.planner import PlannerConfig
+from visual_irl.planning.repair import Repaired, repair
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks import TASKS
@@ -115,7 +118,7 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
     """
     out = require_writable_folder(options.out)
     file = options.trajectory or _mapped(skill, options)
-    plan = plan_of(skill, file, options)
+    plan, file, repairs = free_of_collisions(plan_of(skill, file, options), file, out, options)
     if options.preview:
         say("the plan in simulation, at its full speed:")
         stages.replay(file, out / "preview", options.world, 0, True)
@@ -126,7 +129,7 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         plan.approved(arm)  # what cannot be done is said before anybody is asked
         _ask(plan, options, ask)
         report, stopped = _executed(plan, options, arm, gripper, out)
-        content = _content(plan, options, report)
+        content = _content(plan, options, report) | {"repairs": repairs}
         if isinstance(arm, MujocoArm):
             content |= _sorted(plan, arm)
     artifacts.write_json(out / "report.json", content)
@@ -162,6 +165,45 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
     config = SIMULATED if options.simulated else GuardConfig()
     mount = np.array(header["T_world_base"])
     return Plan(trajectory, load_robot(options.robot), scene, task, mount, seal_of(skill, file), config)
+
+
+def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -> tuple[Plan, Path, list[dict[str, Any]]]:
+    """The plan, its motion repaired where it would collide, its file (`out`/repaired.npz then), and what was changed.
+
+    Raises:
+        RefusedTrajectory: the guard has another reason.
+        InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
+    """
+    world, robot = surroundings(plan.scene, plan.T_world_base), plan.robot
+    start = RobotState.at_rest(robot.joint_names, plan.trajectory.q[0])
+    try:
+        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal)
+        return plan, file, []
+    except WouldCollide as refusal:
+        say(f"as it was mapped, the motion would collide: {refusal}")
+    people = plan.config.collaboration
+    repaired = repair(plan.trajectory, robot, world, PlannerConfig(point_speed=None if people is None else people.speed_limit))
+    changes = _changes(plan.trajectory, repaired)
+    _, header, _ = artifacts.load_trajectory(file)
+    kept = out / "repaired.npz"
+    artifacts.save_trajectory(kept, repaired.trajectory, header)
+    artifacts.write_sidecar(kept, options, {"trajectory": file})
+    say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
+    return replace(plan, trajectory=repaired.trajectory), kept, changes
+
+
+def _changes(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
+    """Where the motion was changed, how, and by how much at most; said and returned."""
+    changes: list[dict[str, Any]] = []
+    for stretch in repaired.stretches:
+        inside = (given.t >= stretch.start) & (given.t <= stretch.end)
+        hand = float(repaired.hand_moved[inside].max(initial=0.0))
+        limbs = float(repaired.limbs_turned[inside].max(initial=0.0))
+        moved = f"the hand moves by up to {1e3 * hand:.0f} mm, upper arm or forearm by {np.degrees(limbs):.0f} deg"
+        say(f"  {stretch.start:.1f} to {stretch.end:.1f} s, {stretch.how}: {moved}")
+        row = {"start_s": stretch.start, "end_s": stretch.end, "how": stretch.how}
+        changes.append({**row, "hand_moved_m": hand, "limbs_turned_rad": limbs})
+    return changes
 
 
 def seal_of(skill: Path, file: Path) -> SkillSeal:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory
+from visual_irl.errors import InvalidInput, RefusedTrajectory, WouldCollide
 from visual_irl.execution.collaboration import Collaboration
 from visual_irl.execution.state import RobotState
 from visual_irl.robots.chain import pose_of
@@ -155,6 +155,7 @@ def approve(
 
     Raises:
         RefusedTrajectory: names the joint, sample, value, bound and the way out of the first reason found.
+        WouldCollide: the same, where all but the distance to things is as it must be.
     """
     _check_samples(trajectory, robot)
     now = time.monotonic_ns() if now_ns is None else now_ns
@@ -173,7 +174,7 @@ def approve(
     contact = checker_of(robot, world).contact_along(motion, config.clearance, config.resolution)
     if contact is not None:
         where = _where(motion, contact.time, before)
-        raise RefusedTrajectory(
+        raise WouldCollide(
             f"link '{contact.first}' {where}: distance to '{contact.second}' {contact.distance:.4g} m is below "
             f"{config.clearance:.4g} m; plan around it (visual_irl.planning), or take the thing away"
         )
