@@ -31,7 +31,7 @@ class _Server(SimpleHTTPRequestHandler):
             self.wfile.write(CONTENT[:100])
             self.wfile.flush()
             if self.path == "/stall":
-                time.sleep(2.0)
+                time.sleep(5.0)
             return
         super().do_GET()
 
