@@ -239,10 +239,11 @@ class PlayedSession(LiveSession):
         wanted.enable_device_from_file(str(path), repeat_playback=False)
         self._pipeline = rs.pipeline()
         try:
-            player = self._pipeline.start(wanted).get_device().as_playback()
+            player = wanted.resolve(rs.pipeline_wrapper(self._pipeline)).get_device().as_playback()
+            player.set_real_time(False)  # before it plays: a short clip would be over before it is read
+            self._pipeline.start(wanted)
         except RuntimeError as error:
             raise UnreadableFile(f"'{path}' is no RealSense recording that can be read: {error}") from error
-        player.set_real_time(False)
 
     def ended(self) -> bool:
         """See `Session`."""
