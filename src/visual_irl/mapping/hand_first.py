@@ -161,7 +161,7 @@ def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, dam
     for j in range(n):
         work.fixed[j] = False
         work.dq[j] = 0.0
-    for _ in range(n):
+    for _ in range(min(n, 3)):
         _whiten(work, rest)
         for r in range(6):
             s = work.e[r]

@@ -24,12 +24,12 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, step_cost, wound
-from visual_irl.mapping.commanded_arm import OVERLAP, Limits, OnlineState, command, decelerate, gap_of
+from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
 from visual_irl.robots.chain import forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.self_collision import clearance
+from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import batches, capacity, solutions, solutions_of, solver_of
 
 
@@ -83,7 +83,7 @@ class OnlineConfig:
     energy: float = 0.5
     """With one: weight of the prior's energy against the way to a branch."""
     looks: int = 8
-    """Solutions whose energy is asked for when a branch ends, the nearest ones."""
+    """Solutions that are looked at when a branch ends, the nearest ones."""
     pulling: int = 2
     """Steps a frame that are drawn to the limbs."""
     finishing: int = 5
@@ -158,7 +158,7 @@ class OnlineMapper:
             steadiness = steadiness._replace(stride=np.inf, inertia=0.0)
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
-            pull, config.costs, steadiness, config.energy,
+            pull, config.costs._replace(collision=0.0, singular=0.0), steadiness, config.energy,
             config.looks, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
@@ -384,7 +384,7 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
         elif error > tolerance:  # as near as it gets; the next frame goes on from there
             error = hand_first(
                 chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-                chain.upper, 0, 2 * AGAIN, tolerance,
+                chain.upper, 0, AGAIN, tolerance,
             )  # fmt: skip
             gap = gap_of(solver, work, state.ideal)
     state.figures[1] = error
@@ -396,9 +396,9 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
 def _change_branch(solver, work, state, prior, history, costs, weight, looks):
     """Take the ideal arm to the best of all solutions in which it does not meet itself; returns whether there is one.
 
-    They are looked at from the nearest on, until none that is farther can be better; with a prior, whose energy has no lower
-    bound, until as many as `looks` have been asked for theirs. What lies farther than that is not even solved for: angles of
-    a redundant joint are taken outward from where it is, and none of their solutions is nearer than it.
+    The nearest `looks` are looked at, fewer without a prior once none that is farther can be better (the prior's energy has
+    no lower bound), more if all of them meet themselves. What lies farther than that is not even solved for: angles of a
+    redundant joint are taken outward from where it is, and none of their solutions is nearer than it.
     """
     joints, before, ways = len(state.q), state.before, state.ways
     values, last = solver.values, joints - 1
@@ -424,18 +424,17 @@ def _change_branch(solver, work, state, prior, history, costs, weight, looks):
         if nearest == np.inf:
             break
         ways[i] = np.inf
+        if asked == looks and choice >= 0 or not prior.on and nearest >= best:
+            break
         if not prior.on:
-            if nearest >= best:
-                break
+            asked += 1
             cost = nearest + price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
         elif asked < looks:
             cost = nearest + weight * energy(solver.chain, work, prior, history, state.found[i])
             asked += 1
-        elif choice < 0:  # all that were asked for it meet themselves: the nearest that does not
+        else:  # all that were asked for it meet themselves: the nearest that does not
             cost = nearest
-        else:
-            break
-        if cost < best and gap_of(solver, work, state.found[i]) >= 0.0:
+        if cost < best and gap_of(solver, work, state.found[i], 0.0) >= 0.0:
             best, choice = cost, i
     if choice < 0:
         return False
