@@ -157,10 +157,11 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
                 near = 1.0 - max(margin, 0.0) / costs.zone
                 total += costs.limit * near * near
         total += costs.posture * d * d
-    tool_jacobian(work.pose, work.J)
-    free = manipulability(work.J, work.S) / (costs.dexterous * solver.dexterity)
-    if free < 1.0:
-        total += costs.singular * (1.0 - free) ** 2
+    if costs.singular > 0.0:
+        tool_jacobian(work.pose, work.J)
+        free = manipulability(work.J, work.S) / (costs.dexterous * solver.dexterity)
+        if free < 1.0:
+            total += costs.singular * (1.0 - free) ** 2
     return total + collision_cost(solver, work, costs)
 
 

@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from visual_irl.mapping.hand_first import ANGLE_LENGTH, Pull, hand_first
 from visual_irl.robots.chain import forward, tool_error
-from visual_irl.robots.self_collision import clearance
+from visual_irl.robots.self_collision import FAR, OVERLAP, clearance
 
 
 class OnlineState(NamedTuple):
@@ -107,14 +107,12 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def gap_of(solver, work, q):
-    """Distance of the arm to itself at `q` [m]."""
+def gap_of(solver, work, q, far=FAR):
+    """Distance of the arm to itself at `q`, at most `far` [m]."""
     forward(solver.chain, q, work.pose)
-    return clearance(solver.capsules, work.pose)
+    return clearance(solver.capsules, work.pose, far)
 
 
-OVERLAP = 0.01
-"""Overlap of the capsules from which an arm without inertia counts as meeting itself: they are thicker than the links [m]."""
 LEAST_GAP = 0.01
 """Distance to itself that an arm keeps, unless it moves apart [m]."""
 

@@ -55,13 +55,17 @@ class Work(NamedTuple):
     e: ndarray
     """(6,) hand error."""
     H: ndarray
-    """(J, J) Gauss-Newton matrix, then its Cholesky factor."""
+    """(J, J) Gauss-Newton matrix, in its lower half."""
     g: ndarray
     """(J,) gradient."""
     S: ndarray
     """(6, 6) Schur complement, then its Cholesky factor."""
-    X: ndarray
-    """(J, 7) H^-1 J^T and H^-1 g."""
+    L: ndarray
+    """(J, J) Cholesky factor of H."""
+    scale: ndarray
+    """(J,) one over its diagonal."""
+    Y: ndarray
+    """(J, 7) L^-1 J^T and L^-1 g."""
     dq: ndarray
     """(J,) step."""
     fixed: ndarray
@@ -70,8 +74,6 @@ class Work(NamedTuple):
     """(3,) point."""
     b: ndarray
     """(3,) point."""
-    diagonal: ndarray
-    """(J,) diagonal of the Cholesky factor of H."""
     m: ndarray
     """(6,) multipliers of the hand's equations."""
     kept: ndarray
@@ -85,8 +87,8 @@ def work_of(chain: Chain) -> Work:
     n = len(chain.p)
     return Work(
         pose_of(chain), np.zeros((6, n)), np.zeros((3, n)), np.zeros((3, n)), np.zeros(6), np.zeros((n, n)), np.zeros(n),
-        np.zeros((6, 6)), np.zeros((n, 7)), np.zeros(n), np.zeros(n, np.bool_), np.zeros(3), np.zeros(3), np.zeros(n),
-        np.zeros(6), np.zeros(n), np.zeros(3),
+        np.zeros((6, 6)), np.zeros((n, n)), np.zeros(n), np.zeros((n, 7)), np.zeros(n), np.zeros(n, np.bool_), np.zeros(3),
+        np.zeros(3), np.zeros(6), np.zeros(n), np.zeros(3),
     )  # fmt: skip
 
 
@@ -140,95 +142,56 @@ def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float
             work.H[j, k] += weight * dot
 
 
-@njit(cache=True, nogil=True)
+FAST = {"contract", "reassoc", "arcp", "nsz"}
+"""What the compiler may do to sums and products in the innermost loops; numbers that are not finite stay what they are."""
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
 @no_type_check
-def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, damping: float) -> None:
-    """Fill `work.dq` from `work.H` (lower half), `work.g`, `work.J` and `work.e`; the box [lower, upper] holds for q + dq."""
+def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, damping: float, rest: float) -> None:
+    """Fill `work.dq` from `work.H` (lower half), `work.g`, `work.J` and `work.e`; the box [lower, upper] holds for q + dq.
+
+    A positive `rest` says that H is that multiple of the identity and g zero: the hand alone is stepped to.
+
+    With L the Cholesky factor of H and Y = L^-1 [J^T, g], the Schur complement is Y^T Y, and one back substitution gives the
+    step. A joint at its wall has no row in either, so that nothing has to be asked in the loops.
+    """
     n = q.shape[0]
-    work.fixed[:] = False
-    work.dq[:] = 0.0
-    for _ in range(n):
-        # Cholesky of H over the free joints, in the upper half so that H itself stays in the lower one
-        for j in range(n):
-            if work.fixed[j]:
-                continue
-            for k in range(j + 1):
-                if work.fixed[k]:
-                    continue
-                s = work.H[j, k]
-                for m in range(k):
-                    if not work.fixed[m]:
-                        s -= work.H[m, j] * work.H[m, k] if k < j else work.H[m, j] * work.H[m, j]
-                if k < j:
-                    work.H[k, j] = s / work.diagonal[k]
-                else:
-                    work.diagonal[j] = np.sqrt(max(s, 1e-14))
-        # X = H^-1 [J^T, g]
-        for c in range(7):
-            for j in range(n):
-                if work.fixed[j]:
-                    continue
-                s = work.J[c, j] if c < 6 else work.g[j]
-                for m in range(j):
-                    if not work.fixed[m]:
-                        s -= work.H[m, j] * work.X[m, c]
-                work.X[j, c] = s / work.diagonal[j]
-            for j in range(n - 1, -1, -1):
-                if work.fixed[j]:
-                    continue
-                s = work.X[j, c]
-                for m in range(j + 1, n):
-                    if not work.fixed[m]:
-                        s -= work.H[j, m] * work.X[m, c]
-                work.X[j, c] = s / work.diagonal[j]
-        # Schur complement and multipliers
-        free = 0
-        for j in range(n):
-            free += not work.fixed[j]
-        if free == 0:
-            return
-        rhs = work.m
+    L, Y, S, m = work.L, work.Y, work.S, work.m
+    for j in range(n):
+        work.fixed[j] = False
+        work.dq[j] = 0.0
+    for _ in range(min(n, 3)):
+        _whiten(work, rest)
         for r in range(6):
             s = work.e[r]
             for j in range(n):
+                s += Y[j, r] * Y[j, 6]
                 if work.fixed[j]:
                     s -= work.J[r, j] * work.dq[j]
-                else:
-                    s += work.J[r, j] * work.X[j, 6]
-            rhs[r] = s
+            m[r] = s
             for c in range(r + 1):
                 s = damping if r == c else 0.0
                 for j in range(n):
-                    if not work.fixed[j]:
-                        s += work.J[r, j] * work.X[j, c]
-                work.S[r, c] = s
-        for r in range(6):
-            for c in range(r + 1):
-                s = work.S[r, c]
-                for m in range(c):
-                    s -= work.S[r, m] * work.S[c, m]
-                work.S[r, c] = s / work.S[c, c] if c < r else np.sqrt(max(s, 1e-14))
-        for r in range(6):
-            s = rhs[r]
-            for m in range(r):
-                s -= work.S[r, m] * rhs[m]
-            rhs[r] = s / work.S[r, r]
-        for r in range(5, -1, -1):
-            s = rhs[r]
-            for m in range(r + 1, 6):
-                s -= work.S[m, r] * rhs[m]
-            rhs[r] = s / work.S[r, r]
+                    s += Y[j, r] * Y[j, c]
+                S[r, c] = s
+        _solve_hand(S, m)
         longest = 0.0
-        for j in range(n):
+        for j in range(n - 1, -1, -1):
             if work.fixed[j]:
                 continue
-            s = -work.X[j, 6]
+            s = -Y[j, 6]
             for r in range(6):
-                s += work.X[j, r] * rhs[r]
+                s += Y[j, r] * m[r]
+            if rest <= 0.0:
+                for k in range(j + 1, n):
+                    if not work.fixed[k]:
+                        s -= L[k, j] * work.dq[k]
+            s *= work.scale[j]
             work.dq[j] = s
             longest = max(longest, abs(s))
         shrink = min(1.0, STEP / max(longest, 1e-12))
-        crossed = False
+        crossed, free = False, False
         for j in range(n):
             if work.fixed[j]:
                 continue
@@ -241,8 +204,70 @@ def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, dam
                 work.dq[j] = lower[j] - q[j]
                 work.fixed[j] = True
                 crossed = True
-        if not crossed:
+            else:
+                free = True
+        if not crossed or not free:
             return
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+@no_type_check
+def _whiten(work, rest):
+    """Fill `work.L`, one over its diagonal, and `work.Y`; rows of fixed joints are zero."""
+    n = len(work.g)
+    L, Y, scale = work.L, work.Y, work.scale
+    for j in range(n):
+        if work.fixed[j]:
+            scale[j] = 0.0
+            for c in range(7):
+                Y[j, c] = 0.0
+            for k in range(j):
+                L[j, k] = 0.0
+            continue
+        for c in range(6):
+            Y[j, c] = work.J[c, j]
+        Y[j, 6] = work.g[j]
+        if rest > 0.0:
+            scale[j] = 1.0 / np.sqrt(rest)
+        else:
+            s = work.H[j, j]
+            for k in range(j):
+                d = work.H[j, k]
+                for i in range(k):
+                    d -= L[j, i] * L[k, i]
+                d *= scale[k]
+                L[j, k] = d
+                s -= d * d
+                for c in range(7):
+                    Y[j, c] -= d * Y[k, c]
+            scale[j] = 1.0 / np.sqrt(max(s, 1e-14))
+        for c in range(7):
+            Y[j, c] *= scale[j]
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+@no_type_check
+def _solve_hand(S, m):
+    """Solve the symmetric positive definite system whose lower half is `S` (6, 6), in place; the solution is in `m` (6,)."""
+    for r in range(6):
+        s = m[r]
+        for c in range(r):
+            d = S[r, c]
+            for k in range(c):
+                d -= S[r, k] * S[c, k]
+            d *= S[c, c]  # one over the factor's diagonal
+            S[r, c] = d
+            s -= d * m[c]
+        d = S[r, r]
+        for k in range(r):
+            d -= S[r, k] * S[r, k]
+        S[r, r] = 1.0 / np.sqrt(max(d, 1e-14))
+        m[r] = s * S[r, r]
+    for r in range(5, -1, -1):
+        s = m[r]
+        for k in range(r + 1, 6):
+            s -= S[k, r] * m[k]
+        m[r] = s * S[r, r]
 
 
 @njit(cache=True, nogil=True)
@@ -294,12 +319,12 @@ def hand_first(
             if best < tolerance:
                 break
         tool_jacobian(work.pose, work.J)
-        for j in range(n):
-            work.g[j] = 0.0
-            for k in range(j):
-                work.H[j, k] = 0.0
-            work.H[j, j] = pull.rest
         if i < pulling:
+            for j in range(n):
+                work.g[j] = 0.0
+                for k in range(j):
+                    work.H[j, k] = 0.0
+                work.H[j, j] = pull.rest
             add_limb(chain, work, 0, u, pull.upper)
             add_limb(chain, work, 1, f, pull.fore)
             for j in range(n):
@@ -312,7 +337,11 @@ def hand_first(
                 elif high < 0.0:
                     work.H[j, j] += pull.limit
                     work.g[j] -= pull.limit * high
-        constrained_step(work, q, lower, upper, damping)
+            constrained_step(work, q, lower, upper, damping, 0.0)
+        else:
+            for j in range(n):
+                work.g[j] = 0.0
+            constrained_step(work, q, lower, upper, damping, pull.rest)
         for j in range(n):
             q[j] = min(max(q[j] + work.dq[j], lower[j]), upper[j])
     if finishing > 0:

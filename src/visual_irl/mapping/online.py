@@ -24,13 +24,13 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, step_cost, wound
-from visual_irl.mapping.commanded_arm import OVERLAP, Limits, OnlineState, command, decelerate, gap_of
+from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
 from visual_irl.robots.chain import forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.self_collision import clearance
-from visual_irl.robots.solutions import capacity, solutions, solutions_into, solver_of
+from visual_irl.robots.self_collision import OVERLAP, clearance
+from visual_irl.robots.solutions import batches, capacity, solutions, solutions_of, solver_of
 
 
 class Status(IntEnum):
@@ -83,7 +83,7 @@ class OnlineConfig:
     energy: float = 0.5
     """With one: weight of the prior's energy against the way to a branch."""
     looks: int = 8
-    """Solutions whose energy is asked for when a branch ends, the nearest ones."""
+    """Solutions that are looked at when a branch ends, the nearest ones."""
     pulling: int = 2
     """Steps a frame that are drawn to the limbs."""
     finishing: int = 5
@@ -158,7 +158,7 @@ class OnlineMapper:
             steadiness = steadiness._replace(stride=np.inf, inertia=0.0)
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
-            pull, config.costs, steadiness, config.energy,
+            pull, config.costs._replace(collision=0.0, singular=0.0), steadiness, config.energy,
             config.looks, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
@@ -350,7 +350,7 @@ def _drawn(state, pull, steadiness, s, dt):
 ATTEMPTS, AGAIN = 5, 4
 """How often a branch is tried again, and with how many steps."""
 PROGRESS = 0.3
-"""Share of the hand's error that may be left of it for another time."""
+"""Share of the hand's error, in the frame before if that missed its target, that may be left for another time."""
 
 
 @njit(cache=True, nogil=True)
@@ -368,24 +368,23 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
         chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
         pulling, finishing, tolerance,
     )  # fmt: skip
+    last = state.figures[1] if state.figures[1] > 30.0 * tolerance else np.inf
     for _ in range(ATTEMPTS):  # farther and longer before the branch is given up, as long as that leads somewhere
-        if error <= tolerance:
+        if error <= tolerance or error > PROGRESS * last:
             break
         last = error
         error = hand_first(
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
             chain.upper, 0, AGAIN, tolerance,
         )  # fmt: skip
-        if error > PROGRESS * last:
-            break
     gap = gap_of(solver, work, state.ideal)
     if error > 30.0 * tolerance or gap < -OVERLAP:
         if _change_branch(solver, work, state, prior, history, costs, weight, looks):
             error, gap = 0.0, gap_of(solver, work, state.ideal)
-        elif error > tolerance:
+        elif error > tolerance:  # as near as it gets; the next frame goes on from there
             error = hand_first(
                 chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-                chain.upper, 0, ATTEMPTS * AGAIN, tolerance,
+                chain.upper, 0, AGAIN, tolerance,
             )  # fmt: skip
             gap = gap_of(solver, work, state.ideal)
     state.figures[1] = error
@@ -397,29 +396,45 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
 def _change_branch(solver, work, state, prior, history, costs, weight, looks):
     """Take the ideal arm to the best of all solutions in which it does not meet itself; returns whether there is one.
 
-    They are looked at from the nearest on, until none that is farther can be better; with a prior, whose energy has no lower
-    bound, until as many as `looks` have been asked for theirs.
+    The nearest `looks` are looked at, fewer without a prior once none that is farther can be better (the prior's energy has
+    no lower bound), more if all of them meet themselves. What lies farther than that is not even solved for: angles of a
+    redundant joint are taken outward from where it is, and none of their solutions is nearer than it.
     """
     joints, before, ways = len(state.q), state.before, state.ways
-    count = solutions_into(solver, state.R, state.p, state.found)
-    for i in range(count):
-        ways[i] = step_cost(solver.periodic, before, state.found[i], costs, np.inf)
+    values, last = solver.values, joints - 1
+    up = np.searchsorted(values, before[last])
+    down, left, count = up - 1, batches(solver), 0
     best, choice, asked = np.inf, -1, 0
-    for _ in range(count):
-        i = np.argmin(ways[:count])
-        if ways[i] == np.inf:
+    while True:
+        i = np.argmin(ways[:count]) if count else -1
+        nearest = ways[i] if count else np.inf
+        if left:
+            above = values[up] - before[last] if up < len(values) else np.inf
+            below = before[last] - values[down] if down >= 0 else np.inf
+            batch, gap = (up, above) if above <= below else (down, below)
+            if len(values) == 0:
+                batch, gap = 0, 0.0
+            if costs.motion * gap * gap <= min(nearest, best):
+                up, down = (up + 1, down) if above <= below else (up, down - 1)
+                first, left = count, left - 1
+                count = solutions_of(solver, state.R, state.p, batch, state.found, count)
+                for k in range(first, count):
+                    ways[k] = step_cost(solver.periodic, before, state.found[k], costs, np.inf)
+                continue
+        if nearest == np.inf:
             break
-        way, ways[i] = ways[i], np.inf
-        if prior.on:
-            if asked == looks and choice >= 0:
-                break
-            cost = way + weight * energy(solver.chain, work, prior, history, state.found[i])
+        ways[i] = np.inf
+        if asked == looks and choice >= 0 or not prior.on and nearest >= best:
+            break
+        if not prior.on:
             asked += 1
-        else:
-            if way >= best:
-                break
-            cost = way + price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
-        if cost < best and gap_of(solver, work, state.found[i]) >= 0.0:
+            cost = nearest + price(solver, work, state.found[i], state.upper, state.fore, state.posture, costs)
+        elif asked < looks:
+            cost = nearest + weight * energy(solver.chain, work, prior, history, state.found[i])
+            asked += 1
+        else:  # all that were asked for it meet themselves: the nearest that does not
+            cost = nearest
+        if cost < best and gap_of(solver, work, state.found[i], 0.0) >= 0.0:
             best, choice = cost, i
     if choice < 0:
         return False

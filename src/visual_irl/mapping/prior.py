@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
-from visual_irl.mapping.hand_first import Work, limb_direction
+from visual_irl.mapping.hand_first import FAST, Work, limb_direction
 from visual_irl.robots.chain import Chain, forward
 
 LAGS = 4
@@ -33,7 +33,7 @@ LAYERS = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
 class Prior(NamedTuple):
-    """A network of two hidden layers and one output; weights are float32."""
+    """A network of two hidden layers and one output; weights are float32, a row for each input of their layer."""
 
     W1: ndarray
     b1: ndarray
@@ -91,20 +91,21 @@ def load_prior(robot: str, path: Path | None = None) -> Prior:
     fits = W1.shape[0] == len(b1) and W2.shape == (len(b2), len(b1)) and W3.shape == (1, len(b2)) and b3.shape == (1,)
     if not fits or W1.shape[1] not in (inputs(6), inputs(7)):
         raise InvalidInput(f"'{path}': layers {W1.shape}, {W2.shape} and {W3.shape} do not fit each other or an arm; {how}")
+    W1, W2, W3 = (np.ascontiguousarray(W.T) for W in (W1, W2, W3))
     return Prior(W1, b1, W2, b2, W3, b3, True)
 
 
 def no_prior(joints: int) -> Prior:
     """A prior that prefers no posture."""
     z = np.zeros((1, 1), np.float32)
-    return Prior(np.zeros((1, inputs(joints)), np.float32), z[0], z, z[0], z, z[0], False)
+    return Prior(np.zeros((inputs(joints), 1), np.float32), z[0], z, z[0], z, z[0], False)
 
 
 def prior_state(prior: Prior) -> PriorState:
     """Buffers for a prior."""
     return PriorState(
         np.zeros((LAGS + 1, MOMENT), np.float32), np.zeros(1), np.zeros(1, np.int64),
-        np.zeros(prior.W1.shape[1], np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b1), np.float32),
+        np.zeros(len(prior.W1), np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b1), np.float32),
         np.zeros(len(prior.b2), np.float32),
     )  # fmt: skip
 
@@ -170,23 +171,24 @@ def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray
     _rectify(state.b)
     s = prior.b3[0]
     for k in range(len(state.b)):
-        s += prior.W3[0, k] * state.b[k]
+        s += prior.W3[k, 0] * state.b[k]
     return s
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=FAST)
 @no_type_check
 def _weigh(W, b, x, first, last, out):
     """Fill `out` with `b` and what the weights of the inputs from `first` to `last` add."""
     for i in range(len(out)):
-        s = b[i]
-        for k in range(first, last):
-            s += W[i, k] * x[k]
-        out[i] = s
+        out[i] = b[i]
+    for k in range(first, last):
+        weights, value = W[k], x[k]
+        for i in range(len(out)):
+            out[i] += weights[i] * value
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def _rectify(x):
     for i in range(len(x)):
-        x[i] = max(x[i], np.float32(0.0))
+        x[i] = x[i] if x[i] > np.float32(0.0) else np.float32(0.0)

@@ -25,6 +25,8 @@ FAR = 0.3
 """Distances beyond this are not told apart [m]."""
 NEAR = 0.05
 """A pair that never comes nearer than this is left out [m]."""
+OVERLAP = 0.01
+"""Overlap of the capsules from which an arm counts as meeting itself: they are thicker than the links [m]."""
 OFTEN = 0.6
 """A pair that overlaps in more than this share of postures is built that way and left out."""
 

@@ -104,9 +104,24 @@ def solutions(solver: Solver, T_base_tcp: Float[ndarray, "4 4"]) -> Float[ndarra
 def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
     """Write all solutions for the tool pose (`R`, `p`) into the first rows of `out` (N, J); returns how many."""
     count = 0
+    for batch in range(batches(solver)):
+        count = solutions_of(solver, R, p, batch, out, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def batches(solver: Solver) -> int:
+    """In how many parts the solutions of a pose are found: one for each angle of a redundant joint, else one."""
+    return max(1, len(solver.values))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarray, count: int) -> int:
+    """Write one part of the solutions for a tool pose into the rows of `out` (N, J) from `count` on; returns the new count."""
     if solver.family == FRANKA:
-        for value in solver.values:
-            count = franka_solutions(solver.chain, R, p, value, solver.spare, out, count)
+        count = franka_solutions(solver.chain, R, p, solver.values[batch], solver.spare, out, count)
     elif solver.family == UR:
         count = ur_solutions(solver.chain, R, p, solver.spare, out, count)
     else:
