@@ -48,8 +48,9 @@ from visual_irl.planning.ompl_planner import OmplPlanner
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import Repaired, repair
 from visual_irl.robots import load_robot
+from visual_irl.robots.carrying import Held, held_along
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Obstacle, World
+from visual_irl.robots.obstacles import Carried, Obstacle, World
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
@@ -115,6 +116,8 @@ class Plan:
     T_world_base: ndarray
     seal: SkillSeal
     config: GuardConfig
+    held: tuple[Held, ...] = ()
+    """What the hand carries, when."""
 
     @property
     def world(self) -> World:
@@ -129,7 +132,7 @@ class Plan:
 
     def approved(self, arm: Arm) -> ApprovedTrajectory:
         """The motion from where the arm is now; the guard's reason when it must not be."""
-        return approve(self.trajectory, self.robot, arm.read(), self.world, self.config, arm.now_ns(), self.seal)
+        return approve(self.trajectory, self.robot, arm.read(), self.world, self.config, arm.now_ns(), self.seal, self.held)
 
     def approach(self, arm: Arm) -> Approach | None:
         """The way from where the arm stands to the start of the motion, around everything; none when it stands there.
@@ -145,7 +148,7 @@ class Plan:
         balls = [Obstacle.sphere(o.name, o.p_world, o.radius) for o in self.scene.objects]
         world = World((*self.world.obstacles, *balls), self.T_world_base)
         motion = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
-        return Approach(replace(self, trajectory=motion), world, float(off.max()))
+        return Approach(replace(self, trajectory=motion, held=()), world, float(off.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +229,18 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
     scene = stages.scene_of(header, options.world, task)
     config = SIMULATED if options.simulated else GuardConfig()
     mount = np.array(header["T_world_base"])
-    return Plan(trajectory, load_robot(options.robot), scene, task, mount, seal_of(skill, file), config)
+    robot = load_robot(options.robot)
+    return Plan(trajectory, robot, scene, task, mount, seal_of(skill, file), config, _held(trajectory, robot, header))
+
+
+def _held(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]) -> tuple[Held, ...]:
+    """What is in the hand along a mapped motion, as large as it was seen to be."""
+    rows = [
+        (begin, end, Carried(name, header["objects"][name]["radius"]))
+        for begin, end, name in header.get("held", ())
+        if name in header["objects"]
+    ]
+    return held_along(trajectory, robot, rows)
 
 
 def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -> tuple[Plan, Path, list[dict[str, Any]]]:
@@ -239,18 +253,18 @@ def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -
     world, robot = plan.world, plan.robot
     start = RobotState.at_rest(robot.joint_names, plan.trajectory.q[0])
     try:
-        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal)
+        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal, held=plan.held)
         return plan, file, []
     except WouldCollide as refusal:
         say(f"as it was mapped, the motion would collide: {refusal}")
-    repaired = repair(plan.trajectory, robot, world, plan.planner)
+    repaired = repair(plan.trajectory, robot, world, plan.planner, plan.held)
     changes = _changes(plan.trajectory, repaired)
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "repaired.npz"
     artifacts.save_trajectory(kept, repaired.trajectory, header)
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
-    return replace(plan, trajectory=repaired.trajectory), kept, changes
+    return replace(plan, trajectory=repaired.trajectory, held=repaired.held), kept, changes
 
 
 def _changes(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
