@@ -165,6 +165,8 @@ def run(
     allow_motion: bool = False,
     yes: bool = False,
     preview: bool = True,
+    gripper: bool = True,
+    recover: bool = False,
 ) -> None:
     """Run a skill on an arm: shown in simulation first, asked about, then executed under watch, slowly and with a log.
 
@@ -174,7 +176,7 @@ def run(
     Args:
         skill: Skill folder; a trajectory that was made with another one is refused.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        executor: What moves: mujoco (simulation) or ur (a real arm, through ur-rtde; its gripper is not driven).
+        executor: What moves: mujoco (simulation), ur (a real arm, through ur-rtde) or franka (a real arm, through libfranka).
         address: Address of the real robot.
         trajectory: What `visual-irl map --skill` wrote for this robot; mapped anew from the demonstration when not given.
         demonstration: Demonstration file whose objects the skill handles, when there is no trajectory.
@@ -184,11 +186,13 @@ def run(
         allow_motion: Allow anything real to move.
         yes: Do not ask before the motion.
         preview: Show the plan in simulation first.
+        gripper: Drive a real arm's gripper too: the Franka hand, or a Robotiq with its URCap on a UR.
+        recover: Ask a real arm to clear its own errors first, after a reflex; moves nothing (a UR: on its pendant).
     """
     from visual_irl.evaluation import run_stage
 
     options = run_stage.RunOptions(
-        robot, executor, address, trajectory, demonstration, world, out, speed, allow_motion, yes, preview
+        robot, executor, address, trajectory, demonstration, world, out, speed, allow_motion, yes, preview, gripper, recover
     )
     run_stage.run_skill(skill, options)
 
@@ -200,7 +204,7 @@ def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | N
 
     Args:
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
-        executor: How it is reached: mujoco (simulation) or ur (a real arm, through ur-rtde).
+        executor: How it is reached: mujoco (simulation), ur (a real arm, through ur-rtde) or franka (through libfranka).
         address: Address of the real robot.
     """
     from visual_irl.evaluation import run_stage

@@ -10,7 +10,7 @@ import pytest
 
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation.execution_bench import ExecutionBench, bench_execution, stream_jitter, table
-from visual_irl.evaluation.fault_campaign import KINDS, campaign, run_fault, summary
+from visual_irl.evaluation.fault_campaign import KINDS, MUJOCO, campaign, run_fault, summary
 from visual_irl.evaluation.faulty_arm import FaultyArm
 from visual_irl.execution.journal import last_outcome
 from visual_irl.execution.mujoco_arm import MujocoArm
@@ -18,7 +18,7 @@ from visual_irl.robots import load_robot
 
 
 def test_in_every_fault_the_arm_stops_within_its_limits_stands_and_the_log_says_why() -> None:
-    runs = campaign(len(KINDS), 11, lambda done, total: None)
+    runs = campaign(len(KINDS), 11, lambda done, total: None, (MUJOCO,))
     assert {run.kind for run in runs} == set(KINDS)
     for run in runs:
         assert not run.moved and run.within_limits and run.told, run
@@ -55,7 +55,9 @@ def test_what_a_killed_process_leaves_says_where_it_was(tmp_path: Path) -> None:
 
 def test_too_few_runs_and_unknown_kinds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="one of every kind"):
-        campaign(3, 0, lambda done, total: None)
+        campaign(3, 0, lambda done, total: None, (MUJOCO,))
+    with pytest.raises(InvalidInput, match="gazebo"):
+        campaign(300, 0, lambda done, total: None, ("gazebo",))
     with pytest.raises(InvalidInput, match="process killed"):
         run_fault("flood", "panda", np.random.default_rng(0), tmp_path)
     with pytest.raises(InvalidInput, match="--scenes 0"):
@@ -69,10 +71,19 @@ def test_a_stream_keeps_its_rate_on_the_whole() -> None:
 
 
 def test_the_whole_bench_in_short(tmp_path: Path) -> None:
-    config = dataclasses.replace(ExecutionBench(), scenes=2, runs=len(KINDS), trajectories=200, seconds=1.0)
-    seen: set[str] = set()
-    result = bench_execution(config, tmp_path / "e.json", lambda what, done, total: seen.add(what))
-    assert (tmp_path / "e.json").is_file() and len(seen) == 6
+    config = dataclasses.replace(ExecutionBench(), scenes=2, runs=len(KINDS), trajectories=200, seconds=1.0, backends=(MUJOCO,))
+    seen: dict[str, int] = {}
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if what == "random trajectories":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench_execution(config, tmp_path / "e.json", interrupt)
+    result = bench_execution(config, tmp_path / "e.json", lambda what, done, total: seen.update({what: done}))
+    assert (tmp_path / "e.json").is_file() and set(seen) >= {"faults", "random trajectories"}
+    assert "planner, panda" not in seen and [p.name for p in tmp_path.iterdir()] == ["e.json"]  # kept parts were not done again
     assert result["approved_violations"] == 0 and result["random_trajectories"] == 200
-    assert result["faults"]["moved_after_fault"] == 0
+    assert result["faults"]["moved_after_fault"] == 0 and set(result["faults"]["backends"]) == {MUJOCO}
+    assert {"success", "ms_median", "bare_ms_median"} <= set(result["planner"]["ur5e"]) and result["guard_ms_per_1000"] > 0.0
     assert f"{len(KINDS)} runs with a fault" in table(result)

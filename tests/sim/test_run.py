@@ -6,6 +6,8 @@ import dataclasses
 import json
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedT
 from visual_irl.evaluation import run_stage, stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.run_stage import RunOptions, check_robot, plan_of, run_skill, seal_of
-from visual_irl.execution.journal import last_outcome
+from visual_irl.execution.journal import last_outcome, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
 from visual_irl.robots import load_robot
@@ -78,6 +80,40 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
     assert not np.array_equal(repaired.q, artifacts.load_trajectory(made / "t.npz")[0].q)
 
 
+def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def elsewhere(plan: run_stage.Plan, options: RunOptions) -> Iterator[tuple[MujocoArm, object]]:
+        away = plan.trajectory.q[0] + np.array([0.5, -0.2, 0.1, 0.0, 0.2, -0.4])
+        arm = MujocoArm(plan.robot, away, plan.scene, plan.T_world_base, float(plan.trajectory.opening[0]))
+        yield arm, arm.gripper
+
+    asked: list[str] = []
+    monkeypatch.setattr(run_stage, "_connected", elsewhere)
+    with pytest.raises(RefusedTrajectory, match="not allowed by the person"):
+        run_skill(made / "skill", options(made, tmp_path), lambda text: asked.append(text) or "no")
+    assert "is driven to the start in" in asked[0] and not (tmp_path / "log").exists()
+    way, header, _ = artifacts.load_trajectory(tmp_path / "approach.npz")
+    there = artifacts.load_trajectory(made / "t.npz")[0]
+    np.testing.assert_allclose(way.q[-1], there.q[0], atol=1e-6)
+    assert header["robot"] == "ur5e"
+    content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
+    assert content["outcome"] == "executed" and content["sorted"] == 1
+    ends = [r for r in read_journal(tmp_path / "log") if r.get("what") == "end"]
+    assert [r["outcome"] for r in ends] == ["executed", "executed"]  # the way there, and the motion
+
+
+def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:
+    trajectory, header, _ = artifacts.load_trajectory(made / "t.npz")
+    ((begin, end, name),) = header["held"]
+    assert name == "onion_0" and 0.0 < begin < end < trajectory.t[-1]
+    assert np.interp([begin + 0.5, end - 0.5], trajectory.t, trajectory.opening).max() < 0.02  # [m] the hand is closed
+    plan = plan_of(made / "skill", made / "t.npz", RunOptions("ur5e", trajectory=made / "t.npz"))
+    (held,) = plan.held
+    assert begin < held.begin < held.end < end and held.carried.radius == header["objects"]["onion_0"]["radius"]
+
+
 def test_ctrl_c_stops_the_arm_on_its_path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(show: object, cycle: run_stage.Cycle, total: int) -> None:
         if cycle.s > 1.0:
@@ -126,7 +162,7 @@ def test_another_robot_or_a_real_one_needs_more(made: Path, tmp_path: Path) -> N
         options(made, tmp_path, executor="ur", address="127.0.0.1")
     with pytest.raises(InvalidInput, match="needs the robot's address"):
         options(made, tmp_path, executor="ur", allow_motion=True)
-    with pytest.raises(InvalidInput, match="mujoco, ur"):
+    with pytest.raises(InvalidInput, match="mujoco, franka, ur"):
         options(made, tmp_path, executor="kuka")
     with pytest.raises(InvalidInput, match="--speed is 0"):
         dataclasses.replace(options(made, tmp_path), speed=0.0)

@@ -15,8 +15,17 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
-from visual_irl.evaluation.fault_campaign import ROBOTS, campaign, random_motion, summary
+from visual_irl.evaluation.fault_campaign import (
+    BACKENDS,
+    ROBOTS,
+    FaultRun,
+    campaign_run,
+    random_motion,
+    require_enough,
+    summary,
+)
 from visual_irl.evaluation.guard_oracle import judge_guard
+from visual_irl.evaluation.kept_parts import KeptParts
 from visual_irl.execution.cadence import Cadence
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.journal import Journal
@@ -36,6 +45,8 @@ RATES = (125.0, 500.0)
 """Cycles a second of a UR with an old and a new controller [1/s]."""
 GUARD_SAMPLES = 1000
 GUARD_REPEATS = 15
+BLOCK = 5000
+"""Random trajectories that are judged, and kept, together."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,8 +64,11 @@ class ExecutionBench:
     seconds: float = 20.0
     """How long each rate is streamed [s]."""
     seed: int = 0
+    backends: tuple[str, ...] = BACKENDS
+    """Where faults are injected."""
 
     def __post_init__(self) -> None:
+        require_enough(self.runs, self.backends)
         if not (self.scenes >= 1 and self.trajectories >= 100 and 1.0 <= self.seconds <= 3600.0):
             raise InvalidInput(
                 f"--scenes {self.scenes} must be at least 1, --trajectories {self.trajectories} at least 100, and --seconds "
@@ -63,35 +77,61 @@ class ExecutionBench:
 
 
 def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> dict[str, Any]:
-    """Measure everything and write `out`; returns what is in it."""
+    """Measure everything and write `out`; returns what is in it.
+
+    Finished parts are kept beside `out` until all are done, so a bench that was interrupted goes on where it was.
+    """
     from visual_irl.evaluation.planning_bench import plan_scenes
 
     require_writable_folder(out.parent)
-    guard = {}
+    kept = KeptParts(out, config)
+    guard, stream, planner = {}, {}, {}
     for k, name in enumerate(ROBOTS):
-        guard[name] = guard_speed(load_robot(name), config.seed)
+        guard[name] = kept.get(f"guard {name}", partial(guard_speed, load_robot(name), config.seed))
         progress("the guard's speed", k + 1, len(ROBOTS))
-    stream = {}
     for k, rate in enumerate(RATES):
-        stream[f"{rate:.0f}_hz"] = stream_jitter(load_robot("ur5e"), rate, config.seconds, config.seed)
+        measure = partial(stream_jitter, load_robot("ur5e"), rate, config.seconds, config.seed)
+        stream[f"{rate:.0f}_hz"] = kept.get(f"stream {rate}", measure)
         progress("even cycles", k + 1, len(RATES))
-    faults = summary(campaign(config.runs, config.seed, lambda done, of: progress("faults", done, of)))
-    judged = judge_guard(config.trajectories, config.seed, lambda done, of: progress("random trajectories", done, of))
-    planner = {}
     for name in ROBOTS:
         show = partial(progress, f"planner, {name}")
-        planner[name] = plan_scenes(name, config.scenes, config.seed, show)
+        planner[name] = kept.get(f"planner {name}", partial(plan_scenes, name, config.scenes, config.seed, show))
+    faults = []
+    for k in range(config.runs):
+        row = kept.get(f"fault {k}", partial(_fault, k, config))
+        faults.append(FaultRun(**row))
+        progress("faults", k + 1, config.runs)
     result = {
         "guard_ms_per_1000": max(guard.values()),
         "guard_ms_per_1000_by_robot": guard,
         "planner": planner,
-        **judged,
+        **_judged_blocks(config, kept, progress),
         "streaming": stream,
-        "faults": faults,
+        "faults": summary(faults),
         "config": config,
     }
     artifacts.write_json(out, result)
+    kept.forget()
     return result
+
+
+def _fault(k: int, config: ExecutionBench) -> dict[str, Any]:
+    return vars(campaign_run(k, config.seed, config.backends))
+
+
+def _judged_blocks(config: ExecutionBench, kept: KeptParts, progress: Progress) -> dict[str, Any]:
+    """The guard's judgement of random trajectories, summed over blocks."""
+    total: dict[str, Any] = {}
+    for block, first in enumerate(range(0, config.trajectories, BLOCK)):
+        count = min(BLOCK, config.trajectories - first)
+
+        def show(done: int, of: int, first: int = first) -> None:
+            progress("random trajectories", first + done, config.trajectories)
+
+        row = kept.get(f"block {block}", partial(judge_guard, count, config.seed, show, block))
+        show(count, count)
+        total = {name: total[name] + value for name, value in row.items()} if total else row
+    return {**total, "examples": total["examples"][:10]}
 
 
 def guard_speed(robot: RobotModel, seed: int) -> float:
@@ -190,9 +230,14 @@ def table(result: dict[str, Any]) -> str:
         f"  {faults['runs']} runs with a fault: {faults['moved_after_fault']} moved afterwards, "
         f"{faults['stopped_within_limits']} stopped within the limits, the log tells why in {faults['told']}"
     )
-    lines += [
-        f"    {kind:24} stop {k['stop_time_s']['median']:.2f} s (at most {k['stop_time_s']['max']:.2f}), overshoot "
-        f"{1e3 * k['overshoot_rad']['max']:.1f} mrad, deceleration {k['measured_over_limit']:.2f} of the limit"
-        for kind, k in faults["kinds"].items()
-    ]
+    for name, of in faults["backends"].items():
+        lines.append(
+            f"  {name}: {of['runs']} runs, {of['moved_after_fault']} moved afterwards, "
+            f"{of['stopped_within_limits']} stopped within the limits"
+        )
+        lines += [
+            f"    {kind:24} stop {k['stop_time_s']['median']:.2f} s (at most {k['stop_time_s']['max']:.2f}), overshoot "
+            f"{1e3 * k['overshoot_rad']['max']:.1f} mrad, deceleration {k['measured_over_limit']:.2f} of the limit"
+            for kind, k in of["kinds"].items()
+        ]
     return "\n".join(lines)

@@ -1,4 +1,6 @@
-"""Faults at random times of random motions in MuJoCo, and what the physics then did: the stop, and everything after it.
+"""Faults at random times of random motions, and what the physics then did: the stop, and everything after it.
+
+On two back ends: MuJoCo, in this process and its own time, and franky-sim with the real libfranka client.
 
 Deceleration is the change of the joints' simulated speed over 10 ms, and the commanded acceleration; both are compared with the
 limits of the arm. Where something from outside pushes or blocks a joint only the commands are. After the stop whatever was
@@ -8,17 +10,17 @@ wrong goes away by itself, the motion is asked for again, and nothing may move.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from scipy.interpolate import CubicSpline
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory
+from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory
 from visual_irl.evaluation.faulty_arm import FAULTS, Fault, FaultyArm, moving_joint
 from visual_irl.evaluation.killed_commander import run_until_killed
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
@@ -32,9 +34,22 @@ from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import JointTrajectory
 
-KILLED = "process killed"
-KINDS = (*FAULTS, KILLED)
-ROBOTS = ("panda", "ur5e")
+MUJOCO, FRANKY = BACKENDS = ("mujoco", "franky-sim")
+KILLED, DRIVER_KILLED = "process killed", "driver killed"
+SAYS_KILLED = Fault(("the commanding process died",))
+REFLEX = ("states delayed", "states reordered", "state stream frozen", "connection cut")
+"""By these a Franka controller may stop itself before anything else notices."""
+SAYS = {
+    MUJOCO: {**FAULTS, KILLED: SAYS_KILLED},
+    FRANKY: {
+        **FAULTS, **{kind: Fault((*FAULTS[kind].says, "protective stop: reflex")) for kind in REFLEX},
+        "protective stop": Fault(("protective stop: reflex",)), DRIVER_KILLED: Fault(("the connection is lost",)),
+        KILLED: SAYS_KILLED,
+    },
+}  # fmt: skip
+"""What must be found in the log, by back end and kind."""
+KINDS, FRANKA_KINDS = tuple(SAYS[MUJOCO]), tuple(SAYS[FRANKY])
+ROBOTS, FRANKA_ROBOTS = ("panda", "ur5e"), ("fr3", "panda")
 SHARE = (0.3, 0.9)
 """Share of the limits that the motions use."""
 AFTER = 1.5
@@ -47,8 +62,10 @@ STILL = 1e-3
 """A joint that moves less than this stands [rad]."""
 SLOW = 0.01
 """A joint slower than this stands [rad/s]."""
-WINDOW = 5
-"""Half of the window in which speed is differentiated, in steps of the physics."""
+WINDOW = 0.005
+"""Half of the window in which speed is differentiated [s]."""
+REPEATS = 3
+"""How often a run is repeated that a busy machine stopped before its fault struck."""
 TOLERANCE = 0.10
 """Excess of the measured acceleration over a limit that is the drives' ripple about their command."""
 
@@ -58,6 +75,7 @@ class FaultRun:
     """One motion, one fault, and what came of it."""
 
     kind: str
+    backend: str
     robot: str
     at: float
     """When the fault struck [s]."""
@@ -109,20 +127,23 @@ def random_motion(robot: RobotModel, world: World, rng: np.random.Generator) -> 
     raise InvalidInput(f"no random motion of the {robot.name} was approved in 200 draws")
 
 
-def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path) -> FaultRun:
-    """One run; `folder` takes its log.
+class Draw(NamedTuple):
+    """What is moved, and when and where a fault strikes."""
 
-    Raises:
-        InvalidInput: an unknown kind; lists the known ones.
-    """
-    if kind not in KINDS:
-        raise InvalidInput(f"unknown fault '{kind}'; known: {', '.join(KINDS)}")
+    robot: RobotModel
+    world: World
+    trajectory: JointTrajectory
+    at: float
+    joint: int
+
+
+def draw(kind: str, robot_name: str, rng: np.random.Generator) -> Draw:
+    """A random motion, and a random time and joint for a fault."""
     robot = load_robot(robot_name)
     world = surroundings(Scene((), ()), robot.T_world_base)
     while True:
         trajectory = random_motion(robot, world, rng)
-        probe = FaultyArm(robot, trajectory.q[0], "none", np.inf, 0)
-        approved = _approved(probe, trajectory, world)
+        approved = _approved(FaultyArm(robot, trajectory.q[0], "none", np.inf, 0), trajectory, world)
         at = float(rng.uniform(0.1, 0.85) * approved.motion.t[-1])
         joint = int(rng.integers(len(robot.home)))
         if kind == "joint against a stop":
@@ -130,7 +151,18 @@ def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path
             if found is None:
                 continue
             joint = found
-        break
+        return Draw(robot, world, trajectory, at, joint)
+
+
+def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path) -> FaultRun:
+    """One run in MuJoCo; `folder` takes its log.
+
+    Raises:
+        InvalidInput: an unknown kind; lists the known ones.
+    """
+    if kind not in KINDS:
+        raise InvalidInput(f"unknown fault '{kind}'; known: {', '.join(KINDS)}")
+    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
     log = folder / "log"
     arm = FaultyArm(robot, trajectory.q[0], kind, at, joint)
     if kind == KILLED:
@@ -138,15 +170,52 @@ def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path
         _until_still(arm)
         began = len(arm.history) - 1
         _steps(arm, AFTER)
-        return _judged(arm, kind, Fault(("the commanding process died",)), log, _moved(arm, began), True)
+        return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, True)
     journal = Journal(log)
     executor = StreamingExecutor(arm, robot, journal)
     approved = _approved(arm, trajectory, world)
     arm.arrange(executor, approved)
     executor.execute(approved)
-    moved, refused = _watch(arm, executor, approved, FAULTS[kind])
+    began, refused = _watch(arm, executor, approved, FAULTS[kind])
     journal.close()
-    return _judged(arm, kind, FAULTS[kind], log, moved, refused)
+    return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, refused)
+
+
+def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path, address: str) -> FaultRun:
+    """One run with libfranka against franky-sim at a loopback address; `folder` takes its log.
+
+    Raises:
+        MissingDependency: pylibfranka or franky-sim is absent.
+    """
+    try:
+        from visual_irl.evaluation import franka_faults
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"faults on a Franka arm need '{error.name}': install `pip install \"visual-irl[franka,bench]\"`"
+        ) from error
+    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
+    for repeat in range(REPEATS):
+        log = folder / f"log{repeat}"
+        history, targets, struck, still, refused = franka_faults.run_faulty(
+            kind, robot, trajectory, world, at, joint, log, address, AFTER
+        )
+        began = int(np.searchsorted(history[:, 0], still))
+        run = _judged(kind, FRANKY, robot, struck, history, _derived(targets), began, log, refused)
+        if run.told or _stopped_at(log) >= struck:
+            break
+    return run
+
+
+def _derived(targets: ndarray) -> ndarray:
+    """Times, positions, speeds and accelerations from times and positions of what a controller was sent."""
+    t, q = targets[:, 0], targets[:, 1:]
+    qd = np.gradient(q, t, axis=0)
+    return np.hstack([targets, qd, np.gradient(qd, t, axis=0)])
+
+
+def _stopped_at(log: Path) -> float:
+    """The motion's own time of the first stop in a log [s]."""
+    return min((r["s"] for r in read_journal(log) if r.get("what") == "stop"), default=np.inf)
 
 
 def _approved(arm: FaultyArm, trajectory: JointTrajectory, world: World) -> ApprovedTrajectory:
@@ -154,8 +223,8 @@ def _approved(arm: FaultyArm, trajectory: JointTrajectory, world: World) -> Appr
     return approve(trajectory, arm.robot, state, world, SIMULATED, now_ns=state.stamp_ns)
 
 
-def _watch(arm: FaultyArm, executor: StreamingExecutor, approved: ApprovedTrajectory, fault: Fault) -> tuple[float, bool]:
-    """How far anything moves once the arm stands, and whether every attempt to go on was refused."""
+def _watch(arm: FaultyArm, executor: StreamingExecutor, approved: ApprovedTrajectory, fault: Fault) -> tuple[int, bool]:
+    """From which step on the arm must stand, and whether every attempt to go on was refused."""
     _until_still(arm)
     began, refused = len(arm.history) - 1, True
     for k in range(3):
@@ -169,7 +238,7 @@ def _watch(arm: FaultyArm, executor: StreamingExecutor, approved: ApprovedTrajec
                 pass
             refused = refused and executor.phase is Phase.FAULT
         _steps(arm, AFTER / 3.0)
-    return _moved(arm, began), refused
+    return began, refused
 
 
 def _until_still(arm: FaultyArm) -> None:
@@ -186,20 +255,26 @@ def _steps(arm: FaultyArm, duration: float) -> None:
         arm.wait()
 
 
-def _moved(arm: FaultyArm, began: int) -> float:
-    q = np.array(arm.history[began:])[:, 1 : 1 + len(arm.target)]
-    return float(np.abs(q - q[0]).max())
-
-
-def _judged(arm: FaultyArm, kind: str, fault: Fault, log: Path, moved: float, refused: bool) -> FaultRun:
-    n, robot = len(arm.target), arm.robot
-    history, commands = np.array(arm.history), np.array(arm.commands)
+def _judged(
+    kind: str,
+    backend: str,
+    robot: RobotModel,
+    at: float,
+    steps: Sequence[ndarray] | ndarray,
+    targets: Sequence[ndarray] | ndarray,
+    began: int,
+    log: Path,
+    refused: bool,
+) -> FaultRun:
+    """What `steps` of the physics (time, positions, speeds) and `targets` (and accelerations) say; `began` is when it stood."""
+    n, fault = len(robot.home), SAYS[backend][kind]
+    history, commands = np.asarray(steps), np.asarray(targets)
     t, q, qd = history[:, 0], history[:, 1 : 1 + n], history[:, 1 + n :]
-    first = int(np.searchsorted(t, arm.at))
+    first = int(np.searchsorted(t, at))
     moving = np.flatnonzero((np.abs(qd) > SLOW).any(axis=1))
     last = max(first, int(moving[-1]) if len(moving) else first)
     measured = _peak(t, qd, first, last, robot.acceleration)
-    late = commands[commands[:, 0] >= arm.at - 1e-9]
+    late = commands[commands[:, 0] >= at - 1e-9]
     commanded = float((np.abs(late[:, 1 + 2 * n :]) / robot.acceleration).max()) if len(late) else 0.0
     end = q[last]
     way = np.sign(end - q[first])
@@ -207,8 +282,9 @@ def _judged(arm: FaultyArm, kind: str, fault: Fault, log: Path, moved: float, re
     spare = [r for r in read_journal(log) if r["kind"] == "decision"]
     text = reason + " ".join(str(r.get("reason", "")) for r in spare)
     hard = commanded if fault.outside else max(measured / (1.0 + TOLERANCE), commanded)
+    moved = float(np.abs(q[began:] - q[began]).max())
     return FaultRun(
-        kind, robot.name, arm.at, float(t[last] - arm.at), float(np.abs(q[first:] - q[first]).max()),
+        kind, backend, robot.name, at, float(t[last] - at), float(np.abs(q[first:] - q[first]).max()),
         float((way * (q[first:] - q[-1])).max()), measured, commanded, bool(hard <= 1.0), moved, refused,
         f"{outcome}: {reason}", any(words in text for words in fault.says) and outcome != "executed",
     )  # fmt: skip
@@ -216,55 +292,84 @@ def _judged(arm: FaultyArm, kind: str, fault: Fault, log: Path, moved: float, re
 
 def _peak(t: ndarray, qd: ndarray, first: int, last: int, limit: Float[ndarray, "J"]) -> float:
     """Largest acceleration over the limit from the fault to rest."""
-    index = np.arange(max(first - WINDOW, WINDOW), min(last + WINDOW, len(t) - WINDOW))
+    half = max(1, round(WINDOW / float(np.median(np.diff(t[t >= 0.0])))))
+    index = np.arange(max(first - half, half), min(last + half, len(t) - half))
     if not len(index):
         return 0.0
-    a = (qd[index + WINDOW] - qd[index - WINDOW]) / (t[index + WINDOW] - t[index - WINDOW])[:, None]
+    a = (qd[index + half] - qd[index - half]) / (t[index + half] - t[index - half])[:, None]
     return float((np.abs(a) / limit).max())
 
 
-def campaign(runs: int, seed: int, progress: Callable[[int, int], None]) -> list[FaultRun]:
-    """`runs` runs over all kinds and both arms in turn.
+def campaign_run(k: int, seed: int, backends: tuple[str, ...]) -> FaultRun:
+    """Run `k` of a campaign: kinds and arms in turn, every third run on a Franka arm where both back ends are asked for."""
+    rng = np.random.default_rng([seed, k])
+    turn = k if len(backends) == 1 else k // 3 if k % 3 == 2 else k - k // 3
+    franka = backends == (FRANKY,) or (len(backends) > 1 and k % 3 == 2)
+    kinds, robots = (FRANKA_KINDS, FRANKA_ROBOTS) if franka else (KINDS, ROBOTS)
+    kind, robot = kinds[turn % len(kinds)], robots[(turn // len(kinds) + turn) % len(robots)]
+    with tempfile.TemporaryDirectory() as folder:
+        if franka:
+            return run_franka_fault(kind, robot, rng, Path(folder), f"127.0.52.{1 + k % 250}")
+        return run_fault(kind, robot, rng, Path(folder))
+
+
+def campaign(
+    runs: int, seed: int, progress: Callable[[int, int], None], backends: tuple[str, ...] = BACKENDS
+) -> list[FaultRun]:
+    """`runs` runs over all kinds, back ends and arms in turn.
 
     Raises:
         InvalidInput: fewer runs than kinds.
     """
-    if not runs >= len(KINDS):
-        raise InvalidInput(f"--runs is {runs}, at least {len(KINDS)} are needed: one of every kind of fault")
+    require_enough(runs, backends)
     done = []
     for k in range(runs):
-        rng = np.random.default_rng([seed, k])
-        with tempfile.TemporaryDirectory() as folder:
-            kind, robot = KINDS[k % len(KINDS)], ROBOTS[(k // len(KINDS) + k) % len(ROBOTS)]
-            done.append(run_fault(kind, robot, rng, Path(folder)))
+        done.append(campaign_run(k, seed, backends))
         progress(k + 1, runs)
     return done
 
 
+def require_enough(runs: int, backends: tuple[str, ...]) -> None:
+    """That every kind of fault has its turn.
+
+    Raises:
+        InvalidInput: fewer runs than that, or an unknown back end.
+    """
+    if not backends or not set(backends) <= set(BACKENDS):
+        raise InvalidInput(f"back ends {', '.join(backends)}; known: {', '.join(BACKENDS)}")
+    least = 3 * len(FRANKA_KINDS) if len(backends) > 1 else len(SAYS[backends[0]])
+    if not runs >= least:
+        raise InvalidInput(f"--runs is {runs}, at least {least} are needed: one of every kind of fault on every back end")
+
+
 def summary(runs: list[FaultRun]) -> dict[str, Any]:
-    """Figures of a campaign, over all and by kind."""
-    kinds = {}
-    for kind in KINDS:
-        of = [r for r in runs if r.kind == kind]
-        if of:
-            kinds[kind] = {
-                "runs": len(of),
-                "stopped_within_limits": sum(r.within_limits for r in of),
-                "stop_time_s": _spread([r.stop_time for r in of]),
-                "travel_rad": _spread([r.travel for r in of]),
-                "overshoot_rad": _spread([r.overshoot for r in of]),
-                "measured_over_limit": max(r.measured for r in of),
-                "commanded_over_limit": max(r.commanded for r in of),
-                "moved_after_fault": sum(r.moved for r in of),
-                "told": sum(r.told for r in of),
-            }
+    """Figures of a campaign: over all, by back end, and by kind."""
+    result: dict[str, Any] = {**_counts(runs), "farthest_after_fault_rad": max(r.moved_after for r in runs)}
+    result["backends"] = {}
+    for backend in dict.fromkeys(r.backend for r in runs):
+        of = [r for r in runs if r.backend == backend]
+        kinds = {kind: _figures([r for r in of if r.kind == kind]) for kind in dict.fromkeys(r.kind for r in of)}
+        result["backends"][backend] = {**_counts(of), "robots": sorted({r.robot for r in of}), "kinds": kinds}
+    return result
+
+
+def _counts(runs: list[FaultRun]) -> dict[str, int]:
     return {
         "runs": len(runs),
         "moved_after_fault": sum(r.moved for r in runs),
         "stopped_within_limits": sum(r.within_limits for r in runs),
         "told": sum(r.told for r in runs),
-        "farthest_after_fault_rad": max(r.moved_after for r in runs),
-        "kinds": kinds,
+    }
+
+
+def _figures(runs: list[FaultRun]) -> dict[str, Any]:
+    return {
+        **_counts(runs),
+        "stop_time_s": _spread([r.stop_time for r in runs]),
+        "travel_rad": _spread([r.travel for r in runs]),
+        "overshoot_rad": _spread([r.overshoot for r in runs]),
+        "measured_over_limit": max(r.measured for r in runs),
+        "commanded_over_limit": max(r.commanded for r in runs),
     }
 
 

@@ -80,9 +80,7 @@ class FaultyArm(MujocoArm):
         """Prepare what happens outside of the arm: a cancel, a full disk, a motion that is none."""
         self._executor = executor
         if self.kind == "motion turns NaN":
-            t, c = approved.motion.t, approved.motion.c.copy()
-            c[np.searchsorted(t, self.at) :, self.joint] = np.nan
-            object.__setattr__(approved, "motion", Motion(t, c))
+            turn_nan(approved, self.at, self.joint)
 
     def now_ns(self) -> int:
         jump = {"clock jumps forward": 10**9, "clock jumps back": -(10**9)}.get(self.kind, 0)
@@ -138,7 +136,7 @@ class FaultyArm(MujocoArm):
         elif self.kind == "cancel":
             self._executor.cancel()
         elif self.kind == "disk full" and self._executor.journal is not None:
-            _fill(self._executor.journal)
+            fill(self._executor.journal)
 
     def _put_stop(self) -> None:
         """A hard stop right before the joint; it stays where it is first put."""
@@ -149,7 +147,14 @@ class FaultyArm(MujocoArm):
             j.range[1 if towards > 0.0 else 0] = q
 
 
-def _fill(journal: Journal) -> None:
+def turn_nan(approved: ApprovedTrajectory, at: float, joint: int) -> None:
+    """Make an approved motion none: `joint` has no numbers from `at` [s] on."""
+    t, c = approved.motion.t, approved.motion.c.copy()
+    c[np.searchsorted(t, at) :, joint] = np.nan
+    object.__setattr__(approved, "motion", Motion(t, c))
+
+
+def fill(journal: Journal) -> None:
     """The log's disk takes no more: the kernel says so from now on."""
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, journal.descriptor)

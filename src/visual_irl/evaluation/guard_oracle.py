@@ -225,9 +225,9 @@ def random_world(rng: np.random.Generator) -> World:
     return World(tuple(obstacles))
 
 
-def judge_guard(count: int, seed: int, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """What the guard says of `count` random trajectories beside what the judge says."""
-    rng = np.random.default_rng([seed, 1])
+def judge_guard(count: int, seed: int, progress: Callable[[int, int], None], block: int = 0) -> dict[str, Any]:
+    """What the guard says of `count` random trajectories beside what the judge says; every `block` draws others."""
+    rng = np.random.default_rng([seed, 1, block])
     robots = [load_robot(name) for name in ROBOTS]
     worlds = [World(), *(random_world(rng) for _ in range(WORLDS))]
     tally: Counter[str] = Counter()
@@ -253,7 +253,7 @@ def judge_guard(count: int, seed: int, progress: Callable[[int, int], None]) -> 
                 wrong = "refused_without_reason"
         if wrong:
             tally[wrong] += 1
-            examples.append(f"{wrong}: {robot.name}, trajectory {n}, {said or 'approved'}")
+            examples.append(f"{wrong}: {robot.name}, block {block}, trajectory {n}, {said or 'approved'}")
         if n % 100 == 99 or n + 1 == count:
             progress(n + 1, count)
     names = ("approved_violations", "refused_without_reason", "approved", "refused", "distances_measured")

@@ -46,6 +46,8 @@ class Mapped:
     elbow_up: bool = False
     start: ndarray | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    held: tuple[tuple[int, int, str], ...] = ()
+    """What is in the hand from which frame to which."""
 
 
 def map_arm(
@@ -82,7 +84,7 @@ def map_arm(
     header = {
         "robot": robot.name, "T_world_base": placement.T_world_base, "tool_yaw": placement.tool_yaw,
         "scale": placement.arm_scale or 1.0, "summary": summary, "task": "", "phases": [], "objects": {}, "fixtures": {},
-        **mapped.about,
+        "held": [[*report.trajectory_t[[a, b]].tolist(), name] for a, b, name in mapped.held], **mapped.about,
     }  # fmt: skip
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
     per_frame = {f"frame_{name}": getattr(report, name) for name in PER_FRAME}
@@ -126,7 +128,19 @@ def _demonstration(path: Path, skill_path: Path | None) -> Mapped:
         "reward": skill_path / pipeline.REWARD_FILE,
         "motion": skill_path / pipeline.MOTION_FILE,
     }
-    return Mapped(f"what the skill does with {len(demo.objects)} objects", arm, inputs, False, True, about=about)
+    what = f"what the skill does with {len(demo.objects)} objects"
+    return Mapped(what, arm, inputs, False, True, about=about, held=_runs(plan.held))
+
+
+def _runs(held: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
+    """First and last sample in which each thing is in the hand without a break."""
+    rows: list[tuple[int, int, str]] = []
+    for k, name in enumerate(held):
+        if name and rows and rows[-1][1:] == (k - 1, name):
+            rows[-1] = (rows[-1][0], k, name)
+        elif name:
+            rows.append((k, k, name))
+    return tuple(rows)
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:

@@ -21,14 +21,22 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory, UnreadableFile, WouldCollide
+from visual_irl.errors import (
+    InvalidInput,
+    MissingFile,
+    MotionStopped,
+    RefusedTrajectory,
+    RobotUnreachable,
+    UnreadableFile,
+    WouldCollide,
+)
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.stages import progress_bar, say
-from visual_irl.execution import ARMS
+from visual_irl.execution import ARMS, GRIPPERS
 from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, GuardConfig, SkillSeal, approve
-from visual_irl.execution.hardware import Check, HardwareArm, common_checks
+from visual_irl.execution.hardware import Check, HardwareArm, HardwareGripper, common_checks
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.execution.state import RobotState
@@ -36,10 +44,13 @@ from visual_irl.execution.streaming import Cycle, StreamConfig, StreamingExecuto
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.pipeline import MOTION_FILE, REWARD_FILE
+from visual_irl.planning.ompl_planner import OmplPlanner
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import Repaired, repair
 from visual_irl.robots import load_robot
+from visual_irl.robots.carrying import Held, held_along
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import Carried, Obstacle, World
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
@@ -66,6 +77,10 @@ class RunOptions:
     allow_motion: bool = False
     yes: bool = False
     preview: bool = True
+    gripper: bool = True
+    """Drive a real arm's gripper too."""
+    recover: bool = False
+    """Ask a real arm to clear its own errors first."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.speed <= 1.0:
@@ -101,12 +116,53 @@ class Plan:
     T_world_base: ndarray
     seal: SkillSeal
     config: GuardConfig
+    held: tuple[Held, ...] = ()
+    """What the hand carries, when."""
+
+    @property
+    def world(self) -> World:
+        """What must not be touched; the objects are left out, for the hand is meant to touch them."""
+        return surroundings(self.scene, self.T_world_base)
+
+    @property
+    def planner(self) -> PlannerConfig:
+        """How motions are planned here: no faster beside people than the guard allows."""
+        people = self.config.collaboration
+        return PlannerConfig(point_speed=None if people is None else people.speed_limit)
 
     def approved(self, arm: Arm) -> ApprovedTrajectory:
         """The motion from where the arm is now; the guard's reason when it must not be."""
-        world = surroundings(self.scene, self.T_world_base)
-        state = arm.read()
-        return approve(self.trajectory, self.robot, state, world, self.config, arm.now_ns(), self.seal)
+        return approve(self.trajectory, self.robot, arm.read(), self.world, self.config, arm.now_ns(), self.seal, self.held)
+
+    def approach(self, arm: Arm) -> Approach | None:
+        """The way from where the arm stands to the start of the motion, around everything; none when it stands there.
+
+        Raises:
+            InCollision, NoPathFound: the arm touches something at either end, or there is no way.
+        """
+        state, start = arm.read(), self.trajectory.q[0]
+        here = state.q if state.q_target is None else state.q_target
+        off = np.abs(here - start)
+        if (off <= self.config.start_distance).all():
+            return None
+        balls = [Obstacle.sphere(o.name, o.p_world, o.radius) for o in self.scene.objects]
+        world = World((*self.world.obstacles, *balls), self.T_world_base)
+        motion = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
+        return Approach(replace(self, trajectory=motion, held=()), world, float(off.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Approach:
+    """A planned way to the start of a plan's motion."""
+
+    plan: Plan
+    world: World
+    distance: float
+    """How far the farthest joint is from the start [rad]."""
+
+    def approved(self, arm: Arm) -> ApprovedTrajectory:
+        """The way from where the arm is now; the guard's reason when it must not be."""
+        return approve(self.plan.trajectory, self.plan.robot, arm.read(), self.world, self.plan.config, arm.now_ns())
 
 
 def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = input) -> dict[str, Any]:
@@ -124,11 +180,20 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         stages.replay(file, out / "preview", options.world, 0, True)
         say(f"  look at {out / 'preview' / 'filmstrip.png'} and {out / 'preview' / 'replay.mp4'}")
     with _connected(plan, options) as (arm, gripper):
-        checks = [] if options.simulated else common_checks(arm, plan.robot)
-        _require(checks)
-        plan.approved(arm)  # what cannot be done is said before anybody is asked
-        _ask(plan, options, ask)
-        report, stopped = _executed(plan, options, arm, gripper, out)
+        if isinstance(arm, HardwareArm):
+            if options.recover:
+                arm.recover()
+            _require(common_checks(arm, plan.robot))
+        approach = plan.approach(arm)
+        if approach is None:
+            plan.approved(arm)  # what cannot be done is said before anybody is asked
+        else:
+            approach.approved(arm)
+            _show_approach(approach, file, out, options)
+        _ask(plan, approach, options, ask)
+        if isinstance(gripper, HardwareGripper):
+            gripper.prepare()
+        report, stopped = _executed(plan, approach, options, arm, gripper, out)
         content = _content(plan, options, report) | {"repairs": repairs}
         if isinstance(arm, MujocoArm):
             content |= _sorted(plan, arm)
@@ -164,7 +229,18 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
     scene = stages.scene_of(header, options.world, task)
     config = SIMULATED if options.simulated else GuardConfig()
     mount = np.array(header["T_world_base"])
-    return Plan(trajectory, load_robot(options.robot), scene, task, mount, seal_of(skill, file), config)
+    robot = load_robot(options.robot)
+    return Plan(trajectory, robot, scene, task, mount, seal_of(skill, file), config, _held(trajectory, robot, header))
+
+
+def _held(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]) -> tuple[Held, ...]:
+    """What is in the hand along a mapped motion, as large as it was seen to be."""
+    rows = [
+        (begin, end, Carried(name, header["objects"][name]["radius"]))
+        for begin, end, name in header.get("held", ())
+        if name in header["objects"]
+    ]
+    return held_along(trajectory, robot, rows)
 
 
 def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -> tuple[Plan, Path, list[dict[str, Any]]]:
@@ -174,22 +250,21 @@ def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -
         RefusedTrajectory: the guard has another reason.
         InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
     """
-    world, robot = surroundings(plan.scene, plan.T_world_base), plan.robot
+    world, robot = plan.world, plan.robot
     start = RobotState.at_rest(robot.joint_names, plan.trajectory.q[0])
     try:
-        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal)
+        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal, held=plan.held)
         return plan, file, []
     except WouldCollide as refusal:
         say(f"as it was mapped, the motion would collide: {refusal}")
-    people = plan.config.collaboration
-    repaired = repair(plan.trajectory, robot, world, PlannerConfig(point_speed=None if people is None else people.speed_limit))
+    repaired = repair(plan.trajectory, robot, world, plan.planner, plan.held)
     changes = _changes(plan.trajectory, repaired)
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "repaired.npz"
     artifacts.save_trajectory(kept, repaired.trajectory, header)
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
-    return replace(plan, trajectory=repaired.trajectory), kept, changes
+    return replace(plan, trajectory=repaired.trajectory, held=repaired.held), kept, changes
 
 
 def _changes(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
@@ -244,7 +319,7 @@ def _joint_digest(digests: list[str]) -> str:
 
 @contextmanager
 def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper | None]]:
-    """The arm and its gripper, of which only the simulated one is driven; the connection ends with the block."""
+    """The arm, and its gripper if it is driven; the connections end with the block."""
     if options.simulated:
         q, opening = plan.trajectory.q[0], float(plan.trajectory.opening[0])
         simulated = MujocoArm(plan.robot, q, plan.scene, plan.T_world_base, opening)
@@ -252,10 +327,36 @@ def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper |
         return
     assert options.address is not None
     arm: HardwareArm = ARMS.load(options.executor).connect(plan.robot, options.address, True)
+    gripper: HardwareGripper | None = None
     try:
-        yield arm, None
+        if options.gripper:
+            gripper = _gripper(plan.robot, options.executor, options.address)
+        yield arm, gripper
     finally:
+        if gripper is not None:
+            gripper.disconnect()
         arm.close()
+
+
+def _gripper(robot: RobotModel, executor: str, address: str) -> HardwareGripper:
+    try:
+        gripper: HardwareGripper = GRIPPERS.load(executor).connect(robot, address)
+    except RobotUnreachable as error:
+        raise RobotUnreachable(f"{error}; an arm without it is run with --no-gripper") from error
+    return gripper
+
+
+def _show_approach(approach: Approach, file: Path, out: Path, options: RunOptions) -> None:
+    """Say how the arm gets to the start, and show it in simulation."""
+    motion = approach.plan.trajectory
+    say(f"the arm stands up to {approach.distance:.2f} rad from the start: it is driven there first, in {motion.t[-1]:.1f} s")
+    _, header, _ = artifacts.load_trajectory(file)
+    kept = out / "approach.npz"
+    artifacts.save_trajectory(kept, motion, header)
+    artifacts.write_sidecar(kept, options, {"trajectory": file})
+    if options.preview:
+        stages.replay(kept, out / "approach", options.world, 0, True)
+        say(f"  look at {out / 'approach' / 'filmstrip.png'}")
 
 
 def _require(checks: list[Check]) -> None:
@@ -264,13 +365,16 @@ def _require(checks: list[Check]) -> None:
             raise RefusedTrajectory(f"{check.name}: {check.found}")
 
 
-def _ask(plan: Plan, options: RunOptions, ask: Callable[[str], str]) -> None:
+def _ask(plan: Plan, approach: Approach | None, options: RunOptions, ask: Callable[[str], str]) -> None:
     """The person's yes, in a word; anything else refuses."""
     duration = float(plan.trajectory.t[-1] - plan.trajectory.t[0]) / options.speed
-    gripper = "" if options.simulated else ", its gripper is not driven"
+    way = 0.0 if approach is None else approach.plan.trajectory.t[-1] / options.speed
+    first = "" if approach is None else f"is driven to the start in {way:.0f} s, then "
+    gripper = "" if options.simulated or options.gripper else ", its gripper is not driven"
     where = "in simulation" if options.simulated else f"at {options.address}"
     what = (
-        f"the {plan.robot.name} {where} moves for {duration:.0f} s at {100 * options.speed:.0f} % of the planned speed{gripper}"
+        f"the {plan.robot.name} {where} {first}moves for {duration:.0f} s at {100 * options.speed:.0f} % of the planned "
+        f"speed{gripper}"
     )
     if options.yes:
         say(what)
@@ -281,7 +385,9 @@ def _ask(plan: Plan, options: RunOptions, ask: Callable[[str], str]) -> None:
         raise RefusedTrajectory("not allowed by the person who was asked; nothing moved")
 
 
-def _executed(plan: Plan, options: RunOptions, arm: Arm, gripper: Gripper | None, out: Path) -> tuple[ExecutionReport, bool]:
+def _executed(
+    plan: Plan, approach: Approach | None, options: RunOptions, arm: Arm, gripper: Gripper | None, out: Path
+) -> tuple[ExecutionReport, bool]:
     """Execute with a log, a bar, and Ctrl-C as the cancel; and whether it stopped before its end."""
     log = out / "log"
     if log.exists():
@@ -289,10 +395,11 @@ def _executed(plan: Plan, options: RunOptions, arm: Arm, gripper: Gripper | None
     journal = Journal(log)
     executor = StreamingExecutor(arm, plan.robot, journal, StreamConfig(speed_share=options.speed), gripper)
     try:
-        approved = plan.approved(arm)
-        total = int(np.ceil(approved.motion.t[-1]))
-        with progress_bar(f"{plan.robot.name} moves; Ctrl-C stops it", "s") as show, _cancel_on_interrupt(executor):
-            report = executor.execute(approved, lambda cycle: _shown(show, cycle, total))
+        with _cancel_on_interrupt(executor):
+            if approach is not None:
+                report = _moved(executor, approach.approved(arm), f"{plan.robot.name} goes to the start; Ctrl-C stops it")
+            if approach is None or report.outcome == "executed":
+                report = _moved(executor, plan.approved(arm), f"{plan.robot.name} moves; Ctrl-C stops it")
     finally:
         journal.close()
     if report.outcome != "executed":
@@ -301,6 +408,12 @@ def _executed(plan: Plan, options: RunOptions, arm: Arm, gripper: Gripper | None
         for _ in range(round(REST / arm.period)):
             arm.wait()
     return report, report.outcome != "executed"
+
+
+def _moved(executor: StreamingExecutor, approved: ApprovedTrajectory, title: str) -> ExecutionReport:
+    total = int(np.ceil(approved.motion.t[-1]))
+    with progress_bar(title, "s") as show:
+        return executor.execute(approved, lambda cycle: _shown(show, cycle, total))
 
 
 def _shown(show: Callable[[int, int], None], cycle: Cycle, total: int) -> None:
@@ -335,6 +448,7 @@ def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[s
         "tracking_peak_rad": report.details["tracking_peak"],
         "stop_time_s": report.details["stop_time"] if report.outcome != "executed" else None,
         "motion_s": report.details["s"],
+        "grasps": report.details["grasps"],
         "skill": plan.seal.found,
     }
 
@@ -342,6 +456,18 @@ def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[s
 def _sorted(plan: Plan, arm: MujocoArm) -> dict[str, Any]:
     done = plan.task.success(plan.scene, arm.object_positions())
     return {"objects": done, "sorted": sum(done.values()), "of": len(done)}
+
+
+def _gripper_check(robot: RobotModel, executor: str, address: str) -> Check:
+    """Whether a gripper answers: an arm may have none."""
+    try:
+        gripper = _gripper(robot, executor, address)
+    except RobotUnreachable as error:
+        return Check("gripper", True, f"none: {error}")
+    try:
+        return Check("gripper", True, f"answers, {1e3 * gripper.opening:.0f} mm open")
+    finally:
+        gripper.disconnect()
 
 
 def check_robot(robot_name: str, executor: str, address: str | None) -> None:
@@ -362,7 +488,7 @@ def check_robot(robot_name: str, executor: str, address: str | None) -> None:
         real: HardwareArm = ARMS.load(executor).connect(robot, address, False)
         try:
             checks = [Check("connection", True, f"{executor} answers at {address}"), *common_checks(real, robot)]
-            checks += real.checks()
+            checks += [*real.checks(), _gripper_check(robot, executor, address)]
         finally:
             real.close()
     for check in checks:

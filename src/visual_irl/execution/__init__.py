@@ -18,7 +18,17 @@ EXECUTORS = Registry(
 ARMS = Registry(
     "arms",
     {
+        "franka": ("visual_irl.execution.franka_arm:FrankaArm", '`pip install "visual-irl[franka]"`'),
         "ur": ("visual_irl.execution.ur_arm:UrArm", '`pip install "visual-irl[ur]"`'),
     },
 )
 """Name -> class of real arms, made by `connect(robot, address, moving)`; `visual_irl.execution.hardware` has the protocol."""
+
+GRIPPERS = Registry(
+    "grippers",
+    {
+        "franka": ("visual_irl.execution.franka_hand:FrankaHand", '`pip install "visual-irl[franka]"`'),
+        "ur": ("visual_irl.execution.robotiq:RobotiqGripper", "visual-irl itself"),
+    },
+)
+"""Name of an arm's class -> class of the gripper on it, made by `connect(robot, address)`."""

@@ -47,11 +47,19 @@ class Arm(Protocol):
 
 @runtime_checkable
 class Gripper(Protocol):
-    """A parallel gripper."""
+    """A parallel gripper. Its fingers stay as they are in every stop: what is held is not dropped."""
+
+    follows: bool
+    """Whether it takes a new opening every cycle; else it is told once where each movement goes, and closing is a grasp."""
 
     @property
     def opening(self) -> float:
         """Measured distance between the fingers [m]."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether the fingers still go to where they were told."""
         ...
 
     @property

@@ -10,7 +10,8 @@ Every comparison is written so that NaN fails it.
 from __future__ import annotations
 
 import time
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput, RefusedTrajectory, WouldCollide
 from visual_irl.execution.collaboration import Collaboration
 from visual_irl.execution.state import RobotState
+from visual_irl.robots.carrying import Held, parts
 from visual_irl.robots.chain import pose_of
 from visual_irl.robots.collision import checker_of
 from visual_irl.robots.interpolation import (
@@ -137,6 +139,7 @@ def approve(
     config: GuardConfig = GuardConfig(),
     now_ns: int | None = None,
     skill: SkillSeal | None = None,
+    held: Sequence[Held] = (),
 ) -> ApprovedTrajectory:
     """The trajectory, approved for `robot` that is in `state` and stands in `world`.
 
@@ -152,6 +155,7 @@ def approve(
         config: the bounds.
         now_ns: now, on the clock of the state; the monotonic clock when not given [ns].
         skill: the skill that it was made with and the one that is there.
+        held: what the hand carries, when on the trajectory's clock: it counts as a part of the arm then.
 
     Raises:
         RefusedTrajectory: names the joint, sample, value, bound and the way out of the first reason found.
@@ -171,8 +175,13 @@ def approve(
     before = len(motion.t) - len(trajectory.t)
     _check_limits(motion, robot, config, before)
     _check_point_speed(motion, robot, config, before)
-    contact = checker_of(robot, world).contact_along(motion, config.clearance, config.resolution)
-    if contact is not None:
+    first = float(trajectory.t[0]) - approach
+    later = [Held(row.begin - first, row.end - first, row.carried) for row in held]
+    for begin, end, carried in parts(0.0, float(motion.t[-1]), later):
+        there = checker_of(robot, world if carried is None else replace(world, carried=carried))
+        contact = there.contact_along(motion, config.clearance, config.resolution, begin, end)
+        if contact is None:
+            continue
         where = _where(motion, contact.time, before)
         raise WouldCollide(
             f"link '{contact.first}' {where}: distance to '{contact.second}' {contact.distance:.4g} m is below "

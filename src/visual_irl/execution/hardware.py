@@ -1,4 +1,4 @@
-"""What every driver of a real arm offers beyond the `Arm` protocol, and what can be checked of an arm without moving it."""
+"""What every driver of a real arm or gripper offers beyond the protocols, and what can be checked without moving anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import RobotUnreachable
-from visual_irl.execution.arm import Arm
+from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.state import RobotState
 from visual_irl.robots.model import RobotModel
 
@@ -46,8 +46,42 @@ class HardwareArm(Arm, Protocol):
         """What this maker's robot tells about itself: its model, its calibration, its tool."""
         ...
 
+    def recover(self) -> None:
+        """Ask the robot to clear its errors, because a person says so; nothing moves.
+
+        Raises:
+            RefusedTrajectory: it does not, or this has to be done at the robot.
+        """
+        ...
+
     def close(self) -> None:
         """Disconnect; the robot holds."""
+        ...
+
+
+@runtime_checkable
+class HardwareGripper(Gripper, Protocol):
+    """A real gripper."""
+
+    @classmethod
+    def connect(cls, robot: RobotModel, address: str) -> HardwareGripper:
+        """Connect, in bounded time, and move nothing.
+
+        Raises:
+            RobotUnreachable: no such gripper answers at `address`.
+        """
+        ...
+
+    def prepare(self) -> None:
+        """Make it ready: a gripper that was just switched on moves its fingers once."""
+        ...
+
+    def wait(self, longest: float = 10.0) -> None:
+        """Until the fingers stand, at most `longest` [s]."""
+        ...
+
+    def disconnect(self) -> None:
+        """End the connection; the fingers stay as they are."""
         ...
 
 

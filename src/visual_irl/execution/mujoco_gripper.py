@@ -18,6 +18,8 @@ SHORT = 0.003
 class MujocoGripper:
     """The parallel gripper of a simulated arm; `prefix` stands before its names in the model."""
 
+    follows = True
+
     def __init__(self, robot: RobotModel, model: mujoco.MjModel, data: mujoco.MjData, prefix: str = "") -> None:
         self._model, self._data, self._robot = model, data, robot
         self._drive = model.actuator(prefix + GRIPPER).id
@@ -35,6 +37,11 @@ class MujocoGripper:
     def force(self) -> float:
         """With which the drive presses each finger [N]."""
         return abs(float(self._data.actuator_force[self._drive]))
+
+    @property
+    def busy(self) -> bool:
+        """Whether the fingers still go to where they were told."""
+        return self._told != self._goal
 
     @property
     def grasped(self) -> bool:

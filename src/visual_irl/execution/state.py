@@ -46,6 +46,8 @@ class RobotState:
     safety: Safety = Safety.NORMAL
     message: str = ""
     """What the robot says about a stop."""
+    command_age: float = 0.0
+    """How old the command is that the arm follows at `stamp_ns`: what lies in a queue before the drives [s]."""
 
     def __post_init__(self) -> None:
         for name in ("q", "qd", "q_target"):

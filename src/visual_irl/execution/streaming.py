@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory
+from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
 from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.braking import Brake
 from visual_irl.execution.guard import ApprovedTrajectory
@@ -26,12 +27,18 @@ from visual_irl.execution.journal import Journal
 from visual_irl.execution.pace import at, changed, reference, steady
 from visual_irl.execution.state import RobotState
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import ExecutionReport
+from visual_irl.types import ExecutionReport, JointTrajectory
 
 STOP_SHARE = 0.85
 """Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
 LONGER = 1.5
 """Unless it takes longer by more than this factor."""
+
+QUEUE = 512
+"""Commands that are remembered, to know where an arm should be that follows with a delay."""
+
+SAME_MOVEMENT = 0.1
+"""Longest pause within one movement of a gripper [s]."""
 
 
 class Phase(Enum):
@@ -125,7 +132,8 @@ class StreamingExecutor:
         """Move as approved; returns when the arm rests. `observe` sees every cycle and must be quick.
 
         The report's outcome is "executed", "cancelled", "timed out" or "fault", its message the reason. Details: `stop_time`
-        from the reason to the end of the commanded motion [s], `tracking_peak` [rad], `cycles`, `s`: the motion's time [s].
+        from the reason to the end of the commanded motion [s], `tracking_peak` [rad], `cycles`, `s`: the motion's time [s], and
+        `grasps`: for a gripper that is only told where to go, whether each closing ended around something.
 
         Raises:
             RefusedTrajectory: in FAULT, approved for another robot or before the last reset, or the arm is elsewhere.
@@ -183,6 +191,28 @@ class StreamingExecutor:
             self.journal.decide(what, **values)
 
 
+class Movement(NamedTuple):
+    """A movement of the gripper, for one that is told only where each goes; times are the trajectory's [s]."""
+
+    begin: float
+    end: float
+    opening: float
+    """At its end [m]."""
+    closes: bool
+
+
+def movements(trajectory: JointTrajectory) -> list[Movement]:
+    """The gripper's movements along a trajectory, the one to its first opening before all."""
+    rows = [Movement(0.0, 0.0, float(trajectory.opening[0]), False)]
+    t, steps = trajectory.t - trajectory.t[0], np.diff(trajectory.opening)
+    for k in np.flatnonzero(np.abs(steps) > 1e-6):
+        begin, end, closes = float(t[k]), float(t[k + 1]), bool(steps[k] < 0.0)
+        if len(rows) > 1 and rows[-1].closes == closes and begin - rows[-1].end <= SAME_MOVEMENT:
+            begin = rows.pop().begin
+        rows.append(Movement(begin, end, float(trajectory.opening[k + 1]), closes))
+    return rows
+
+
 class _Run:
     """One execution: where on the motion it is, at which pace, and why it stops."""
 
@@ -193,14 +223,20 @@ class _Run:
         self.pace, self.since, self.goal = steady(0.0, c.speed_share), 0.0, c.speed_share
         self.time, self.s, self.settled = 0.0, 0.0, 0.0
         self.deadline = c.timeout * self.end / c.speed_share + 1.0
+        changed(self.motion, 0.0, c.speed_share, 0.0, 0.0, executor._limits)  # compiled at first use, which takes seconds:
+        reference(self.motion, self.pace, 0.0, executor._row, executor._out)  # not in the middle of a motion
         self.outcome, self.reason, self.fault, self.aborted = "executed", "as approved", False, False
         self.stopped_at = self.reason_at = math.nan
         self.last_clock, self.last_stamp = executor.arm.now_ns(), state.stamp_ns
         self.last = np.zeros((3, len(state.q)))
         self.last[0] = approved.motion.c[0, :, 0]
+        self.sent = deque([self.last[0]], maxlen=QUEUE)
         self.brake: Brake | None = None
         self.braking = 0.0
         self.last_opening = math.nan
+        self.grips = movements(approved.trajectory)
+        self.grip: Movement | None = None
+        self.grasps: list[bool] = []
         self.rows: list[tuple[float, ndarray, ndarray]] = []
 
     def goes_on(self) -> bool:
@@ -219,10 +255,12 @@ class _Run:
         if x.phase is Phase.MOVING:
             self._follow_scaling(state)
         command = self._next_command(now)
+        due = self._due(state)
         self.last = command.copy()
+        self.sent.append(self.last[0])
         x.arm.command(command[0], command[1], command[2])
         self._grip()
-        self._record(state, now, command)
+        self._record(state, now, command, due)
         if observe is not None:
             observe(Cycle(self.time, self.s, command, state))
         self._proceed()
@@ -250,6 +288,16 @@ class _Run:
             self.brake, self.braking = Brake(self.x.robot, *self.last), 0.0
             self.x._decide("the stop leaves the path", q=self.last[0], qd=self.last[1])
 
+    def _due(self, state: RobotState) -> ndarray:
+        """Where the arm should be in `state` [rad]: what was commanded `command_age` before the last command."""
+        back = state.command_age / self.period
+        if not 0.0 <= back <= len(self.sent) - 1:
+            back = len(self.sent) - 1.0 if back > 0.0 else 0.0
+        k = int(back)
+        newer, older = self.sent[-1 - k], self.sent[-1 - min(k + 1, len(self.sent) - 1)]
+        position: ndarray = newer + (back - k) * (older - newer)
+        return position
+
     def _judge(self, state: RobotState, now: int) -> None:
         c, names = self.x.config, self.x.robot.joint_names
         gap, age = 1e-9 * (now - self.last_clock), 1e-9 * (now - state.stamp_ns)
@@ -271,9 +319,9 @@ class _Run:
         elif not ((state.q >= self.x.robot.lower - 0.01) & (state.q <= self.x.robot.upper + 0.01)).all():
             j = int(np.argmax(np.maximum(self.x.robot.lower - state.q, state.q - self.x.robot.upper)))
             self._stop(now, f"joint '{names[j]}' is at {state.q[j]:.4g} rad, beyond its limit", fault=True)
-        elif not (np.abs(state.q - self.last[0]) <= c.tracking).all():
-            j = int(np.argmax(np.abs(state.q - self.last[0])))
-            off = abs(state.q[j] - self.last[0][j])
+        elif not (np.abs(state.q - (due := self._due(state))) <= c.tracking).all():
+            j = int(np.argmax(np.abs(state.q - due)))
+            off = abs(state.q[j] - due[j])
             old = f", by a state that is {age:.3g} s old" if age > self.period else ""
             self._stop(now, f"joint '{names[j]}' is {off:.3g} rad from its command, at most {c.tracking} rad{old}", fault=True)
         elif self.x.phase is Phase.MOVING and self.x._cancel.is_set():
@@ -307,21 +355,46 @@ class _Run:
 
     def _follow_scaling(self, state: RobotState) -> None:
         scaling = min(max(state.speed_scaling, 0.0), 1.0) if math.isfinite(state.speed_scaling) else 0.0
-        goal = self.x.config.speed_share * scaling
+        goal = 0.0 if self._waits else self.x.config.speed_share * scaling
         if abs(goal - self.goal) > self.x.config.pace_step or (goal == 0.0) != (self.goal == 0.0):
             self._change_pace(goal)
 
     def _grip(self) -> None:
-        if self.x.gripper is None or self.x.phase is not Phase.MOVING:
+        gripper = self.x.gripper
+        if gripper is None or self.x.phase is not Phase.MOVING:
             return
         trajectory = self.approved.trajectory
-        opening = float(np.interp(self.s - self.approved.approach, trajectory.t - trajectory.t[0], trajectory.opening))
-        if not abs(opening - self.last_opening) <= 1e-6:
-            self.x.gripper.move(opening)
-            self.last_opening = opening
+        now = self.s - self.approved.approach
+        if gripper.follows:
+            opening = float(np.interp(now, trajectory.t - trajectory.t[0], trajectory.opening))
+            if not abs(opening - self.last_opening) <= 1e-6:
+                gripper.move(opening)
+                self.last_opening = opening
+            return
+        try:
+            if self.grips and now >= self.grips[0].begin and self.grip is None:
+                self.grip = self.grips.pop(0)
+                self.x._decide("grip", opening=self.grip.opening, closes=self.grip.closes, s=self.s)
+                if self.grip.closes:
+                    gripper.close(self.x.robot.grip_force)
+                else:
+                    gripper.move(self.grip.opening)
+            elif self.grip is not None and not gripper.busy:
+                if self.grip.closes:
+                    self.grasps.append(gripper.grasped)
+                    self.x._decide("closed", grasped=self.grasps[-1], s=self.s)
+                self.grip = None
+        except RobotUnreachable as error:
+            self.grip = None
+            self._stop(self.last_clock, f"the gripper: {error}", fault=True)
 
-    def _record(self, state: RobotState, now: int, command: ndarray) -> None:
-        self.rows.append((self.time, state.q, state.q - command[0]))
+    @property
+    def _waits(self) -> bool:
+        """Whether the fingers are later than planned: the arm waits for them."""
+        return self.grip is not None and self.s - self.approved.approach >= self.grip.end
+
+    def _record(self, state: RobotState, now: int, command: ndarray, due: ndarray) -> None:
+        self.rows.append((self.time, state.q, state.q - due))
         if self.x.journal is None:
             return
         try:
@@ -357,5 +430,6 @@ class _Run:
             "tracking_peak": float(np.abs(error).max()) if len(error) else 0.0,
             "cycles": len(self.rows),
             "s": self.s,
+            "grasps": self.grasps,
         }
         return ExecutionReport(outcome, self.reason, times, measured, rms, details)

@@ -148,6 +148,16 @@ class UrArm:
             if not self._stream.broken:
                 self._stream = None
 
+    def recover(self) -> None:
+        """A UR's stops are cleared on its pendant, where the arm is seen.
+
+        Raises:
+            RefusedTrajectory: it is stopped.
+        """
+        state = self.read()
+        if not state.safety.moving_allowed:
+            raise RefusedTrajectory(f"clear the {state.safety.value} on the robot's pendant, then run this again")
+
     def checks(self) -> Sequence[Check]:
         """The tool's pose by the controller against the model's flange or tool; both hold for an arm like the model."""
         x = np.array(self._receive.getActualTCPPose())

@@ -9,6 +9,7 @@ exists, a detour in joint space is planned, at first only among postures near th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,11 @@ from visual_irl.planning.ompl_planner import connect
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.same_hand import same_hand
 from visual_irl.planning.timed_path import STEP, rounded, slowed
+from visual_irl.robots.carrying import Held, parts
+from visual_irl.robots.collision import Contact
 from visual_irl.robots.interpolation import motion_through
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import World
+from visual_irl.robots.obstacles import Carried, World
 from visual_irl.robots.timing import time_parametrised
 from visual_irl.types import JointTrajectory
 
@@ -55,6 +58,8 @@ class Repaired:
 
     trajectory: JointTrajectory
     stretches: tuple[Stretch, ...]
+    held: tuple[Held, ...]
+    """What the hand carries, on the clock of the new motion."""
     changed: Bool[ndarray, "T"]
     """Samples whose posture is another one now."""
     hand_moved: Float[ndarray, "T"]
@@ -67,8 +72,49 @@ class Repaired:
     """Duration over the given one."""
 
 
-def repair(trajectory: JointTrajectory, robot: RobotModel, world: World, config: PlannerConfig | None = None) -> Repaired:
+class _Checks:
+    """The checks along a motion in the hand of which something is now and then."""
+
+    def __init__(self, robot: RobotModel, world: World, config: PlannerConfig, held: Sequence[Held]) -> None:
+        self.held = tuple(held)
+        self._of: dict[Carried | None, EdgeChecker] = {}
+        for carried in (world.carried, *(row.carried for row in held)):
+            there = dataclasses.replace(world, carried=carried)
+            self._of[carried] = EdgeChecker.of(robot, there, config.clearance, config.resolution)
+        self.bare = self._of[world.carried]
+
+    def at(self, t: float) -> EdgeChecker:
+        """The checks at a time [s]."""
+        return self.over(t, t)
+
+    def over(self, begin: float, end: float) -> EdgeChecker:
+        """The checks that hold all through a time [s]: with the largest thing that is in the hand at any of it."""
+        inside = [row.carried for row in self.held if row.begin <= end and begin <= row.end]
+        return self._of[max(inside, key=lambda carried: carried.radius)] if inside else self.bare
+
+    def along(self, trajectory: JointTrajectory, held: Sequence[Held]) -> Contact | None:
+        """The first contact of a timed motion."""
+        t = trajectory.t - trajectory.t[0]
+        motion = motion_through(t, trajectory.q, trajectory.qd)
+        shifted = [Held(row.begin - trajectory.t[0], row.end - trajectory.t[0], row.carried) for row in held]
+        for begin, end, carried in parts(0.0, float(t[-1]), shifted):
+            there = self.bare if carried is None else self._of[carried]
+            contact = there.checker.contact_along(motion, there.clearance, there.resolution, begin, end)
+            if contact is not None:
+                return contact
+        return None
+
+
+def repair(
+    trajectory: JointTrajectory,
+    robot: RobotModel,
+    world: World,
+    config: PlannerConfig | None = None,
+    held: Sequence[Held] = (),
+) -> Repaired:
     """The motion without its collisions; returned as it is when there are none.
+
+    What is in the hand according to `held`, on the motion's clock, is a part of the arm then.
 
     Raises:
         InvalidInput: the motion is another arm's.
@@ -81,30 +127,32 @@ def repair(trajectory: JointTrajectory, robot: RobotModel, world: World, config:
             f"the motion moves {', '.join(trajectory.joint_names)}, '{robot.name}' has {', '.join(robot.joint_names)}: "
             "map it onto this robot"
         )
-    checker = EdgeChecker.of(robot, world, config.clearance, config.resolution)
+    checks = _Checks(robot, world, config, held)
     ends = {"start": 0, "end": len(trajectory.t) - 1}
     for what, k in ends.items():
-        contact = checker.contact_at(trajectory.q[k])
+        contact = checks.at(float(trajectory.t[k])).contact_at(trajectory.q[k])
         if contact is not None:
             raise InCollision(
                 f"at its {what} the motion has link '{contact.first}' {contact.distance:.4g} m from '{contact.second}', "
                 f"at least {config.clearance:.4g} m is kept: a repair keeps both ends, begin and end it elsewhere, or take the "
                 "thing away"
             )
-    if checker.contact_along(motion_through(trajectory.t, trajectory.q, trajectory.qd)) is None:
-        return _report(trajectory, trajectory, trajectory.q, (), robot, 1.0)
+    if checks.along(trajectory, held) is None:
+        return _report(trajectory, trajectory, trajectory.q, (), tuple(held), robot, 1.0)
     for wider in WIDER:
-        stretches, t, q = _replaced(trajectory, robot, checker, config, wider)
+        stretches, t, q = _replaced(trajectory, robot, checks, config, wider)
         timed = time_parametrised(t, q, robot.velocity, robot.acceleration, robot.jerk, config.share, config.rate)
         qd = timed.qd.copy()
         qd[[0, -1]] = 0.0
-        slower = slowed(timed.t, timed.q, qd, robot, checker, config)
+        slower = slowed(timed.t, timed.q, qd, robot, checks.bare, config)
         opening = np.interp(timed.t, timed.times, np.interp(t, trajectory.t, trajectory.opening))
         result = JointTrajectory(robot.joint_names, slower * timed.t, timed.q, qd / slower, opening)
-        contact = checker.contact_along(motion_through(result.t, result.q, result.qd))
+        begin, end = (slower * np.interp([row[k] for row in held], t, timed.times) for k in (0, 1))
+        later = [Held(float(begin[k]), float(end[k]), row.carried) for k, row in enumerate(held)]
+        contact = checks.along(result, later)
         if contact is None:
             now = np.column_stack([np.interp(trajectory.t, t, column) for column in q.T])
-            return _report(trajectory, result, now, stretches, robot, slower * timed.slowdown)
+            return _report(trajectory, result, now, stretches, tuple(later), robot, slower * timed.slowdown)
     assert contact is not None
     raise NoPathFound(
         f"repaired, the motion still has link '{contact.first}' {contact.distance:.4g} m from '{contact.second}' at "
@@ -112,12 +160,12 @@ def repair(trajectory: JointTrajectory, robot: RobotModel, world: World, config:
     )
 
 
-def colliding(q: Float[ndarray, "T J"], checker: EdgeChecker) -> list[tuple[int, int]]:
+def colliding(t: Float[ndarray, "T"], q: Float[ndarray, "T J"], checks: _Checks) -> list[tuple[int, int]]:
     """Pairs of the last free sample before and the first one after each stretch that comes too near to something."""
-    free = np.array([checker.free(row) for row in q])
+    free = np.array([checks.at(at).free(row) for at, row in zip(t, q, strict=True)])
     ok = free.copy()
     for k in range(len(q) - 1):
-        if free[k] and free[k + 1] and not checker.edge_free(q[k], q[k + 1]):
+        if free[k] and free[k + 1] and not checks.at(0.5 * (t[k] + t[k + 1])).edge_free(q[k], q[k + 1]):
             ok[k + (1 if k == 0 else 0)] = False
     bad = np.flatnonzero(~ok)
     if len(bad) == 0:
@@ -127,24 +175,25 @@ def colliding(q: Float[ndarray, "T J"], checker: EdgeChecker) -> list[tuple[int,
 
 
 def _replaced(
-    trajectory: JointTrajectory, robot: RobotModel, checker: EdgeChecker, config: PlannerConfig, wider: float
+    trajectory: JointTrajectory, robot: RobotModel, checks: _Checks, config: PlannerConfig, wider: float
 ) -> tuple[tuple[Stretch, ...], ndarray, ndarray]:
     """The stretches, and the path with its times after they were replaced."""
     t, q = trajectory.t, trajectory.q
     stretches: list[Stretch] = []
     times, postures, at = [], [], 0
-    todo = _widened(colliding(q, checker), t, q, checker, wider)
+    todo = _widened(colliding(t, q, checks), t, q, checks, wider)
     for n, (a, b) in enumerate(todo):
         last = todo[n + 1][0] - 1 if n + 1 < len(todo) else len(t) - 1
         for room in ROOM:
             start, end = max(int(np.searchsorted(t, t[a] - room)), at), min(int(np.searchsorted(t, t[b] + room)), last)
-            new = same_hand(q[start : end + 1], t[start : end + 1], robot, checker, config)
+            around = checks.over(t[start], t[end])
+            new = same_hand(q[start : end + 1], t[start : end + 1], robot, around, config)
             if new is not None:
                 how, clock = "same hand", t[start : end + 1]
                 break
         else:
             start, end, how = a, b, "detour"
-            new = _detour(q[a : b + 1], robot, checker, config)
+            new = _detour(q[a : b + 1], robot, checks.over(t[a], t[b]), config)
             clock = np.linspace(t[a], t[b], len(new))
         stretches.append(Stretch(float(t[start]), float(t[end]), how))
         times += [t[at:start], clock]
@@ -153,14 +202,14 @@ def _replaced(
     return tuple(stretches), np.concatenate([*times, t[at:]]), np.concatenate([*postures, q[at:]])
 
 
-def _widened(pairs: list[tuple[int, int]], t: ndarray, q: ndarray, checker: EdgeChecker, wider: float) -> list[tuple[int, int]]:
+def _widened(pairs: list[tuple[int, int]], t: ndarray, q: ndarray, checks: _Checks, wider: float) -> list[tuple[int, int]]:
     """Stretches with that much more time at both ends, which stay free; those that meet are joined."""
     out: list[tuple[int, int]] = []
     for a, b in pairs:
         a2, b2 = int(np.searchsorted(t, t[a] - wider)), min(int(np.searchsorted(t, t[b] + wider)), len(t) - 1)
-        while a2 > 0 and not checker.free(q[a2]):
+        while a2 > 0 and not checks.at(t[a2]).free(q[a2]):
             a2 -= 1
-        while b2 < len(t) - 1 and not checker.free(q[b2]):
+        while b2 < len(t) - 1 and not checks.at(t[b2]).free(q[b2]):
             b2 += 1
         if out and a2 <= out[-1][1] + 1:
             out[-1] = (out[-1][0], b2)
@@ -213,6 +262,7 @@ def _report(
     result: JointTrajectory,
     now: ndarray,
     stretches: tuple[Stretch, ...],
+    held: tuple[Held, ...],
     robot: RobotModel,
     slowdown: float,
 ) -> Repaired:
@@ -228,7 +278,7 @@ def _report(
         d, d_now = np.diff(p, axis=0), np.diff(p_now, axis=0)
         for limb in range(2):
             limbs[k, limb] = _angle(d[limb] @ d_now[limb] / (np.linalg.norm(d[limb]) * np.linalg.norm(d_now[limb])))
-    return Repaired(result, stretches, changed, moved, turned, limbs, slowdown)
+    return Repaired(result, stretches, held, changed, moved, turned, limbs, slowdown)
 
 
 def _angle(cosine: float) -> float:

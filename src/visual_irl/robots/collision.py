@@ -61,24 +61,28 @@ class Checker:
         _, count = nearest(self.body.hull, self.obstacles, pose, clearance, near)
         return self._closest(near[:count], pose, clearance, 0.0)[0]
 
-    def contact_along(self, motion: Motion, clearance: float, resolution: float) -> Contact | None:
+    def contact_along(
+        self, motion: Motion, clearance: float, resolution: float, begin: float = -np.inf, end: float = np.inf
+    ) -> Contact | None:
         """The first pair nearer than `clearance` [m] along a motion; checks lie at most `resolution` [m] apart there.
 
-        Nothing between the checks is missed while `clearance` is at least `resolution`.
+        Nothing between the checks is missed while `clearance` is at least `resolution`. Only the part from `begin` to `end`
+        [s] is looked at.
         """
         hull, pose = self.body.hull, pose_of(self.body.chain)
         near = self._buffer()
-        time, room = float(motion.t[0]), 0.0
+        time, room = max(float(motion.t[0]), begin), 0.0
+        last = min(float(motion.t[-1]), end)
         while True:
             time, free, count = advance(
-                self.body.chain, hull, self.obstacles, motion, pose, clearance, resolution, time, room, near
+                self.body.chain, hull, self.obstacles, motion, pose, clearance, resolution, time, last, room, near
             )
             if count == 0:
                 return None
             contact, room = self._closest(near[:count], pose, clearance, time)
             if contact is not None:
                 return contact
-            if time >= motion.t[-1]:
+            if time >= last:
                 return None
             room = max(min(free, room) - clearance - SLACK, resolution)
 
@@ -111,7 +115,7 @@ def checker_of(robot: RobotModel, world: World) -> Checker:
     for obstacle in world.obstacles:
         T = T_base_world @ obstacle.T_world
         exact.append((coal_shape(obstacle), coal.Transform3s(T[:3, :3], T[:3, 3])))
-    return Checker(body_of(robot), obstacles_of(world), world, tuple(exact))
+    return Checker(body_of(robot, world.carried), obstacles_of(world), world, tuple(exact))
 
 
 @njit(cache=True, nogil=True)
@@ -196,16 +200,17 @@ def advance(
     clearance: float,
     resolution: float,
     time: float,
+    end: float,
     room: float,
     near: ndarray,
 ) -> tuple[float, float, int]:
-    """From `time` [s] on, with `room` [m] to move there, until capsules come nearer than `clearance`, or to the end.
+    """From `time` [s] on, with `room` [m] to move there, until capsules come nearer than `clearance`, or to the `end` [s].
 
     Returns that time, the least distance of the pairs that are farther, and how many pairs are in `near`; `pose` is that of the
     time. A `room` of 0 looks at `time` itself first.
     """
     row = np.zeros((3, motion.c.shape[1]))
-    end, k = motion.t[-1], -1
+    k = -1
     rate, budget = 0.0, room
     while True:
         while budget > 0.0:  # go on until that much motion is used up

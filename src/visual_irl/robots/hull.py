@@ -22,6 +22,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput
 from visual_irl.robots.chain import Chain, Pose, axis_turns, chain_of, forward, pose_of
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import Carried
 
 SAMPLES = 1500
 """Random postures by which pairs are told apart."""
@@ -93,12 +94,14 @@ def exact_distance(a: coal.ShapeBase, T_a: coal.Transform3s, b: coal.ShapeBase, 
 
 
 @lru_cache
-def body_of(robot: RobotModel) -> Body:
-    """The body of an arm.
+def body_of(robot: RobotModel, carried: Carried | None = None) -> Body:
+    """The body of an arm, with what its hand carries.
 
     Raises:
         InvalidInput: a collision shape is of a kind that is not known.
     """
+    if carried is not None:
+        return _loaded(body_of(robot), robot, carried)
     shapes, chain = tuple(_joined(_shapes(robot))), chain_of(robot)
     capsules = [_around(s) for s in shapes]
     carrier = np.array([s.carrier for s in shapes], np.int64)
@@ -118,6 +121,23 @@ def body_of(robot: RobotModel) -> Body:
     )  # fmt: skip
     body = Body(chain, everything, shapes)
     return Body(chain, everything._replace(pairs=np.ascontiguousarray(everything.pairs[_can_meet(body, robot)])), shapes)
+
+
+def _loaded(body: Body, robot: RobotModel, carried: Carried) -> Body:
+    """The body with a ball around the tool's centre, which may meet every link but the hand and the one before it."""
+    hull, n, last = body.hull, len(body.shapes), len(robot.joint_names) - 1
+    frame = robot.pinocchio().frames[robot.frame_id(robot.tcp_frame)]
+    T = np.eye(4)
+    T[:3, 3] = axis_turns(robot)[last + 1].T @ frame.placement.translation
+    carrier = np.append(hull.carrier, last)
+    ends = np.concatenate([hull.ends, np.tile(T[:3, 3], (1, 2, 1))])
+    radius = np.append(hull.radius, carried.radius)
+    pairs = [(n, k) for k in range(n) if abs(hull.carrier[k] - last) > 1]
+    loaded = Hull(
+        carrier, ends, radius, np.append(hull.bound, carried.radius), np.concatenate([hull.pairs, np.array(pairs, np.int64)]),
+        _reach(body.chain, carrier, ends, radius), np.zeros((n + 1, 2, 3)),
+    )  # fmt: skip
+    return Body(body.chain, loaded, (*body.shapes, Shape(carried.name, last, T, coal.Sphere(carried.radius))))
 
 
 def _shapes(robot: RobotModel) -> list[Shape]:

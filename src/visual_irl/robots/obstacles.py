@@ -73,6 +73,19 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """A thing in the hand: a ball around the tool's centre that moves with the arm."""
+
+    name: str
+    radius: float
+    """[m]"""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.radius < np.inf:
+            raise InvalidInput(f"'{self.name}' in the hand has a radius of {self.radius} m, expected a number above 0")
+
+
+@dataclass(frozen=True)
 class World:
     """What stands around an arm and where the arm's base stands. `World()` says: nothing, on purpose.
 
@@ -81,6 +94,8 @@ class World:
 
     obstacles: tuple[Obstacle, ...] = ()
     T_world_base: Float[ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
+    carried: Carried | None = None
+    """What the hand holds all the while: a part of the arm."""
 
     def __post_init__(self) -> None:
         T = np.array(self.T_world_base, float)

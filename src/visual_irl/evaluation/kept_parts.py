@@ -1,0 +1,39 @@
+"""Parts of a long measurement that are done, beside its result: what was interrupted goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from visual_irl.io.artifacts import jsonable
+
+
+class KeptParts:
+    """The finished parts of the measurement whose result will be `out`, made with exactly `config`."""
+
+    def __init__(self, out: Path, config: object) -> None:
+        self._path, self._config = out.with_suffix(".parts.jsonl"), repr(config)
+        self._parts: dict[str, Any] = {}
+        if self._path.is_file():
+            for line in self._path.read_text().splitlines():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # it was cut off: that part is measured again
+                if row.get("config") == self._config:
+                    self._parts[row["part"]] = row["value"]
+
+    def get(self, part: str, measure: Callable[[], Any]) -> Any:
+        """The value of a part as JSON knows it, measured only if it is not there yet."""
+        if part not in self._parts:
+            value = json.loads(json.dumps(jsonable(measure())))
+            with self._path.open("a") as file:
+                file.write(json.dumps({"config": self._config, "part": part, "value": value}) + "\n")
+            self._parts[part] = value
+        return self._parts[part]
+
+    def forget(self) -> None:
+        """The result is written: the parts are not needed any more."""
+        self._path.unlink(missing_ok=True)
