@@ -54,6 +54,7 @@ def extract(
     upper_arm: float | None = None,
     forearm: float | None = None,
     every: int = 1,
+    backend: Literal["mediapipe", "torch"] | None = None,
     config: Path | None = None,
 ) -> None:
     """Extract 3D keypoints and objects from a recording, a folder of colour and depth pictures, or any video.
@@ -69,11 +70,12 @@ def extract(
         upper_arm: The person's upper arm [m], for videos without depth; a typical adult's when not given.
         forearm: The person's forearm [m], likewise.
         every: Use every n-th frame.
+        backend: What runs the keypoint networks: mediapipe on the CPU (unless the config says otherwise), or torch on a GPU.
         config: YAML file with fields of ExtractionConfig; the options here go before it.
     """
     from visual_irl.evaluation import stages
 
-    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every, config)
+    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every, backend, config)
 
 
 def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:

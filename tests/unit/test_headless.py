@@ -20,10 +20,10 @@ from visual_irl.perception.body_geometry import (
     trunk_length,
     with_confirmed_arms,
 )
-from visual_irl.perception.body_network import BodyNetwork, Region
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
 from visual_irl.perception.hand_labels import INHERITED, LabelVotes, distinct
 from visual_irl.perception.headless import BLIND_NS, DECIDED, FRONT, LOCK_NS, HeadlessSearch, Sighting, continues, first_regions
+from visual_irl.perception.region import Region
 from visual_irl.types import SIDES
 
 STEP_NS = 100_000_000
@@ -64,7 +64,7 @@ def hand_of(person: PersonDetection, side: str = "right", label: str = "right") 
     return hand_at(float(x), float(y), label)
 
 
-class Scripted(BodyNetwork):
+class Scripted:
     """Stands where the network runs: gives one body after the other, whatever the region."""
 
     def __init__(self, persons: Sequence[PersonDetection]) -> None:

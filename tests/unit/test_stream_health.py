@@ -19,7 +19,8 @@ from visual_irl.io import messages
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.live_stream import LiveStream
-from visual_irl.perception.mediapipe_detector import MediapipeDetector, MediapipeDetectorConfig
+from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.person_finder import PersonFinder
 from visual_irl.perception.sources import open_frames
 from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -39,7 +40,7 @@ def sound() -> list[RgbdFrame]:
 
 
 @pytest.fixture(scope="module")
-def detector() -> Iterator[MediapipeDetector]:
+def detector() -> Iterator[PersonFinder]:
     # without the search for bodies that show no head, which costs most; it has tests of its own
     opened = MediapipeDetectorConfig(pose_model="full", search_without_head=False).build()
     yield opened
@@ -75,7 +76,7 @@ def spoilt(frame: RgbdFrame, kind: str, stamp_ns: int) -> RgbdFrame:
 @given(kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=8))
 @example(kinds=["future"] * 3)
 def test_no_live_stream_of_broken_frames_crashes_or_invents_a_keypoint(
-    kinds: list[str], sound: list[RgbdFrame], detector: MediapipeDetector
+    kinds: list[str], sound: list[RgbdFrame], detector: PersonFinder
 ) -> None:
     live = LiveStream(detector=detector)
     first = sound[0].stamp_ns
@@ -130,7 +131,7 @@ class FaultyWriter(RecordingWriter):
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kinds=st.lists(st.sampled_from(RECORDED), min_size=1, max_size=7))
 def test_no_recording_with_broken_pictures_crashes_or_invents_a_keypoint(
-    kinds: list[str], sound: list[RgbdFrame], detector: MediapipeDetector
+    kinds: list[str], sound: list[RgbdFrame], detector: PersonFinder
 ) -> None:
     first = sound[0].stamp_ns
     with tempfile.TemporaryDirectory() as folder:

@@ -45,6 +45,21 @@ def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
+def bench_backend(json: Path, clips: tuple[Path, ...], pictures: int = 60) -> None:
+    """Measure the PyTorch back end; see `visual-irl bench --help`."""
+    from visual_irl.assets import asset_path
+    from visual_irl.evaluation import backend_bench
+    from visual_irl.perception.torch_detector import TorchDetectorConfig
+
+    with progress_bar("PyTorch back end", "step") as show:
+        result = backend_bench.bench_backend(
+            asset_path("models/recordings/onion_sorting"), clips, json, pictures,
+            lambda what, done, total: show(done, total), TorchDetectorConfig(),
+        )  # fmt: skip
+    say(result.text())
+    say(f"wrote {json}")
+
+
 def bench_memory(json: Path, frames: int) -> None:
     """Watch memory over many frames; see `visual-irl bench --help`."""
     from visual_irl.assets import asset_path

@@ -28,12 +28,15 @@ def bench(
     runs: int = 240,
     trajectories: int = 100_000,
     frames: int = 10_000,
+    backend: Literal["mediapipe", "torch"] = "mediapipe",
+    clips: tuple[Path, ...] = (),
 ) -> None:
     """Measure our parts and their rivals side by side, on the same inputs, in one run.
 
     Example: visual-irl bench mapping --motion washwindow.npz --robot panda --json out/panda.json
 
     Perception renders its own frames: visual-irl bench perception --json out/perception.json
+    The networks in PyTorch: visual-irl bench perception --backend torch --json out/torch.json
     Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
     Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
@@ -60,6 +63,9 @@ def bench(
         runs: Runs of execution with a fault at a random time.
         trajectories: Random trajectories that execution's guard judges.
         frames: How many frames memory sees; ten a second and core.
+        backend: torch measures the PyTorch back end of perception instead: agreement with MediaPipe, latency of one stream
+            and of eight as one batch, on the GPU where there is one.
+        clips: Videos on which the back ends are compared, beside the shipped recording.
     """
     from visual_irl.evaluation import bench_stage
 
@@ -70,6 +76,8 @@ def bench(
         bench_ros(json, robot, 60.0 if seconds is None else seconds)
     elif what == "execution":
         bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
+    elif what == "perception" and backend == "torch":
+        bench_stage.bench_backend(json, clips)
     elif what == "perception":
         bench_stage.bench_perception(json, out or Path("out/bench_perception"), pictures)
     elif what == "memory":

@@ -102,6 +102,7 @@ def extract(
     upper_arm: float | None,
     forearm: float | None,
     every: int,
+    backend: str | None,
     config_file: Path | None,
 ) -> Demonstration:
     """Extract a demonstration from frames; see `visual-irl extract --help`."""
@@ -113,6 +114,8 @@ def extract(
         require_writable_folder(pictures)
     config = replace(load_config(ExtractionConfig, config_file), side=side, task=task, every=every)
     config = config.with_lengths(upper_arm, forearm)
+    if backend is not None:
+        config = replace(config, keypoints=replace(config.keypoints, detector=backend))
     with progress_bar("keypoints and objects", "frame") as show:
         demo, overlays = extract_demonstration(source, config, STRIP if pictures else 0, show)
     artifacts.save_demonstration(out, demo)

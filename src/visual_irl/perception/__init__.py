@@ -15,6 +15,9 @@ CAMERAS = Registry(
 
 DETECTORS = Registry(
     "detectors",
-    {"mediapipe": ("visual_irl.perception.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`")},
+    {
+        "mediapipe": ("visual_irl.perception.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`"),
+        "torch": ("visual_irl.perception.torch_detector:TorchDetectorConfig", "`pip install visual-irl`"),
+    },
 )
 """Keypoint detectors: a config whose `build()` gives a `perception.detection.Detector`."""

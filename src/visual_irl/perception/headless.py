@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -24,9 +25,9 @@ from visual_irl.perception.body_geometry import (
     with_arms,
     with_confirmed_arms,
 )
-from visual_irl.perception.body_network import BodyNetwork, Region
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
 from visual_irl.perception.hand_labels import FOLLOW_WITHIN, LabelVotes, palm_length
+from visual_irl.perception.region import Region
 from visual_irl.types import SIDES
 
 MIN_ARM = 0.36
@@ -83,6 +84,15 @@ class Sighting:
     hand_ns: int
 
 
+@runtime_checkable
+class BodyNetwork(Protocol):
+    """The body's landmark network."""
+
+    def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
+        """What it sees in a region (no hands), the probability that a body is there, and the body's own region."""
+        ...
+
+
 class HeadlessSearch:
     """Follows such a body through a stream.
 
@@ -135,10 +145,6 @@ class HeadlessSearch:
                 self._order.insert(0, index)
                 return self._last.person if self._last and self._last.stamp_ns == stamp_ns else None
         return None
-
-    def close(self) -> None:
-        """Free the network."""
-        self._network.close()
 
     def _believed(self, found: PersonDetection, clear: float, stamp_ns: int, hand_known: bool) -> bool:
         """Whether a body is the followed one, or may be a new one; it is remembered as such."""

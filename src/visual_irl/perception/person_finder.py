@@ -1,0 +1,187 @@
+"""One person and their hands in a stream, out of what the networks see: the same for every way of running them.
+
+Hands are found once on the whole picture and, for an arm whose hand was not found there, once more on an enlarged crop
+around the wrist. A body whose head is out of the picture is searched for by its arms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from visual_irl.errors import InvalidInput
+from visual_irl.perception.body_geometry import fits, head_seen
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
+from visual_irl.perception.headless import HeadlessSearch
+from visual_irl.perception.region import Region
+from visual_irl.types import SIDES
+
+CROP_SIZE = 256
+"""Side of an enlarged hand crop [px]: the palm detector works on 192."""
+_FACE_EVERY = 5
+"""While a body without a head is followed, only every so many pictures are searched for a face: it costs a third."""
+
+
+@runtime_checkable
+class Networks(Protocol):
+    """The body's and the hand's networks, which follow what they found from picture to picture."""
+
+    def begin(self, rgb: UInt8[ndarray, "H W 3"], stamp_ms: int) -> None:
+        """The picture that `hands` and `body` look at from here on; stamps rise."""
+        ...
+
+    def hands(self) -> list[HandDetection]:
+        """Up to two hands in the picture."""
+        ...
+
+    def body(self) -> PersonDetection | None:
+        """The body in the picture that was found by its face, without hands."""
+        ...
+
+    def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
+        """A hand in a picture of its own; nothing is followed."""
+        ...
+
+    def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
+        """What the body's network sees in a region, the probability that a body is there, and the body's own region."""
+        ...
+
+    def close(self) -> None:
+        """Free the networks."""
+        ...
+
+
+@dataclass(frozen=True)
+class PersonFinderConfig:
+    """Options that every detector has."""
+
+    pose_model: str = "heavy"
+    """`heavy` or `full`. Full costs a third of the time, but finds few bodies whose head is out of the picture."""
+    min_confidence: float = 0.5
+    """A body or hand with a lower score in [0, 1] is not there (MediaPipe's default)."""
+    min_visibility: float = 0.5
+    """A landmark with a lower visibility in [0, 1] is lost: below it the network guesses."""
+    hand_reach: float = 0.6
+    """A hand belongs to the arm whose wrist is nearest, at most this many forearm lengths away."""
+    search_without_head: bool = True
+    """Look for a body whose head is out of the picture by its arms and hands; costs up to two more runs of the
+    body network a frame, and two of the hand networks."""
+
+    def __post_init__(self) -> None:
+        if self.pose_model not in ("heavy", "full"):
+            raise InvalidInput(f"pose_model '{self.pose_model}' is unknown; known: full, heavy")
+        for name in ("min_confidence", "min_visibility"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, must lie in (0, 1]")
+
+
+class PersonFinder:
+    """Tracks one person through a stream; see `PersonFinderConfig`."""
+
+    def __init__(self, config: PersonFinderConfig, networks: Networks) -> None:
+        self.config, self.networks = config, networks
+        self._last_ms = -1
+        self._votes = LabelVotes()
+        self._headless: HeadlessSearch | None = None
+        self._without_face = 0
+
+    def next_ms(self, stamp_ns: int) -> int:
+        """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
+        self._last_ms = max(self._last_ms + 1, stamp_ns // 1_000_000)
+        return self._last_ms
+
+    def detect(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
+        """The person in a picture, or None."""
+        self.networks.begin(rgb, self.next_ms(stamp_ns))
+        return self.find(rgb, stamp_ns)
+
+    def find(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
+        """The person in a picture that the networks have begun with, or None."""
+        found = self._votes.relabelled(distinct(self.networks.hands()), stamp_ns)
+        followed = self._headless is not None and self._headless.locked
+        if followed and self._without_face < _FACE_EVERY:
+            self._without_face += 1
+        else:
+            self._without_face = 0
+            person = self._by_face(rgb, found)
+            if person is not None and (person.hands or not followed):
+                return person  # a face without a hand does not outdo a body that is followed by its hand
+        if not self.config.search_without_head:
+            return None
+        if self._headless is None:
+            c = self.config
+            self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
+        return self._headless.find(rgb, stamp_ns, found)
+
+    def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection]) -> PersonDetection | None:
+        """What the pose networks find, unless it is no body with a head."""
+        person = self.networks.body()
+        if person is None or not self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
+            return None
+        return replace(person, hands=self._assign(rgb, person, found))
+
+    def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
+        """Whether the networks have found a body by its face. They also see small ones within a trunk, or in a hand: these
+        have no arms to see, or their hands are giants'."""
+        elbows = person.visibility[[POSE_INDEX[f"{side}_elbow"] for side in SIDES]]
+        armed = bool((elbows >= self.config.min_visibility).any())
+        return armed and head_seen(person, width, height) and all(fits(person, hand) for hand in hands)
+
+    def _assign(
+        self, rgb: UInt8[ndarray, "H W 3"], person: PersonDetection, found: list[HandDetection]
+    ) -> dict[str, HandDetection]:
+        """Each hand to the arm with the nearest wrist; the closest pairs first, one hand an arm."""
+        arms = {side: _arm(person, side) for side in SIDES if self._visible(person, side)}
+        pairs = sorted(
+            (float(np.linalg.norm(hand.uv[0] - arm[1])), side, i) for side, arm in arms.items() for i, hand in enumerate(found)
+        )
+        hands: dict[str, HandDetection] = {}
+        used: set[int] = set()
+        for distance, side, i in pairs:
+            if side not in hands and i not in used and distance <= self._reach(person):
+                hands[side] = found[i]
+                used.add(i)
+        for side, (elbow, wrist) in arms.items():
+            if side not in hands:
+                hand = self._look_closer(rgb, elbow, wrist, self._reach(person))
+                taken = [other.uv[0] for other in hands.values()]
+                if hand and all(np.linalg.norm(hand.uv[0] - p) > palm_length(hand) for p in taken):
+                    hands[side] = hand
+        return hands
+
+    def _visible(self, person: PersonDetection, side: str) -> bool:
+        rows = [POSE_INDEX[f"{side}_elbow"], POSE_INDEX[f"{side}_wrist"]]
+        return bool((person.visibility[rows] >= self.config.min_visibility).all())
+
+    def _reach(self, person: PersonDetection) -> float:
+        """Largest distance [px] of a hand's wrist from the body's; by the longer forearm: one may be foreshortened."""
+        return self.config.hand_reach * max(float(np.linalg.norm(np.subtract(*_arm(person, side)))) for side in SIDES)
+
+    def _look_closer(
+        self, rgb: UInt8[ndarray, "H W 3"], elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
+    ) -> HandDetection | None:
+        """A hand in an enlarged square around where the forearm points."""
+        hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
+        return hand if hand is not None and np.linalg.norm(hand.uv[0] - wrist) <= reach else None
+
+    def _closer(self, rgb: UInt8[ndarray, "H W 3"], centre: Float[ndarray, "2"], half: float) -> HandDetection | None:
+        """A hand in the enlarged square with a centre and half a side [px]."""
+        scale = 0.5 * CROP_SIZE / max(half, 24.0)
+        shift = 0.5 * CROP_SIZE - scale * centre
+        A = np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+        hand = self.networks.hand_in(cv2.warpAffine(rgb, A, (CROP_SIZE, CROP_SIZE), flags=cv2.INTER_LINEAR))
+        return None if hand is None else replace(hand, uv=(hand.uv - shift) / scale)
+
+    def close(self) -> None:
+        """Free the networks."""
+        self.networks.close()
+
+
+def _arm(person: PersonDetection, side: str) -> tuple[Float[ndarray, "2"], Float[ndarray, "2"]]:
+    return person.uv[POSE_INDEX[f"{side}_elbow"]], person.uv[POSE_INDEX[f"{side}_wrist"]]
