@@ -17,8 +17,9 @@ from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
 from visual_irl.mapping.human_arm import imagined_arm, observed_arm, swivel_of_arm, torso_axes
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
-from visual_irl.policy.skill import PolicyConfig, Thing, decide, perform
+from visual_irl.policy.skill import Thing, decide, perform
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place

@@ -12,7 +12,8 @@ from visual_irl.evaluation.closed_loop import sort_onions
 from visual_irl.io import artifacts
 from visual_irl.pipeline import LearnConfig, Skill, learn, relations_at
 from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
-from visual_irl.policy.skill import PolicyConfig, Thing
+from visual_irl.policy.hand_path import PolicyConfig
+from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots import load_robot
 from visual_irl.tasks.onion_sorting import OnionSorting

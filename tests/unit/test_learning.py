@@ -11,8 +11,9 @@ import torch
 
 from visual_irl.errors import LearningFailed, UnreadableFile
 from visual_irl.pipeline import LearnConfig, Skill, demonstrated_states, learn, plan, reward_over_time
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.optimal import plan_episodes
-from visual_irl.policy.skill import PolicyConfig, Thing, decide
+from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
 from visual_irl.tasks.body import sample_body

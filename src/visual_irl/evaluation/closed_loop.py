@@ -21,8 +21,9 @@ from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.offline import OfflineConfig
 from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.pipeline import Skill, arm_for, relations_at
-from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop, Step
-from visual_irl.policy.skill import PolicyConfig, Thing
+from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
+from visual_irl.policy.hand_path import PolicyConfig, Step
+from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting

@@ -21,7 +21,7 @@ from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, obs
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
 from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget
 from visual_irl.mapping.targets import tool_rotation
-from visual_irl.policy.skill import PolicyConfig
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import HumanArmTrajectory

@@ -17,7 +17,7 @@ from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import robot_spec
 from visual_irl.execution.mujoco_gripper import MujocoGripper
 from visual_irl.execution.state import RobotState, Safety
-from visual_irl.execution.world import PREFIX, Body, world_spec
+from visual_irl.execution.world import PREFIX, nominal_bodies, world_spec
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Scene
 
@@ -43,7 +43,7 @@ class MujocoArm:
             spec = robot_spec(robot)
         else:
             mount = robot.T_world_base if T_world_base is None else T_world_base
-            spec = world_spec(scene, robot, mount, {name: Body() for name in self._objects})
+            spec = world_spec(scene, robot, mount, nominal_bodies(scene))
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(prefix + name) for name in robot.joint_names]

@@ -51,7 +51,7 @@ def _read(path: Path, robot: str) -> JointTrajectory:
 def _planned(skill: Path, demonstration: Path, robot_name: str) -> JointTrajectory:
     from visual_irl import pipeline
     from visual_irl.mapping.retarget import RetargetConfig, retarget
-    from visual_irl.policy.skill import PolicyConfig
+    from visual_irl.policy.hand_path import PolicyConfig
     from visual_irl.robots import load_robot
 
     robot = load_robot(robot_name)
