@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from scipy.interpolate import CubicHermiteSpline
 
-from visual_irl import se3
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.engine import mujoco, renderer
 from visual_irl.execution.guard import ApprovedTrajectory
@@ -21,8 +20,9 @@ from visual_irl.execution.world import (
     MAX_IMAGE,
     PREFIX,
     Body,
-    grain_name,
+    grain_names,
     nominal_bodies,
+    outcome_of,
     world_spec,
 )
 from visual_irl.robots.model import RobotModel
@@ -79,8 +79,7 @@ class MujocoExecutor:
         self._gripper = self.model.actuator(PREFIX + GRIPPER).id
         stiffness, brake = self.model.actuator_gainprm[self._drives, 0], -self.model.actuator_biasprm[self._drives, 2]
         self._lead = (brake + self.model.dof_damping[self._dof]) / stiffness
-        grains = [grain_name(k) for k in range(scene.grains.count if scene.grains else 0)]
-        self._grains = np.array([self.model.body(name).id for name in grains], int)
+        grains = grain_names(scene)
         touched = [*(o.name for o in scene.objects), *(v.name for v in scene.vessels if v.taken), *grains]
         bodies_of = [self.model.body(k).name for k in range(self.model.nbody)]
         self._is_robot = np.array([name.startswith(PREFIX) for name in bodies_of])[self.model.geom_bodyid]
@@ -106,10 +105,7 @@ class MujocoExecutor:
 
     def outcome(self) -> Outcome:
         """Measured poses of objects and vessels, and places of the grains, in the world."""
-        names = [*(o.name for o in self.scene.objects), *(v.name for v in self.scene.vessels)]
-        bodies = {name: self.data.body(name) for name in names}
-        Ts = {name: se3.transform(b.xmat.reshape(3, 3).copy(), b.xpos.copy()) for name, b in bodies.items()}
-        return Outcome(Ts, self.data.xpos[self._grains].copy())
+        return outcome_of(self.data, self.scene)
 
     def execute(
         self, approved: ApprovedTrajectory, on_frame: Callable[[float], None] | None = None, fps: float = 30.0
@@ -118,7 +114,7 @@ class MujocoExecutor:
 
         The first call puts the robot beside the trajectory's start and drives it there; later ones start where it is.
         `on_frame(t)` is called `fps` times a simulated second with the trajectory's time `t` [s]: render then.
-        The report's details: `objects` {name: position [m]}, `grip_peak` [N] a finger, `tracking_peak` [rad],
+        The report's details: `outcome` (where things are now), `grip_peak` [N] a finger, `tracking_peak` [rad],
         `effort_peak` (share of the torque limit per joint), `collisions` (pairs of names, where the robot touched
         itself or anything that it is not meant to take), `simulated` and `computed` [s].
 
@@ -138,7 +134,7 @@ class MujocoExecutor:
         unstable = int(self.data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number)
         t, q_measured, error, grip, effort, collisions = log
         details = {
-            "objects": self.object_positions(),
+            "outcome": self.outcome(),
             "grip_peak": float(grip.max()),
             "tracking_peak": float(np.abs(error).max()),
             "effort_peak": effort.max(axis=0) / self.robot.effort,

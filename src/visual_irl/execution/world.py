@@ -14,7 +14,7 @@ from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_physics
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED
-from visual_irl.tasks.scene import Fixture, Grains, Scene, SceneObject, Vessel, Zone
+from visual_irl.tasks.scene import Fixture, Grains, Outcome, Scene, SceneObject, Vessel, Zone
 from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates
 
 FLATTENING = 0.9
@@ -89,7 +89,8 @@ def world_spec(
     for zone in scene.zones:
         _add_zone(spec, zone)
     if scene.grains is not None:
-        _add_grains(spec, scene.grains, scene.vessel(scene.grains.vessel), bodies[scene.grains.vessel])
+        vessel = scene.vessel(scene.grains.vessel)
+        _add_grains(spec, scene.grains, grain_names(scene), vessel.T_world[:3, 3] + np.array(bodies[vessel.name].offset))
     for name, (eye, target, fov) in CAMERAS.items():
         T = se3.look_at(np.array(eye), np.array(target))
         R = T[:3, :3] * [1.0, -1.0, -1.0]  # MuJoCo's cameras look along -z with y up
@@ -212,16 +213,15 @@ def _add_zone(spec: mujoco.MjSpec, zone: Zone) -> None:
     _decorate(spec.worldbody, mujoco.mjtGeom.mjGEOM_CYLINDER, [*zone.T_world[:2, 3], 0.0005], size, zone.rgba)
 
 
-def _add_grains(spec: mujoco.MjSpec, grains: Grains, vessel: Vessel, body: Body) -> None:
-    """Balls without sliding friction in layers in a vessel: with it they jam in its neck."""
+def _add_grains(spec: mujoco.MjSpec, grains: Grains, names: Sequence[str], p0: Float[ndarray, "3"]) -> None:
+    """Balls without sliding friction in layers over a vessel's foot: with it they jam in its neck."""
     r, rng = grains.radius, np.random.default_rng(0)
     around = 2.0 * np.pi * np.arange(6) / 6
     ring = [(0.0, 0.0), *zip(2.2 * r * np.cos(around), 2.2 * r * np.sin(around), strict=True)]
-    p0 = vessel.T_world[:3, 3] + np.array(body.offset)
-    for k in range(grains.count):
+    for k, name in enumerate(names):
         layer, place = divmod(k, len(ring))
         at = np.array([*ring[place], 2.0 * r + layer * GRAIN_GAP * r]) + np.array([*rng.normal(0.0, 2e-4, 2), 0.0])
-        ball = spec.worldbody.add_body(name=grain_name(k), pos=p0 + at)
+        ball = spec.worldbody.add_body(name=name, pos=p0 + at)
         ball.add_freejoint()
         ball.add_geom(
             type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[r, 0.0, 0.0], density=grains.density, rgba=_LIQUID, condim=1, priority=1,
@@ -229,6 +229,13 @@ def _add_grains(spec: mujoco.MjSpec, grains: Grains, vessel: Vessel, body: Body)
         )  # fmt: skip
 
 
-def grain_name(k: int) -> str:
-    """Name of the k-th grain's body."""
-    return f"grain_{k}"
+def grain_names(scene: Scene) -> list[str]:
+    """Names of the grains' bodies."""
+    return [f"grain_{k}" for k in range(scene.grains.count if scene.grains else 0)]
+
+
+def outcome_of(data: mujoco.MjData, scene: Scene) -> Outcome:
+    """Measured poses of objects and vessels, and places of the grains, in the world."""
+    names = [*(o.name for o in scene.objects), *(v.name for v in scene.vessels)]
+    Ts = {name: se3.transform(data.body(name).xmat.reshape(3, 3), data.body(name).xpos) for name in names}
+    return Outcome(Ts, np.array([data.body(name).xpos for name in grain_names(scene)]).reshape(-1, 3))

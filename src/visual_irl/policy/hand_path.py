@@ -63,8 +63,8 @@ class Step:
 class HandPath(ABC):
     """Builds a `HandPlan` sample by sample. How the hand is turned at a sample is the task's."""
 
-    def __init__(self, motion: MotionLibrary, config: PolicyConfig, start: HandState) -> None:
-        self.motion, self.config = motion, config
+    def __init__(self, motion: MotionLibrary, config: PolicyConfig, rest: Float[ndarray, "3"], start: HandState) -> None:
+        self.motion, self.config, self.rest = motion, config, rest
         self.at, self.yaw, self.swivel_now = start.p_world.copy(), start.yaw, start.swivel
         self.closed, self.held, self.tilt = start.closed, start.held, 0.0
         self.rows: list[tuple[ndarray, float, float, float, float, str, str]] = []
@@ -92,12 +92,13 @@ class HandPath(ABC):
             self.rows.append((p, float(a), float(b), self.closed, float(s), phase, self.held))
         self.at, self.yaw, self.tilt, self.swivel_now = path[-1].copy(), float(yaws[-1]), float(tilts[-1]), float(swivel[-1])
 
-    def travel(self, phase: str, goal: Float[ndarray, "3"], yaw: float | None = None) -> None:
-        """Move to `goal` like the person, inside the cones above both ends."""
+    def travel(self, phase: str, goal: Float[ndarray, "3"], yaw: float | None = None, height: float | None = None) -> None:
+        """Move to `goal` like the person, inside the cones above both ends, which are `height` high [m]."""
+        height = self.config.approach if height is None else height
         start, start_yaw = self.at.copy(), self.yaw
         path, swivel = self.motion.segment(phase, start, goal, self.config.rate)
         run = np.minimum(np.linalg.norm(path[:, :2] - start[:2], axis=1), np.linalg.norm(path[:, :2] - goal[:2], axis=1))
-        floor = min(start[2], goal[2]) + np.minimum(self.config.approach, self.config.cone * run)
+        floor = min(start[2], goal[2]) + np.minimum(height, self.config.cone * run)
         s = np.linspace(0.0, 1.0, len(path) + 1)[1:]
         floor = np.maximum(floor, start[2] + s * (goal[2] - start[2]) - 0.05)
         path[:, 2] = np.maximum(path[:, 2], floor)
@@ -135,7 +136,7 @@ class HandPath(ABC):
 
     def finish(self) -> HandPlan:
         """Return to rest; the whole plan."""
-        self.travel("return", self.motion.rest.copy())
+        self.travel("return", self.rest.copy())
         return self.plan()
 
     def plan(self) -> HandPlan:

@@ -79,7 +79,7 @@ class SortingPath(HandPath):
         self.inspect = None if relations.inspect is None else np.asarray(relations.inspect)
         self.motion = motion
         swivel = float(next(iter(motion.swivel.values()))[0])
-        super().__init__(motion, config, start or HandState(motion.rest, self.heading(motion.rest), swivel))
+        super().__init__(motion, config, motion.rest, start or HandState(motion.rest, self.heading(motion.rest), swivel))
 
     def frames(self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3 3"]:
         """Fingers down, thumb side along the direction over the table."""

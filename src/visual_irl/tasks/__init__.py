@@ -12,3 +12,12 @@ TASKS = Registry(
     },
 )
 """Name -> task class."""
+
+RELATIONS = Registry(
+    "relations",
+    {
+        "onion_sorting": ("visual_irl.tasks.pick_place_graph:Relations", "visual-irl itself"),
+        "pouring": ("visual_irl.tasks.pour_graph:PourRelations", "visual-irl itself"),
+    },
+)
+"""Name of a task -> the relational features that its reward is made of."""

@@ -6,6 +6,7 @@ of small balls: how many of them are in the cup at the end is counted, and so is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +15,13 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.tasks.scene import Grains, Outcome, Scene, Vessel, Zone
+from visual_irl.tasks.scene import Grains, Outcome, Scene, SeenThing, Vessel, Zone
 
 BOTTLE, CUP, ZONE = "bottle", "cup", "disposal"
 """Names of what stands on the table."""
 
+POURED = 0.95
+"""Share of the grains that has to be in the cup."""
 UPRIGHT = float(np.radians(10.0))
 """A bottle that leans less than this stands [rad]."""
 
@@ -42,6 +45,8 @@ class Pouring:
     grain_radius: float = 0.006
 
     name = "pouring"
+    goals = "goals reached (what was in the bottle is in the cup; the bottle stands in the zone)"
+    """What `succeeded` counts."""
 
     def sample_scene(self, rng: np.random.Generator) -> Scene:
         """A random start: bottle, cup and zone apart from each other, the bottle turned by any angle about its axis.
@@ -91,6 +96,22 @@ class Pouring:
         stands = bool(se3.angle_between(T[:3, 2], np.array([0.0, 0.0, 1.0])) < UPRIGHT and abs(T[2, 3]) < 0.01)
         return stands and scene.zone(ZONE).contains(T[:3, 3])
 
-    def success(self, scene: Scene, outcome: Outcome) -> dict[str, float]:
-        """What came of it: the share of the grains in the cup, and 1 where the bottle was disposed of upright."""
-        return {"in_cup": self.poured(scene, outcome), "disposed_upright": float(self.disposed(scene, outcome))}
+    def succeeded(self, scene: Scene, outcome: Outcome) -> dict[str, bool]:
+        """Which of the task's two goals were reached."""
+        return {"poured": self.poured(scene, outcome) >= POURED, "disposed_upright": self.disposed(scene, outcome)}
+
+    def scene_of(self, things: Mapping[str, SeenThing], fixtures: Mapping[str, Float[ndarray, "4 4"]]) -> Scene:
+        """The scene in which these things were seen; their sizes are the task's.
+
+        Raises:
+            InvalidInput: bottle, cup or zone was not seen.
+        """
+        missing = [name for name in (BOTTLE, CUP) if name not in things] + [ZONE] * (ZONE not in fixtures)
+        if missing:
+            raise InvalidInput(f"no '{missing[0]}' was seen; there is: {', '.join((*things, *fixtures)) or 'nothing'}")
+        bottle, cup = (se3.transform(_upright(things[name].R_world), things[name].p_world) for name in (BOTTLE, CUP))
+        return self.scene(bottle, cup, np.asarray(fixtures[ZONE], float))
+
+
+def _upright(R: Float[ndarray, "3 3"] | None) -> Float[ndarray, "3 3"]:
+    return np.eye(3) if R is None else np.asarray(R, float)

@@ -107,6 +107,19 @@ class Grains:
 
 
 @dataclass(frozen=True)
+class SeenThing:
+    """What was seen of a thing: its place [m] (of the foot, where it stands), its size and turn where they are known."""
+
+    p_world: Float[ndarray, "3"]
+    radius: float
+    """[m]"""
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    height: float | None = None
+    """[m]"""
+    R_world: Float[ndarray, "3 3"] | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a scene ended, as it was measured: poses of the movable things by name, and places of the grains."""
 

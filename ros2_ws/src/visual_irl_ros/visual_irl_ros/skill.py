@@ -56,7 +56,7 @@ def _planned(skill: Path, demonstration: Path, robot_name: str) -> JointTrajecto
 
     robot = load_robot(robot_name)
     demo = load_demonstration(demonstration)
-    _, arm = pipeline.plan(pipeline.Skill.load(skill), demo, pipeline.LearnConfig().attribute, PolicyConfig())
+    _, arm = pipeline.plan(pipeline.load_skill(skill), demo, PolicyConfig())
     return retarget(arm, robot, robot.T_world_base, RetargetConfig())[0]
 
 
