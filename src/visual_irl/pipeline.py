@@ -1,196 +1,68 @@
 """The whole chain, as a reader would draw it: demonstrations -> reward and skill -> hand plan -> arm -> robot -> replay.
 
-Perception is `visual_irl.perception.extraction`; it ends in a `Demonstration`, with which everything here begins.
+Perception is `visual_irl.perception.extraction`; it ends in a `Demonstration`, with which everything here begins. What differs
+between tasks is in `visual_irl.skills`, one file a task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float
-from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
-from visual_irl.mapping.human_arm import imagined_arm, observed_arm, swivel_of_arm, torso_axes
-from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
-from visual_irl.policy.skill import PolicyConfig, Thing, decide, perform
-from visual_irl.reward import LEARNERS
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
-from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
-from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
-from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
+from visual_irl.skills import SKILLS
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Skill, Way, silent
+from visual_irl.types import Demonstration
 
-REWARD_FILE, MOTION_FILE = "reward.safetensors", "motion.safetensors"
-
-
-@dataclass(frozen=True)
-class Skill:
-    """What was learned: the reward, and how the person moves."""
-
-    reward: LinearReward
-    motion: MotionLibrary
-
-    def save(self, folder: Path) -> None:
-        """Write both files into a folder."""
-        self.reward.save(Path(folder) / REWARD_FILE)
-        self.motion.save(Path(folder) / MOTION_FILE)
-
-    @classmethod
-    def load(cls, folder: Path) -> Skill:
-        """Read a skill folder; what is missing is named with the command that makes it."""
-        return cls(LinearReward.load(Path(folder) / REWARD_FILE), MotionLibrary.load(Path(folder) / MOTION_FILE))
+__all__ = ["MOTION_FILE", "REWARD_FILE", "LearnConfig", "Skill", "Way", "learn", "load_skill", "plan", "ways"]
 
 
-@dataclass(frozen=True)
-class LearnConfig:
-    """How a skill is learned."""
-
-    learner: str = "max_ent"
-    """Name of the reward learner."""
-    attribute: str = "blemished"
-    """Attribute of the objects that may decide where they belong."""
-
-
-def learn(
-    demos: Sequence[Demonstration], config: LearnConfig, progress: Callable[[int, float], None] = lambda i, loss: None
-) -> Skill:
+def learn(demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> Skill:
     """A skill from demonstrations of one task: states only, no action is seen.
 
     Raises:
-        LearningFailed, NoPersonFound: the demonstrations carry no signal, with what to check.
+        LearningFailed, NoPersonFound: the demonstrations carry no signal, or are of several tasks; with what to check.
+        UnknownName: no skill is known for their task.
     """
     if not demos:
         raise LearningFailed("no demonstration was given; name at least one made by `visual-irl extract`")
+    tasks = sorted({d.task for d in demos})
+    if len(tasks) > 1:
+        raise LearningFailed(f"the demonstrations are of {' and '.join(tasks)}: learn one skill from those of one task")
     plain = [i for i, d in enumerate(demos) if d.frame != "world" or not d.fixtures or not d.objects]
     if plain:
         raise LearningFailed(
             f"demonstration {plain[0] + 1} has no objects or fixtures in a calibrated world (a plain video?): a task is "
             "learned from RGB-D recordings; a video can still be mapped with `visual-irl map`"
         )
-    arms = [observed_arm(d) for d in demos]
-    hands = [a.Ts_world_hand[:, :3, 3] for a in arms]
-    episodes = [cut_episodes(d, hand) for d, hand in zip(demos, hands, strict=True)]
-    relations = learn_relations(demos, hands, episodes)
-    graph, sequences = demonstrated_states(relations, hands, episodes, config.attribute)
-    reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress)
-    motions = [
-        ObservedMotion(
-            d.t, hand, swivel_of_arm(a, torso_axes(d)), a.shoulder,
-            float(np.median(np.linalg.norm(a.elbow - a.shoulder, axis=1)[a.observed])),
-            float(np.median(np.linalg.norm(a.wrist - a.elbow, axis=1)[a.observed])),
-            d.side, cut,
-        )
-        for d, a, hand, cut in zip(demos, arms, hands, episodes, strict=True)
-    ]  # fmt: skip
-    return Skill(reward, learn_motion(motions))
+    skill: Skill = SKILLS.load(tasks[0]).learn(demos, config, progress)
+    return skill
 
 
-def learn_relations(
-    demos: Sequence[Demonstration], hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
-) -> Relations:
-    """The places of the task: where things are released over each fixture, and where they are inspected."""
-    flat = [e for cut in episodes for e in cut]
-    heights = []
-    for demo, cut in zip(demos, episodes, strict=True):
-        for e in cut:
-            if e.goal:
-                heights.append(demo.objects[e.name][e.release - 1][2] - demo.fixtures[e.goal][2, 3])
-    if not heights:
-        raise LearningFailed("no object was ever released in a fixture; check that the bins' static transforms are right")
-    height = float(np.clip(np.median(heights), 0.09, 0.20))
-    fixtures = tuple(
-        (name, tuple(float(x) for x in np.mean([d.fixtures[name][:3, 3] for d in demos], axis=0) + [0.0, 0.0, height]))
-        for name in sorted(set.intersection(*(set(d.fixtures) for d in demos)))
-    )
-    place = inspection_place(flat)
-    return Relations(fixtures, None if place is None else tuple(float(x) for x in place))  # type: ignore[arg-type]
-
-
-def demonstrated_states(
-    relations: Relations, hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]], attribute: str
-) -> tuple[Graph, list[list[int]]]:
-    """The graph of all episodes, and the states that each demonstrated episode went through."""
-    contexts: list[Mapping[str, Any]] = []
-    routes: list[list[tuple[str, bool, bool, bool]]] = []
-    for hand, cut in zip(hands, episodes, strict=True):
-        for e in cut:
-            contexts.append({"start": hand[e.start], "object": e.p_object, "attribute": _attribute(e.attributes, attribute)})
-            looked = e.dwell is not None and relations.inspect is not None
-            route = [("start", False, False, False), ("object", False, False, False), ("object", True, False, False)]
-            if looked:
-                route.append(("inspect", True, True, False))
-            if e.goal:
-                route.append((e.goal, True, looked, False))
-            route.append((route[-1][0], False, looked, True))
-            routes.append(route)
-    graph = build_graph(relations, contexts)
-    return graph, [[graph.state(*state) for state in route] for route in routes]
-
-
-def _attribute(attributes: Mapping[str, float], name: str) -> float:
-    if name not in attributes:
-        raise LearningFailed(f"objects have no attribute '{name}' (they have: {', '.join(attributes) or 'none'})")
-    return float(attributes[name] > 0.5)
-
-
-def things_of(demo: Demonstration, attribute: str) -> list[Thing]:
-    """The objects as they lie at the start of a demonstration."""
-    first = min(10, len(demo.t))
-    return [
-        Thing(name, np.median(path[:first], axis=0), float(demo.radii[name]), _attribute(demo.attributes[name], attribute))
-        for name, path in demo.objects.items()
-    ]
-
-
-def plan(skill: Skill, demo: Demonstration, attribute: str, policy: PolicyConfig) -> tuple[HandPlan, HumanArmTrajectory]:
-    """What the learned policy does with the objects of a demonstration's start, as a hand plan and as a person's arm."""
-    relations = relations_at(skill.reward.relations, demo.fixtures)
-    reward = LinearReward(relations, skill.reward.theta)
-    decisions = decide(reward, relations, skill.motion.rest, things_of(demo, attribute))
-    hand_plan = perform(decisions, skill.motion, relations, policy)
-    return hand_plan, arm_for(skill.motion, hand_plan)
-
-
-def arm_for(motion: MotionLibrary, hand_plan: HandPlan) -> HumanArmTrajectory:
-    """The demonstrator's arm as it would follow a hand plan."""
-    left = np.array([0.0, 1.0, 0.0])
-    axes = np.stack([[1.0, 0.0, 0.0], left if motion.side == "left" else -left, [0.0, 0.0, 1.0]])
-    return imagined_arm(hand_plan, motion.side, axes, motion.shoulder, motion.upper_length, motion.fore_length)
-
-
-def relations_at(learned: Relations, poses: Mapping[str, Float[ndarray, "4 4"]]) -> Relations:
-    """The learned places with each fixture moved to where it stands now: the hand goes where things are.
+def load_skill(folder: Path) -> Skill:
+    """Read a skill folder: its reward says for which task it is.
 
     Raises:
-        LearningFailed: a fixture that the skill needs is not there.
+        MissingFile, UnreadableFile: with the way out.
     """
-    fixtures = []
-    for name, p in learned.fixtures:
-        if name not in poses:
-            raise LearningFailed(f"the skill needs the fixture '{name}', there is: {', '.join(poses) or 'none'}")
-        x, y, _ = poses[name][:3, 3]
-        fixtures.append((name, (float(x), float(y), float(p[2]))))
-    return Relations(tuple(fixtures), learned.inspect)
+    task = LinearReward.load(Path(folder) / REWARD_FILE).relations.task
+    skill: Skill = SKILLS.load(task).load(folder)
+    return skill
 
 
-def reward_over_time(reward: LinearReward, demo: Demonstration, attribute: str) -> tuple[ndarray, ndarray]:
-    """The learned reward of every step of a demonstration (T-1,), and its features (T-1, F), each for the object at hand."""
-    hand = observed_arm(demo).Ts_world_hand[:, :3, 3]
-    features = np.zeros((len(demo.t) - 1, len(reward.feature_names)))
-    episodes = cut_episodes(demo, hand)
-    for i, e in enumerate(episodes):
-        end = min(e.release if i + 1 < len(episodes) else len(demo.t) - 1, len(demo.t) - 1)
-        index = np.arange(e.start, end + 1)
-        states = np.zeros((len(index), len(STATE)))
-        states[:, 0:3], states[:, 3:6] = hand[index], demo.objects[e.name][index]
-        states[:, 6] = (index >= e.grasp) & (index < e.release)
-        states[:, 7] = index >= (sum(e.dwell) // 2 if e.dwell is not None else len(demo.t))
-        states[:, 8] = _attribute(e.attributes, attribute)
-        s = torch.from_numpy(states)
-        features[e.start : end] = reward.relations(s[:-1], s[1:]).numpy()
-    return features @ reward.theta.numpy(), features
+def ways(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
+    """What the learned policy does where things stand as at a demonstration's start: the person's way first.
+
+    Raises:
+        LearningFailed: the demonstration is of another task.
+    """
+    if demo.task != skill.task:
+        raise LearningFailed(f"the skill is for {skill.task}, the demonstration is of {demo.task}: choose one of the same task")
+    return skill.ways(demo, policy)
+
+
+def plan(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Way:
+    """The first of those ways."""
+    return next(ways(skill, demo, policy))

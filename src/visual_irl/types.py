@@ -184,7 +184,9 @@ class Demonstration:
 
     A keypoint that was lost is NaN; `seen` tells frames with a person from frames without one. `held` names the
     object in the hand per frame ('' for none). `fixtures` are things that do not move (bins, the inspection place is
-    not one: it is learned). `frame` says what the world is: 'world' (calibrated) or 'torso' (a plain video: origin at
+    not one: it is learned). `turns` are the orientations of objects of which they are known, and `heights` [m] those of
+    things that stand: their path is then that of the foot's centre, and z of their orientation is their axis.
+    `frame` says what the world is: 'world' (calibrated) or 'torso' (a plain video: origin at
     the demonstrating shoulder, x forward, y left, z up).
     """
 
@@ -202,6 +204,8 @@ class Demonstration:
     frame: str
     task: str
     provenance: Mapping[str, Any]
+    turns: Mapping[str, Float[ndarray, "T 3 3"]] = field(default_factory=dict)
+    heights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         t = _frozen(self.t, "demonstration times", (None,))
@@ -222,6 +226,7 @@ class Demonstration:
             aperture=_frozen(self.aperture, "hand aperture", (n,), finite=False),
             objects={o: _frozen(p, f"path of object '{o}'", (n, 3)) for o, p in self.objects.items()},
             fixtures={f: _frozen(T, f"pose of fixture '{f}'", (4, 4)) for f, T in self.fixtures.items()},
+            turns={o: _frozen(R, f"orientation of object '{o}'", (n, 3, 3)) for o, R in self.turns.items()},
         )
 
     def keypoint(self, name: str) -> Float[ndarray, "T 3"]:

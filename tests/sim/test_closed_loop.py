@@ -8,25 +8,27 @@ import pytest
 from visual_irl.assets import asset_path
 from visual_irl.errors import LearningFailed
 from visual_irl.evaluation import likeness
-from visual_irl.evaluation.closed_loop import sort_onions
+from visual_irl.evaluation.sorting_episodes import sort_onions
 from visual_irl.io import artifacts
-from visual_irl.pipeline import LearnConfig, Skill, learn, relations_at
+from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
-from visual_irl.policy.skill import PolicyConfig, Thing
+from visual_irl.policy.hand_path import PolicyConfig
+from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots import load_robot
+from visual_irl.skills.sorting import SortingSkill, relations_at
 from visual_irl.tasks.onion_sorting import OnionSorting
 
 TASK = OnionSorting()
 
 
 @pytest.fixture(scope="module")
-def skill() -> Skill:
+def skill() -> SortingSkill:
     truth = asset_path("models/recordings/onion_sorting") / "truth.npz"
     return learn([artifacts.load_demonstration(truth)], LearnConfig())
 
 
-def closed_loop(skill: Skill, inspect: bool = True) -> ClosedLoop:
+def closed_loop(skill: SortingSkill, inspect: bool = True) -> ClosedLoop:
     relations = relations_at(skill.reward.relations, {f.name: f.T_world for f in TASK.fixtures()})
     if not inspect:
         relations = replace(relations, inspect=None)
@@ -34,7 +36,7 @@ def closed_loop(skill: Skill, inspect: bool = True) -> ClosedLoop:
 
 
 @pytest.mark.parametrize("name", ["panda", "ur5e"])
-def test_every_onion_ends_in_its_bin(skill: Skill, name: str) -> None:
+def test_every_onion_ends_in_its_bin(skill: SortingSkill, name: str) -> None:
     scene = TASK.sample_scene(np.random.default_rng(3), 2)
     result = sort_onions(skill, load_robot(name), TASK, scene, seed=3)
     assert result.placed == {o.name: True for o in scene.objects}
@@ -44,7 +46,7 @@ def test_every_onion_ends_in_its_bin(skill: Skill, name: str) -> None:
     assert 0.9 < ours["path_ratio"] < 1.1  # the hand goes the person's way
 
 
-def test_an_onion_that_is_lost_is_taken_again(skill: Skill) -> None:
+def test_an_onion_that_is_lost_is_taken_again(skill: SortingSkill) -> None:
     scene = TASK.sample_scene(np.random.default_rng(4), 1)
     (onion,) = scene.objects
     fallen = []
@@ -64,7 +66,7 @@ def test_an_onion_that_is_lost_is_taken_again(skill: Skill) -> None:
 
 
 def test_a_step_that_cannot_be_done_leaves_the_arm_where_it_is_and_the_work_goes_on(
-    skill: Skill, monkeypatch: pytest.MonkeyPatch
+    skill: SortingSkill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = TASK.sample_scene(np.random.default_rng(4), 1)
     refusals = []
@@ -85,7 +87,7 @@ def test_a_step_that_cannot_be_done_leaves_the_arm_where_it_is_and_the_work_goes
     assert result.placed == {refusals[0]: True}
 
 
-def test_the_bin_is_decided_by_what_was_seen_and_not_before(skill: Skill) -> None:
+def test_the_bin_is_decided_by_what_was_seen_and_not_before(skill: SortingSkill) -> None:
     loop = closed_loop(skill)
     thing = Thing("onion", np.array([0.2, -0.1, 0.03]), 0.03, UNKNOWN)
     assert loop.looks(thing)
@@ -94,12 +96,12 @@ def test_the_bin_is_decided_by_what_was_seen_and_not_before(skill: Skill) -> Non
     assert let_go[0] > 0.1 and let_go[1] < -0.3  # unblemished to the left, blemished to the right
 
 
-def test_without_inspection_an_unknown_attribute_is_refused(skill: Skill) -> None:
+def test_without_inspection_an_unknown_attribute_is_refused(skill: SortingSkill) -> None:
     with pytest.raises(LearningFailed, match="never inspects"):
         closed_loop(skill, inspect=False).looks(Thing("onion", np.array([0.2, -0.1, 0.03]), 0.03, UNKNOWN))
 
 
-def test_what_lies_farther_than_any_demonstrated_thing_is_still_brought(skill: Skill) -> None:
+def test_what_lies_farther_than_any_demonstrated_thing_is_still_brought(skill: SortingSkill) -> None:
     far = Thing("onion", np.array([0.6, -0.1, 0.03]), 0.03, 0.0)
     step = closed_loop(skill).take(far, [far], look=True)
     assert "release" in step.plan.phase

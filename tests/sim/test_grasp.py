@@ -113,7 +113,7 @@ def run(name: str, closing: bool = True, seed: int = 0, **where: float) -> tuple
     executor = MujocoExecutor(scene(), robot, seed=seed)
     trajectory = pick_and_place(robot, closing)
     report = executor.execute(approve(trajectory, robot, trajectory.q[0]))
-    return report, OnionSorting().success(scene(), report.details["objects"])
+    return report, OnionSorting().succeeded(scene(), report.details["outcome"])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -121,8 +121,10 @@ def run(name: str, closing: bool = True, seed: int = 0, **where: float) -> tuple
 def test_a_scripted_motion_sorts_an_onion_by_friction(name: str, seed: int) -> None:
     report, success = run(name, seed=seed)
     assert report.outcome == "executed"
-    assert success["onion_0"], report.details["objects"]
-    assert np.linalg.norm(report.details["objects"]["onion_1"][:2] - [0.28, -0.02]) < 0.01  # untouched: 2 mm and rolling
+    assert success["onion_0"], report.details["outcome"]
+    assert (
+        np.linalg.norm(report.details["outcome"].Ts_world["onion_1"][:2, 3] - [0.28, -0.02]) < 0.01
+    )  # untouched: 2 mm and rolling
     assert 20.0 < report.details["grip_peak"] <= load_robot(name).grip_force + 1e-9
     assert report.tracking_rms < 0.005  # drives are stiff and led by the planned speed
     assert report.details["collisions"] == ()
@@ -133,15 +135,15 @@ def test_a_scripted_motion_sorts_an_onion_by_friction(name: str, seed: int) -> N
 def test_an_open_gripper_lifts_nothing(name: str) -> None:
     report, success = run(name, closing=False)
     assert not success["onion_0"]
-    assert np.linalg.norm(report.details["objects"]["onion_0"][:2] - ONION) < 0.03  # pushed at most a little
+    assert np.linalg.norm(report.details["outcome"].Ts_world["onion_0"][:2, 3] - ONION) < 0.03  # pushed at most a little
 
 
 def test_the_seed_moves_the_real_onions_and_its_absence_does_not() -> None:
     robot = load_robot("panda")
     still = Randomisation(mass=0.0, friction=0.0, position=0.0, start=0.0)
-    exact = MujocoExecutor(scene(), robot, randomise=still).object_positions()["onion_0"]
+    exact = MujocoExecutor(scene(), robot, randomise=still).outcome().Ts_world["onion_0"][:3, 3]
     np.testing.assert_allclose(exact, [*ONION, RADIUS], atol=1e-12)
-    places = [MujocoExecutor(scene(), robot, seed=s).object_positions()["onion_0"] for s in (1, 1, 2)]
+    places = [MujocoExecutor(scene(), robot, seed=s).outcome().Ts_world["onion_0"][:3, 3] for s in (1, 1, 2)]
     np.testing.assert_array_equal(places[0], places[1])
     assert not np.allclose(places[0], places[2], atol=1e-5)
     assert np.abs(np.array(places) - exact).max() <= 0.002

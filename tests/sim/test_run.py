@@ -194,7 +194,7 @@ def test_the_simulated_gripper_holds_what_is_there_and_only_then() -> None:
         full.wait()
     assert full.gripper.grasped
     assert full.gripper.force == pytest.approx(20.0, rel=0.05)
-    assert abs(full.object_positions()["ball"][2] - p[2]) < 0.01  # it does not fall
+    assert abs(full.outcome().Ts_world["ball"][2, 3] - p[2]) < 0.01  # it does not fall
     full.gripper.move(robot.max_opening)
     for _ in range(500):
         full.wait()

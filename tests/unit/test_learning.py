@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from visual_irl.errors import LearningFailed, UnreadableFile
-from visual_irl.pipeline import LearnConfig, Skill, demonstrated_states, learn, plan, reward_over_time
+from visual_irl.pipeline import LearnConfig, learn, load_skill, plan
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.optimal import plan_episodes
-from visual_irl.policy.skill import PolicyConfig, Thing, decide
+from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
+from visual_irl.skills.sorting import SortingSkill, demonstrated_states, reward_over_time
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate
 from visual_irl.tasks.episodes import cut_episodes
@@ -36,7 +38,7 @@ def demo() -> Demonstration:
 
 
 @pytest.fixture(scope="module")
-def skill(demo: Demonstration) -> Skill:
+def skill(demo: Demonstration) -> SortingSkill:
     return learn([demo], LearnConfig())
 
 
@@ -91,14 +93,14 @@ def test_gradient_of_the_likelihood_is_the_difference_of_feature_counts() -> Non
     assert torch.allclose(gradient, shown_counts - expected, atol=1e-9)
 
 
-def test_reward_says_what_was_shown(skill: Skill) -> None:
+def test_reward_says_what_was_shown(skill: SortingSkill) -> None:
     weight = dict(zip(skill.reward.feature_names, skill.reward.theta.tolist(), strict=True))
     assert weight["release_marked_in_bin_blemished"] > weight["release_marked_in_bin_unblemished"] + 1.0
     assert weight["release_plain_in_bin_unblemished"] > weight["release_plain_in_bin_blemished"] + 1.0
     assert weight["release_inspected"] + weight["inspect"] > 1.0 and weight["travel"] < 0
 
 
-def test_gradient_agrees_with_finite_differences(skill: Skill) -> None:
+def test_gradient_agrees_with_finite_differences(skill: SortingSkill) -> None:
     generator = torch.Generator().manual_seed(0)
     s, s_next = torch.rand(2, 5, 9, dtype=torch.float64, generator=generator) * 0.4
     gradient = skill.reward.gradient(s, s_next)
@@ -109,14 +111,14 @@ def test_gradient_agrees_with_finite_differences(skill: Skill) -> None:
         assert torch.allclose(gradient[:, j], difference, atol=1e-6)  # central difference, h = 1e-6
 
 
-def test_skill_round_trip_and_garbage(skill: Skill, tmp_path: Path) -> None:
+def test_skill_round_trip_and_garbage(skill: SortingSkill, tmp_path: Path) -> None:
     skill.save(tmp_path)
-    back = Skill.load(tmp_path)
+    back = load_skill(tmp_path)
     assert torch.equal(back.reward.theta, skill.reward.theta) and back.reward.relations == skill.reward.relations
     assert all(np.array_equal(back.motion.shape[k], v) for k, v in skill.motion.shape.items())
     (tmp_path / "reward.safetensors").write_bytes(b"nothing")
     with pytest.raises(UnreadableFile, match="visual-irl learn"):
-        Skill.load(tmp_path)
+        load_skill(tmp_path)
 
 
 def test_episodes_are_cut_with_their_inspection(demo: Demonstration) -> None:
@@ -128,7 +130,7 @@ def test_episodes_are_cut_with_their_inspection(demo: Demonstration) -> None:
     assert all(e.grasp < e.dwell[0] < e.dwell[1] < e.release for e in episodes if e.dwell)
 
 
-def test_reward_rises_along_the_demonstration(skill: Skill, demo: Demonstration) -> None:
+def test_reward_rises_along_the_demonstration(skill: SortingSkill, demo: Demonstration) -> None:
     reward, features = reward_over_time(skill.reward, demo, BLEMISHED)
     assert reward.shape == (len(demo.t) - 1,) and np.isfinite(features).all()
     releases = features[:, [n.startswith("release_") for n in skill.reward.feature_names]].sum(axis=1)
@@ -137,7 +139,7 @@ def test_reward_rises_along_the_demonstration(skill: Skill, demo: Demonstration)
     assert all(reward[i] > 1.0 for i in let_go) and reward.sum() > 0.0
 
 
-def test_reward_does_not_depend_on_the_frame_rate(skill: Skill, demo: Demonstration) -> None:
+def test_reward_does_not_depend_on_the_frame_rate(skill: SortingSkill, demo: Demonstration) -> None:
     import dataclasses
 
     keep = np.arange(0, len(demo.t), 2)
@@ -186,8 +188,8 @@ def test_policy_sorts_new_scenes_over_ten_seeds() -> None:
     assert low > 0.9, f"{right} of {total}"
 
 
-def test_plan_grasps_at_the_object_and_keeps_clear_of_the_table(skill: Skill, demo: Demonstration) -> None:
-    hand_plan, arm = plan(skill, demo, BLEMISHED, PolicyConfig())
+def test_plan_grasps_at_the_object_and_keeps_clear_of_the_table(skill: SortingSkill, demo: Demonstration) -> None:
+    hand_plan, arm = plan(skill, demo, PolicyConfig())
     p = hand_plan.Ts_world_hand[:, :3, 3]
     assert p[:, 2].min() > 0.015
     for name, path in demo.objects.items():

@@ -21,7 +21,8 @@ from visual_irl.evaluation.pictures import plot_reward, plot_weights
 from visual_irl.evaluation.report import write_report
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
-from visual_irl.pipeline import LearnConfig, Skill, reward_over_time
+from visual_irl.pipeline import LearnConfig
+from visual_irl.skills.sorting import SortingSkill, reward_over_time
 
 ROBOTS = ("panda", "ur5e")
 REAL_DATA = "VISUAL_IRL_REAL_DATA"
@@ -121,7 +122,7 @@ def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path |
 
 def _figures(out: Path, demo_path: Path, skill_path: Path, truth: Path | None) -> dict[str, Any]:
     """Figures for the report, and the pictures of the reward."""
-    demo, skill = artifacts.load_demonstration(demo_path), Skill.load(skill_path)
+    demo, skill = artifacts.load_demonstration(demo_path), SortingSkill.load(skill_path)
     reward, _ = reward_over_time(skill.reward, demo, LearnConfig().attribute)
     plot_reward(out / "reward.png", demo.t[1:], reward, demo.held[1:], "the learned reward along the demonstration")
     plot_weights(out / "weights.png", skill.reward.feature_names, skill.reward.theta.numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,26 @@ from visual_irl import pipeline, se3
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation import pictures as draw
-from visual_irl.evaluation.stages import progress_bar, say
+from visual_irl.evaluation.stages import progress_bar, say, things_in
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.io.motion import load_motion
+from visual_irl.mapping.feasibility import look
 from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
 from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget
 from visual_irl.mapping.targets import tool_rotation
-from visual_irl.policy.skill import PolicyConfig
+from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import HumanArmTrajectory
+from visual_irl.tasks import TASKS
+from visual_irl.tasks.surroundings import surroundings
+from visual_irl.types import Demonstration, HumanArmTrajectory
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
+WAYS = 400
+"""Ways of a skill that are looked at."""
 PER_FRAME = (
     "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
     "robot_points", "smoothed_position", "smoothed_rotation",
@@ -72,7 +78,8 @@ def map_arm(
         raise InvalidInput("--mount says where the base stands and --calibrate-mount searches for it; give one of them")
     robot = load_robot(robot_name)
     require_writable_folder(out.parent)
-    mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill)  # type: ignore[arg-type]
+    stands = np.array(robot.T_world_base) if mount is None else base_pose(mount)
+    mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill, robot, stands)  # type: ignore[arg-type]
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
     arm = placed_arm(mapped.arm, placement)
     config = replace(load_config(RetargetConfig, config_file), elbow_up=mapped.elbow_up)
@@ -104,24 +111,19 @@ def _motion(path: Path, side: str | None) -> Mapped:
     return Mapped(f"the {motion.side} arm of {path.name}", arm_of_motion(motion), {"motion": path}, True, False, motion.start)
 
 
-def _demonstration(path: Path, skill_path: Path | None) -> Mapped:
+def _demonstration(path: Path, skill_path: Path | None, robot: RobotModel, T_world_base: ndarray) -> Mapped:
     """The demonstrated arm, or what a skill does with the demonstration's objects."""
     demo = artifacts.load_demonstration(path)
-    attribute = pipeline.LearnConfig().attribute
     about: dict[str, Any] = {
         "task": demo.task,
-        "objects": {
-            thing.name: {"p_world": thing.p_world, "radius": thing.radius, "attributes": demo.attributes[thing.name]}
-            for thing in (pipeline.things_of(demo, attribute) if demo.objects else [])
-        },
+        "objects": things_in(demo),
         "fixtures": demo.fixtures,
     }
     if skill_path is None:
         free = demo.frame != "world"
         arm = densified(observed_arm(demo), MAPPING_RATE)
         return Mapped("the demonstrated arm", anchored(arm) if free else arm, {"demonstration": path}, free, about=about)
-    skill = pipeline.Skill.load(skill_path)
-    plan, arm = pipeline.plan(skill, demo, attribute, PolicyConfig())
+    plan, arm = _way(pipeline.load_skill(skill_path), demo, robot, T_world_base)
     about["phases"] = [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]
     inputs = {
         "demonstration": path,
@@ -141,6 +143,17 @@ def _runs(held: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
         elif name:
             rows.append((k, k, name))
     return tuple(rows)
+
+
+def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_base: ndarray) -> pipeline.Way:
+    """What the skill does with a demonstration's objects: the most human of its ways that the robot seems able to go, or
+    else the person's own."""
+    first, *others = islice(pipeline.ways(skill, demo, PolicyConfig()), WAYS)
+    if not others:
+        return first
+    world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
+    config = RetargetConfig()
+    return next((way for way in (first, *others) if not look(way[1], robot, T_world_base, world, config).obstacle), first)
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:

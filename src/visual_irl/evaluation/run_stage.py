@@ -203,7 +203,7 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         raise MotionStopped(f"{report.outcome}: {report.message}; the log is {out / 'log'}, and nothing moves before a new run")
     say(f"{plan.robot.name}: executed; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS; the log is {out / 'log'}")
     if "of" in content:
-        say(f"  {content['sorted']} of {content['of']} objects in the right bin, by the physics")
+        say(f"  {content['sorted']} of {content['of']} {plan.task.goals}, by the physics")
     return content
 
 
@@ -454,7 +454,7 @@ def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[s
 
 
 def _sorted(plan: Plan, arm: MujocoArm) -> dict[str, Any]:
-    done = plan.task.success(plan.scene, arm.object_positions())
+    done = plan.task.succeeded(plan.scene, arm.outcome())
     return {"objects": done, "sorted": sum(done.values()), "of": len(done)}
 
 

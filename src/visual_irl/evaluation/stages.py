@@ -20,7 +20,7 @@ from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.tasks import TASKS
-from visual_irl.tasks.scene import Scene, SceneObject
+from visual_irl.tasks.scene import Scene, SeenThing
 from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH_FILE = "truth.npz"
@@ -205,7 +205,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
                 report = executor.execute(approved)
     finally:
         executor.close()
-    sorted_ = task.success(scene, report.details["objects"])
+    sorted_ = task.succeeded(scene, report.details["outcome"]) if header["objects"] else {}
     content = {
         "robot": robot.name,
         "seed": seed,
@@ -216,7 +216,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "objects": sorted_,
         "sorted": sum(sorted_.values()),
         "of": len(sorted_),
-        "final_positions_m": report.details["objects"],
+        "final_positions_m": {name: T[:3, 3] for name, T in report.details["outcome"].Ts_world.items()},
         "world": "truth" if world is not None else "perceived",
     }
     artifacts.write_json(out / "report.json", content)
@@ -224,7 +224,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {})
     )
     if sorted_:
-        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} objects in the right bin, by the physics")
+        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} {task.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     return content
@@ -236,20 +236,31 @@ def scene_of(header: dict[str, Any], world: Path | None, task: Any) -> Scene:
         if not Path(world).is_file():
             raise MissingFile(f"no world at '{world}'; a synthetic recording has a {TRUTH_FILE}, or leave --world out")
         truth = artifacts.load_demonstration(world)
-        objects = {
-            name: {"p_world": path[0], "radius": truth.radii[name], "attributes": truth.attributes[name]}
-            for name, path in truth.objects.items()
-        }
-        fixtures = dict(truth.fixtures)
+        things, fixtures = things_in(truth), dict(truth.fixtures)
     else:
-        objects, fixtures = header["objects"], {n: np.array(T) for n, T in header["fixtures"].items()}
-    if not objects:
-        return Scene((), ())
-    items = tuple(
-        SceneObject(name, task.label, np.array(o["p_world"], float), float(o["radius"]), o["attributes"])
-        for name, o in objects.items()
-    )
-    return Scene(items, task.fixtures_at(fixtures))
+        things = {name: SeenThing(**{k: _array(v) for k, v in row.items()}) for name, row in header["objects"].items()}
+        fixtures = {n: np.array(T) for n, T in header["fixtures"].items()}
+    scene: Scene = task.scene_of(things, fixtures) if things else Scene((), ())
+    return scene
+
+
+def things_in(demo: Demonstration) -> dict[str, SeenThing]:
+    """The objects of a demonstration as they lie at its start."""
+    first = min(10, len(demo.t))
+    return {
+        name: SeenThing(
+            np.median(path[:first], axis=0),
+            float(demo.radii[name]),
+            dict(demo.attributes[name]),
+            demo.heights.get(name),
+            demo.turns[name][0] if name in demo.turns else None,
+        )
+        for name, path in demo.objects.items()
+    }
+
+
+def _array(value: Any) -> Any:
+    return np.array(value, float) if isinstance(value, list) else value
 
 
 def models(action: str, names: Sequence[str]) -> None:

@@ -58,3 +58,10 @@ def _checked(scores: ndarray) -> ndarray:
     if not np.isfinite(scores).all():
         raise InvalidInput("scores hold NaN or infinity: a failed run scores what it reached, it is not left out")
     return scores
+
+
+def pooled_share(good: Float[ndarray, "R"], of: Float[ndarray, "R"], resamples: int = 2000) -> tuple[float, list[float]]:
+    """Share of what succeeded over all runs, and its 95 % percentile interval when runs are drawn anew."""
+    draws = np.random.default_rng(0).integers(len(good), size=(resamples, len(good)))
+    low, high = np.quantile(good[draws].sum(axis=1) / of[draws].sum(axis=1), [0.025, 0.975])
+    return float(good.sum() / of.sum()), [float(low), float(high)]

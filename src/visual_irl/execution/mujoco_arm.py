@@ -17,9 +17,9 @@ from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import robot_spec
 from visual_irl.execution.mujoco_gripper import MujocoGripper
 from visual_irl.execution.state import RobotState, Safety
-from visual_irl.execution.world import PREFIX, Body, world_spec
+from visual_irl.execution.world import PREFIX, nominal_bodies, outcome_of, world_spec
 from visual_irl.robots.model import RobotModel
-from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.scene import Outcome, Scene
 
 
 class MujocoArm:
@@ -37,13 +37,13 @@ class MujocoArm:
         opening: float = 0.0,
     ) -> None:
         self.robot = robot
-        self._objects = [o.name for o in scene.objects] if scene is not None else []
+        self._scene = scene or Scene((), ())
         prefix = "" if scene is None else PREFIX
         if scene is None:
             spec = robot_spec(robot)
         else:
             mount = robot.T_world_base if T_world_base is None else T_world_base
-            spec = world_spec(scene, robot, mount, {name: Body() for name in self._objects})
+            spec = world_spec(scene, robot, mount, nominal_bodies(scene))
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(prefix + name) for name in robot.joint_names]
@@ -117,9 +117,9 @@ class MujocoArm:
         self._braking += self.period
         self._drive(*self._brake.at(self._braking))
 
-    def object_positions(self) -> dict[str, Float[ndarray, "3"]]:
-        """Centres of the scene's objects in the world [m]."""
-        return {name: self.data.body(name).xpos.copy() for name in self._objects}
+    def outcome(self) -> Outcome:
+        """Poses of the scene's movable things, and places of its grains, in the world."""
+        return outcome_of(self.data, self._scene)
 
     def push(self, torque: Float[ndarray, "J"]) -> None:
         """Push from outside with these torques until told otherwise [Nm]."""

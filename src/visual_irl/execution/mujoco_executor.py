@@ -15,9 +15,18 @@ from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.engine import mujoco, renderer
 from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.mjcf import GRIPPER, TIMESTEP
-from visual_irl.execution.world import CAMERAS, MAX_IMAGE, PREFIX, Body, world_spec
+from visual_irl.execution.world import (
+    CAMERAS,
+    MAX_IMAGE,
+    PREFIX,
+    Body,
+    grain_names,
+    nominal_bodies,
+    outcome_of,
+    world_spec,
+)
 from visual_irl.robots.model import RobotModel
-from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.scene import Outcome, Scene
 from visual_irl.types import ExecutionReport, JointTrajectory
 
 DRIVE_TIME = 0.8
@@ -58,7 +67,8 @@ class MujocoExecutor:
         self.robot, self.scene, self.seed, self.randomise = robot, scene, seed, randomise
         self._rng = np.random.default_rng(seed)
         mount = robot.T_world_base if T_world_base is None else T_world_base
-        spec = world_spec(scene, robot, mount, {o.name: self._body() for o in scene.objects})
+        bodies = {name: self._drawn(nominal) for name, nominal in nominal_bodies(scene).items()}
+        spec = world_spec(scene, robot, mount, bodies)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(PREFIX + name) for name in robot.joint_names]
@@ -69,7 +79,11 @@ class MujocoExecutor:
         self._gripper = self.model.actuator(PREFIX + GRIPPER).id
         stiffness, brake = self.model.actuator_gainprm[self._drives, 0], -self.model.actuator_biasprm[self._drives, 2]
         self._lead = (brake + self.model.dof_damping[self._dof]) / stiffness
-        self._objects = {o.name for o in scene.objects}
+        grains = grain_names(scene)
+        touched = [*(o.name for o in scene.objects), *(v.name for v in scene.vessels if v.taken), *grains]
+        bodies_of = [self.model.body(k).name for k in range(self.model.nbody)]
+        self._is_robot = np.array([name.startswith(PREFIX) for name in bodies_of])[self.model.geom_bodyid]
+        self._is_touched = np.isin(bodies_of, touched)[self.model.geom_bodyid]
         self._renderer: mujoco.Renderer | None = None
         self._moved = False
         self._place(robot.home, robot.max_opening)
@@ -89,6 +103,10 @@ class MujocoExecutor:
         """Measured centres of the objects in the world [m]."""
         return {o.name: self.data.body(o.name).xpos.copy() for o in self.scene.objects}
 
+    def outcome(self) -> Outcome:
+        """Measured poses of objects and vessels, and places of the grains, in the world."""
+        return outcome_of(self.data, self.scene)
+
     def execute(
         self, approved: ApprovedTrajectory, on_frame: Callable[[float], None] | None = None, fps: float = 30.0
     ) -> ExecutionReport:
@@ -96,9 +114,9 @@ class MujocoExecutor:
 
         The first call puts the robot beside the trajectory's start and drives it there; later ones start where it is.
         `on_frame(t)` is called `fps` times a simulated second with the trajectory's time `t` [s]: render then.
-        The report's details: `objects` {name: position [m]}, `grip_peak` [N] a finger, `tracking_peak` [rad],
+        The report's details: `outcome` (where things are now), `grip_peak` [N] a finger, `tracking_peak` [rad],
         `effort_peak` (share of the torque limit per joint), `collisions` (pairs of names, where the robot touched
-        itself or anything but an object), `simulated` and `computed` [s].
+        itself or anything that it is not meant to take), `simulated` and `computed` [s].
 
         Raises:
             RefusedTrajectory: approved for another robot, or the robot is not near the start.
@@ -116,7 +134,7 @@ class MujocoExecutor:
         unstable = int(self.data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number)
         t, q_measured, error, grip, effort, collisions = log
         details = {
-            "objects": self.object_positions(),
+            "outcome": self.outcome(),
             "grip_peak": float(grip.max()),
             "tracking_peak": float(np.abs(error).max()),
             "effort_peak": effort.max(axis=0) / self.robot.effort,
@@ -153,9 +171,9 @@ class MujocoExecutor:
             self._renderer.close()
             self._renderer = None
 
-    def _body(self) -> Body:
+    def _drawn(self, nominal: Body) -> Body:
         """What one physical object is, drawn around the nominal one."""
-        nominal, r = Body(), self.randomise
+        r = self.randomise
         density = nominal.density * (1.0 + self._rng.uniform(-r.mass, r.mass))
         friction = nominal.friction * (1.0 + self._rng.uniform(-r.friction, r.friction))
         dx, dy = self._rng.uniform(-r.position, r.position, 2)
@@ -212,15 +230,15 @@ class MujocoExecutor:
     def _collisions(self) -> set[tuple[str, str]]:
         """Pairs of bodies that touch now and should not: a link and another link, a bin or the table."""
         pairs = set()
-        for contact in self.data.contact:
-            names = [self.model.body(int(self.model.geom_bodyid[g])).name for g in contact.geom]
-            robot = [name.startswith(PREFIX) for name in names]
-            if contact.dist < 0.0 and any(robot) and not any(name in self._objects for name in names):
-                first, second = sorted(
-                    name.removeprefix(PREFIX) if name != "world" else self.model.geom(int(g)).name
-                    for name, g in zip(names, contact.geom, strict=True)
-                )
-                pairs.add((first, second))
+        geoms = self.data.contact.geom
+        robot, touched = self._is_robot[geoms].any(axis=1), self._is_touched[geoms].any(axis=1)
+        for row in geoms[(self.data.contact.dist < 0.0) & robot & ~touched]:
+            names = [self.model.body(int(self.model.geom_bodyid[g])).name for g in row]
+            first, second = sorted(
+                name.removeprefix(PREFIX) if name != "world" else self.model.geom(int(g)).name
+                for name, g in zip(names, row, strict=True)
+            )
+            pairs.add((first, second))
         return pairs
 
     def _references(self, trajectory: JointTrajectory) -> tuple[ndarray, ndarray, ndarray, ndarray]:

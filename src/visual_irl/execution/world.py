@@ -1,4 +1,4 @@
-"""A task's scene as MuJoCo sees it: floor, table, boxes, objects, lights and cameras around the robot."""
+"""A task's scene as MuJoCo sees it: floor, table, boxes, objects, vessels, grains, lights and cameras around the robot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_physics
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED
-from visual_irl.tasks.scene import Fixture, Scene, SceneObject
+from visual_irl.tasks.scene import Fixture, Grains, Outcome, Scene, SceneObject, Vessel, Zone
 from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates
 
 FLATTENING = 0.9
@@ -34,27 +34,44 @@ MAX_IMAGE = (1920, 1080)
 
 _SKIN, _PEDESTAL, _WOOD = (0.80, 0.53, 0.24, 1.0), (0.30, 0.32, 0.35, 1.0), (0.72, 0.58, 0.42, 1.0)
 _SPOT, _STEM = (0.17, 0.10, 0.06, 1.0), (0.62, 0.42, 0.20, 1.0)
+_LIQUID = (0.12, 0.40, 0.90, 1.0)
+
+
+ONION_DENSITY, ONION_FRICTION = 950.0, 0.8
+"""An onion is a little lighter than water [kg/m^3]."""
+VESSEL_FRICTION = 0.9
+"""Of a bottle of rubbery plastic."""
+GRAIN_GAP = 2.05
+"""Distance between layers of grains at the start, in their radii."""
 
 
 @dataclass(frozen=True)
 class Body:
     """What a movable object is made of, and how far it really lies from where the scene says."""
 
-    density: float = 950.0
-    """[kg/m^3]; an onion is a little lighter than water."""
-    friction: float = 0.8
+    density: float
+    """[kg/m^3]"""
+    friction: float
     """Coefficient against table, box and fingers."""
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """[m]."""
 
 
+def nominal_bodies(scene: Scene) -> dict[str, Body]:
+    """What the objects and vessels of a scene are made of, where they lie as the scene says."""
+    bodies = {o.name: Body(ONION_DENSITY, ONION_FRICTION) for o in scene.objects}
+    return bodies | {v.name: Body(v.density, VESSEL_FRICTION) for v in scene.vessels}
+
+
 def world_spec(
     scene: Scene, robot: RobotModel, T_world_base: Float[ndarray, "4 4"], bodies: Mapping[str, Body]
 ) -> mujoco.MjSpec:
-    """An editable model of the whole cell. `bodies` says per object name what it is physically."""
+    """An editable model of the whole cell. `bodies` says per name of an object or vessel what it is physically."""
     spec = mujoco.MjSpec()
     spec.modelname = f"{robot.name}_cell"
     set_physics(spec)
+    if scene.grains is not None:  # hundreds of contacts, of which those that hold the vessel must be right
+        spec.option.solver, spec.option.iterations = mujoco.mjtSolver.mjSOL_CG, 100
     spec.visual.global_.offwidth, spec.visual.global_.offheight = MAX_IMAGE
     spec.visual.map.znear = 0.01
     spec.visual.quality.shadowsize = 1024
@@ -67,6 +84,13 @@ def world_spec(
         _add_box(spec, fixture)
     for item in scene.objects:
         _add_object(spec, item, bodies[item.name])
+    for vessel in scene.vessels:
+        _add_vessel(spec, vessel, bodies[vessel.name])
+    for zone in scene.zones:
+        _add_zone(spec, zone)
+    if scene.grains is not None:
+        vessel = scene.vessel(scene.grains.vessel)
+        _add_grains(spec, scene.grains, grain_names(scene), vessel.T_world[:3, 3] + np.array(bodies[vessel.name].offset))
     for name, (eye, target, fov) in CAMERAS.items():
         T = se3.look_at(np.array(eye), np.array(target))
         R = T[:3, :3] * [1.0, -1.0, -1.0]  # MuJoCo's cameras look along -z with y up
@@ -163,3 +187,55 @@ def _add_object(spec: mujoco.MjSpec, item: SceneObject, body: Body) -> None:
                 free, geom.mjGEOM_ELLIPSOID, list(0.985 * d * half), [size * r, size * r, 0.05 * r], _SPOT,
                 quat=se3.quaternion_wxyz(R),
             )  # fmt: skip
+
+
+def _add_vessel(spec: mujoco.MjSpec, vessel: Vessel, body: Body) -> None:
+    """A free prism of plates around a floor: boxes are what a gripper's pads hold by friction."""
+    T, geom, half = vessel.T_world, mujoco.mjtGeom, vessel.wall / 2
+    free = spec.worldbody.add_body(name=vessel.name, pos=T[:3, 3] + np.array(body.offset), quat=se3.quaternion_wxyz(T[:3, :3]))
+    free.add_freejoint()
+    touch = {
+        "density": body.density, "rgba": vessel.rgba, "friction": [body.friction, 0.005, 0.0001], "condim": 4,
+        "solimp": [0.95, 0.99, 0.001, 0.5, 2.0], "contype": WORLD_BIT, "conaffinity": ROBOT_BIT | WORLD_BIT,
+    }  # fmt: skip
+    middle, width = vessel.radius + half, (vessel.radius + vessel.wall) * float(np.tan(np.pi / vessel.sides))
+    for angle in 2.0 * np.pi * np.arange(vessel.sides) / vessel.sides:
+        pos = [middle * np.cos(angle), middle * np.sin(angle), vessel.height / 2]
+        quat = [np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)]
+        size = [half, width, vessel.height / 2]
+        free.add_geom(type=geom.mjGEOM_BOX, pos=pos, quat=quat, size=size, solref=[0.01, 1.0], **touch)
+    foot = [vessel.radius + vessel.wall, half, 0.0]
+    free.add_geom(type=geom.mjGEOM_CYLINDER, pos=[0.0, 0.0, half], size=foot, **touch)
+
+
+def _add_zone(spec: mujoco.MjSpec, zone: Zone) -> None:
+    size = [zone.radius, 0.0005, 0.0]
+    _decorate(spec.worldbody, mujoco.mjtGeom.mjGEOM_CYLINDER, [*zone.T_world[:2, 3], 0.0005], size, zone.rgba)
+
+
+def _add_grains(spec: mujoco.MjSpec, grains: Grains, names: Sequence[str], p0: Float[ndarray, "3"]) -> None:
+    """Balls without sliding friction in layers over a vessel's foot: with it they jam in its neck."""
+    r, rng = grains.radius, np.random.default_rng(0)
+    around = 2.0 * np.pi * np.arange(6) / 6
+    ring = [(0.0, 0.0), *zip(2.2 * r * np.cos(around), 2.2 * r * np.sin(around), strict=True)]
+    for k, name in enumerate(names):
+        layer, place = divmod(k, len(ring))
+        at = np.array([*ring[place], 2.0 * r + layer * GRAIN_GAP * r]) + np.array([*rng.normal(0.0, 2e-4, 2), 0.0])
+        ball = spec.worldbody.add_body(name=name, pos=p0 + at)
+        ball.add_freejoint()
+        ball.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[r, 0.0, 0.0], density=grains.density, rgba=_LIQUID, condim=1, priority=1,
+            friction=[0.05, 0.0005, 0.00005], solref=[0.006, 1.0], contype=WORLD_BIT, conaffinity=ROBOT_BIT | WORLD_BIT,
+        )  # fmt: skip
+
+
+def grain_names(scene: Scene) -> list[str]:
+    """Names of the grains' bodies."""
+    return [f"grain_{k}" for k in range(scene.grains.count if scene.grains else 0)]
+
+
+def outcome_of(data: mujoco.MjData, scene: Scene) -> Outcome:
+    """Measured poses of objects and vessels, and places of the grains, in the world."""
+    names = [*(o.name for o in scene.objects), *(v.name for v in scene.vessels)]
+    Ts = {name: se3.transform(data.body(name).xmat.reshape(3, 3), data.body(name).xpos) for name in names}
+    return Outcome(Ts, np.array([data.body(name).xpos for name in grain_names(scene)]).reshape(-1, 3))

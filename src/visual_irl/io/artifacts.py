@@ -116,9 +116,11 @@ def save_demonstration(path: Path, demo: Demonstration) -> None:
     """Write a demonstration as `.npz`."""
     objects = {f"object:{name}": p for name, p in demo.objects.items()}
     fixtures = {f"fixture:{name}": T for name, T in demo.fixtures.items()}
+    turns = {f"turn:{name}": R for name, R in demo.turns.items()}
     plain = {name: getattr(demo, name) for name in ("t", "p_world", "sigma", "seen", "aperture")}
-    header = {name: getattr(demo, name) for name in ("side", "radii", "attributes", "held", "frame", "task", "provenance")}
-    _save(path, "demonstration", {**plain, **objects, **fixtures}, {**header, "keypoints": KEYPOINTS})
+    stated = ("side", "radii", "attributes", "held", "frame", "task", "provenance", "heights")
+    header = {name: getattr(demo, name) for name in stated}
+    _save(path, "demonstration", {**plain, **objects, **fixtures, **turns}, {**header, "keypoints": KEYPOINTS})
 
 
 def load_demonstration(path: Path) -> Demonstration:
@@ -130,13 +132,13 @@ def load_demonstration(path: Path) -> Demonstration:
     arrays, header = _load(path, "demonstration", "visual-irl extract")
     if tuple(header.pop("keypoints")) != KEYPOINTS:
         raise InvalidInput(f"'{path}' names other keypoints than this version; extract it again")
-    named: dict[str, dict[str, np.ndarray]] = {"object": {}, "fixture": {}}
+    named: dict[str, dict[str, np.ndarray]] = {"object": {}, "fixture": {}, "turn": {}}
     for key in [k for k in arrays if ":" in k]:
         group, _, name = key.partition(":")
         named[group][name] = arrays.pop(key)
     header["held"] = tuple(header["held"])
     del header["kind"], header["format"]
-    return Demonstration(**arrays, objects=named["object"], fixtures=named["fixture"], **header)
+    return Demonstration(**arrays, objects=named["object"], fixtures=named["fixture"], turns=named["turn"], **header)
 
 
 def save_trajectory(path: Path, trajectory: JointTrajectory, header: Mapping[str, Any], **arrays: np.ndarray) -> None:

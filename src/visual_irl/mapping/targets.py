@@ -97,7 +97,7 @@ def targets_of(
     return ArmTargets(np.array(arm.t), R_tool, Ts[:, :3, 3], upper, fore, posture, starts)
 
 
-def cut(targets: ArmTargets, part: slice) -> ArmTargets:
+def cut(targets: ArmTargets, part: slice | ndarray) -> ArmTargets:
     """Some of the frames."""
     return ArmTargets(*(getattr(targets, f.name)[part] for f in fields(ArmTargets)))
 

@@ -30,7 +30,8 @@ except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL,
 from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise
 from visual_irl.perception.synthetic_world import LIGHTINGS, build_world
 from visual_irl.tasks.body import sample_body
-from visual_irl.tasks.demonstrator import DemonstratorConfig, Performance, demonstrate, table_for
+from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
+from visual_irl.tasks.performer import Performance
 from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
 
 SUPERSAMPLING = 2

@@ -16,9 +16,9 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.tasks.body import Body, Rig
-from visual_irl.tasks.demonstrator import Performance
 from visual_irl.tasks.human import FLOOR_Z
 from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.tasks.performer import Performance
 from visual_irl.tasks.scene import Fixture, SceneObject
 
 TABLE = (-0.03, 0.62, 0.80)

@@ -7,41 +7,20 @@ thing is unknown until it has been inspected, where things are is what was seen 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from visual_irl.errors import LearningFailed
+from visual_irl.policy.hand_path import HandState, PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.optimal import GraphPlan, plan_episodes
-from visual_irl.policy.skill import (
-    HORIZON,
-    HandPath,
-    HandState,
-    PolicyConfig,
-    Reward,
-    Thing,
-    grasp_yaw,
-    inspects,
-    released_in,
-)
+from visual_irl.policy.skill import HORIZON, Reward, SortingPath, Thing, grasp_yaw, inspects, released_in
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
-from visual_irl.types import HandPlan
 
 UNKNOWN = float("nan")
 """Attribute of a thing that has not been inspected."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is done now, and after it what will probably follow: an arm that sees that far does not run into a dead end."""
-
-    plan: HandPlan
-    samples: int
-    """How many samples of the plan are done now."""
-    end: HandState
-    """Where the hand is after them: set `ClosedLoop.hand` to it once they are done."""
 
 
 class ClosedLoop:
@@ -49,7 +28,7 @@ class ClosedLoop:
 
     def __init__(self, reward: Reward, relations: Relations, motion: MotionLibrary, config: PolicyConfig) -> None:
         self.reward, self.relations, self.motion, self.config = reward, relations, motion, config
-        self.hand: HandState = HandPath(motion, relations, config).state
+        self.hand: HandState = SortingPath(motion, relations, config).state
 
     def choose(self, things: Sequence[Thing], hand: HandState | None = None) -> Thing:
         """The thing whose plan is worth most from `hand`, or from where it is; an unknown one is worth both kinds' mean."""
@@ -77,7 +56,7 @@ class ClosedLoop:
         """Reach for a thing, grasp and lift it; then it will be inspected, or not."""
         path = self._path()
         path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, list(others)))
-        samples, end = self._done(path, "lift")
+        samples, end = path.done("lift")
         if look:
             path.look(self.motion.dwell)
         self._release(path, thing, look)
@@ -87,7 +66,7 @@ class ClosedLoop:
         """Bring what is held to the inspection place and turn it."""
         path = self._path()
         path.look(self.motion.dwell)
-        samples, end = self._done(path, "look")
+        samples, end = path.done("look")
         self._release(path, thing, True)
         return Step(path.plan(), samples, end)
 
@@ -99,7 +78,7 @@ class ClosedLoop:
         """
         path = self._path()
         self._release(path, thing, looked)
-        samples, end = self._done(path, "leave")
+        samples, end = path.done("leave")
         if others:
             following = self.choose(others, end)
             path.pick(following, grasp_yaw(path.heading(following.p_world), following, list(others)))
@@ -112,11 +91,11 @@ class ClosedLoop:
         path = self._path()
         path.closed, path.held = 0.0, ""
         path.hold(self.config.grasp_seconds, "open")
-        samples, end = self._done(path, "open")
+        samples, end = path.done("open")
         path.travel("return", self.motion.rest.copy())
         return Step(path.plan(), samples, end)
 
-    def _release(self, path: HandPath, thing: Thing, looked: bool) -> None:
+    def _release(self, path: SortingPath, thing: Thing, looked: bool) -> None:
         """Bring what is held where it belongs, as far as is known, and let go."""
         path.release(released_in(self._plan(thing, held=True, looked=looked), self.relations), looked)
 
@@ -139,14 +118,7 @@ class ClosedLoop:
         now = graph.state("inspect" if looked else "object", True, looked) if held else None
         return plan_episodes(graph, reward, HORIZON, now)[0]
 
-    def _path(self) -> HandPath:
-        path = HandPath(self.motion, self.relations, self.config, self.hand)
+    def _path(self) -> SortingPath:
+        path = SortingPath(self.motion, self.relations, self.config, self.hand)
         path.settle("rest")
         return path
-
-    def _done(self, path: HandPath, phase: str) -> tuple[int, HandState]:
-        """Ends the step that is done now at rest: its samples and end. What is put on the path after it is looked ahead at."""
-        path.settle(phase)
-        samples, end = len(path.rows), path.state
-        path.settle(phase)
-        return samples, end

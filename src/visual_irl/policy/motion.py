@@ -7,21 +7,16 @@ meets exactly: the endpoint-preserving part of movement primitives (Ijspeert et 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter1d
 
-from visual_irl.errors import LearningFailed, MissingFile, UnreadableFile
-from visual_irl.io.atomic import atomic_path
-from visual_irl.tasks.episodes import Episode
+from visual_irl.errors import LearningFailed
+from visual_irl.policy.motion_file import Packed
 
 SAMPLES = 60
 """Samples of a normalised segment."""
@@ -69,11 +64,9 @@ class MotionLibrary:
         path = p0 + s[:, None] * line + length * (across[:, None] * across_axis + up[:, None] * up_axis)
         return path, np.interp(phase_time, grid, self.swivel[name])
 
-    def save(self, path: Path) -> None:
-        """Write as safetensors, atomically."""
-        tensors = {f"shape:{k}": np.ascontiguousarray(v) for k, v in self.shape.items()}
-        tensors |= {f"swivel:{k}": np.ascontiguousarray(v) for k, v in self.swivel.items()}
-        tensors |= {"rest": np.ascontiguousarray(self.rest), "shoulder": np.ascontiguousarray(self.shoulder)}
+    def packed(self) -> Packed:
+        """For a file."""
+        arrays = {f"shape:{k}": v for k, v in self.shape.items()} | {f"swivel:{k}": v for k, v in self.swivel.items()}
         numbers = {
             "speed": dict(self.speed),
             "dwell": self.dwell,
@@ -81,39 +74,25 @@ class MotionLibrary:
             "fore_length": self.fore_length,
             "side": self.side,
         }
-        with atomic_path(path) as partial:
-            save_file(tensors, partial, metadata={"kind": "motion_library", "numbers": json.dumps(numbers)})
+        return Packed(arrays | {"rest": self.rest, "shoulder": self.shoulder}, numbers)
 
     @classmethod
-    def load(cls, path: Path) -> MotionLibrary:
-        """Read a library.
-
-        Raises:
-            MissingFile, UnreadableFile: with the way out.
-        """
-        if not Path(path).is_file():
-            raise MissingFile(f"no motion library at '{path}'; `visual-irl learn` makes one")
-        try:
-            with safe_open(path, framework="np") as archive:
-                metadata = archive.metadata() or {}
-                if metadata.get("kind") != "motion_library":
-                    raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a motion_library")
-                numbers = json.loads(metadata["numbers"])
-                named: dict[str, dict[str, ndarray]] = {"shape": {}, "swivel": {}}
-                for key in archive.keys():  # noqa: SIM118 - not a dict
-                    group, _, name = key.partition(":")
-                    if name:
-                        named[group][name] = archive.get_tensor(key)
-                rest, shoulder = archive.get_tensor("rest"), archive.get_tensor("shoulder")
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise UnreadableFile(f"'{path}' is not a motion library: {error}; `visual-irl learn` makes one") from error
+    def unpacked(cls, packed: Packed) -> MotionLibrary:
+        """From a file."""
+        named: dict[str, dict[str, ndarray]] = {"shape": {}, "swivel": {}}
+        for key, array in packed.arrays.items():
+            group, _, name = key.partition(":")
+            if name:
+                named[group][name] = array
+        numbers = dict(packed.numbers)
         speed = {k: (float(a), float(b)) for k, (a, b) in numbers.pop("speed").items()}
+        rest, shoulder = packed.arrays["rest"], packed.arrays["shoulder"]
         return cls(named["shape"], named["swivel"], speed, rest=rest, shoulder=shoulder, **numbers)
 
 
 @dataclass(frozen=True)
 class ObservedMotion:
-    """What a library is learned from: one demonstration's hand, swivel and episodes."""
+    """What a library is learned from: one demonstration's hand, swivel, and what it does when."""
 
     t: Float[ndarray, "T"]
     hand: Float[ndarray, "T 3"]
@@ -122,7 +101,10 @@ class ObservedMotion:
     upper_length: float
     fore_length: float
     side: str
-    episodes: Sequence[Episode]
+    segments: Sequence[tuple[str, int, int]]
+    """Phase, first and last frame of every movement between two places."""
+    dwells: Sequence[float] = ()
+    """How long the hand rests at the inspection place [s]."""
 
 
 def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
@@ -135,13 +117,14 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
     if len(sides) != 1:
         raise LearningFailed("the demonstrations mix left and right arms; learn one skill for each side")
     collected: dict[str, list[tuple[ndarray, ndarray, float, float]]] = {phase: [] for phase in PHASES}
-    dwells = []
+    dwells: list[float] = []
     for d in demonstrations:
         hand = gaussian_filter1d(d.hand, 1.0, axis=0, mode="nearest")
-        for phase, a, b in _segments(d):
+        for phase, first, last in d.segments:
+            a, b = _moving_part(d.t, d.hand, first, min(last, len(d.t) - 1))
             if b - a >= 4 and np.linalg.norm(hand[b] - hand[a]) > 0.05:
                 collected[phase].append(_normalised(d.t[a : b + 1], hand[a : b + 1], d.swivel[a : b + 1]))
-        dwells += [d.t[e.dwell[1] - 1] - d.t[e.dwell[0]] for e in d.episodes if e.dwell is not None]
+        dwells += d.dwells
     collected = {phase: rows for phase, rows in collected.items() if rows}
     if "reach" not in collected:
         raise LearningFailed("no demonstration shows a hand that reaches for an object over more than 5 cm")
@@ -156,20 +139,6 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
         fore_length=float(np.mean([d.fore_length for d in demonstrations])),
         side=sides.pop(),
     )
-
-
-def _segments(d: ObservedMotion) -> list[tuple[str, int, int]]:
-    """(phase, first frame, last frame) of every movement, from the first stir of the hand to its arrival."""
-    rows = []
-    for e in d.episodes:
-        rows.append(("reach", e.start, e.grasp))
-        if e.dwell is None:
-            rows.append(("carry", e.grasp, e.release))
-        else:
-            rows += [("inspect", e.grasp, e.dwell[0]), ("place", e.dwell[1] - 1, e.release)]
-    last = d.episodes[-1].release
-    rows.append(("return", last, len(d.t) - 1))
-    return [(phase, *_moving_part(d.t, d.hand, a, min(b, len(d.t) - 1))) for phase, a, b in rows]
 
 
 def _moving_part(t: ndarray, hand: ndarray, a: int, b: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The policy that maximises a reward on the pick-inspect-place graph: finite-horizon Bellman recursion (Bellman 1957)."""
+"""The policy that maximises a reward on the graph of a task: finite-horizon Bellman recursion (Bellman 1957)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from visual_irl.tasks.pick_place_graph import Graph
+from visual_irl.tasks.graph import Graph
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Maximum causal entropy inverse reinforcement learning on the pick-inspect-place graph.
+"""Maximum causal entropy inverse reinforcement learning on the graph of a task.
 
 Ziebart, Bagnell and Dey 2010, "Modeling interaction via the principle of maximum causal entropy": find the linear reward
 under which the demonstrated moves are most likely for an agent whose policy is soft-optimal,
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from visual_irl.errors import LearningFailed
 from visual_irl.reward.model import LinearReward
-from visual_irl.tasks.pick_place_graph import Graph, Relations
+from visual_irl.tasks.graph import Graph, Relations
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from visual_irl.errors import MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
-from visual_irl.tasks.pick_place_graph import Relations
+from visual_irl.tasks import RELATIONS
+from visual_irl.tasks.graph import Relations
 
 
 @runtime_checkable
@@ -58,8 +59,8 @@ class LinearReward:
         """Write as safetensors, atomically."""
         metadata = {
             "kind": "linear_reward",
-            "fixtures": json.dumps(self.relations.fixtures),
-            "inspect": json.dumps(self.relations.inspect),
+            "task": self.relations.task,
+            "relations": json.dumps(self.relations.stated()),
             "features": json.dumps(self.feature_names),
         }
         with atomic_path(path) as partial:
@@ -79,12 +80,10 @@ class LinearReward:
                 metadata = archive.metadata() or {}
                 if metadata.get("kind") != "linear_reward":
                     raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a linear_reward")
-                fixtures = tuple((name, tuple(p)) for name, p in json.loads(metadata["fixtures"]))
-                place = json.loads(metadata["inspect"])
-                relations = Relations(fixtures, None if place is None else tuple(place))
+                relations = RELATIONS.load(metadata["task"]).of_stated(json.loads(metadata["relations"]))
                 reward = cls(relations, archive.get_tensor("theta"))
                 saved = tuple(json.loads(metadata["features"]))
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UnreadableFile(f"'{path}' is not a reward file: {error}; `visual-irl learn` makes one") from error
         if saved != reward.feature_names:
             raise UnreadableFile(f"'{path}' was learned with other features ({', '.join(saved)}); learn it again")

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.tasks.scene import Fixture, Scene, SceneObject
+from visual_irl.tasks.scene import Fixture, Outcome, Scene, SceneObject, SeenThing
 
 BLEMISHED = "blemished"
 """The attribute that decides where an onion belongs."""
@@ -41,6 +41,8 @@ class OnionSorting:
 
     name = "onion_sorting"
     label = "onion"
+    goals = "objects in the right bin"
+    """What `succeeded` counts."""
 
     def fixtures(self) -> tuple[Fixture, ...]:
         """Both bins at their standard places."""
@@ -118,3 +120,12 @@ class OnionSorting:
     def success(self, scene: Scene, p_world: Mapping[str, Float[ndarray, "3"]]) -> dict[str, bool]:
         """Per object of `scene`, whether it lies in its bin at the end; positions [m] are measured, not planned."""
         return {o.name: scene.fixture(self.goal(o.attributes)).contains(p_world[o.name]) for o in scene.objects}
+
+    def succeeded(self, scene: Scene, outcome: Outcome) -> dict[str, bool]:
+        """The same for an outcome."""
+        return self.success(scene, {name: T[:3, 3] for name, T in outcome.Ts_world.items()})
+
+    def scene_of(self, things: Mapping[str, SeenThing], fixtures: Mapping[str, Float[ndarray, "4 4"]]) -> Scene:
+        """The scene in which these things were seen."""
+        items = [SceneObject(name, self.label, t.p_world, t.radius, t.attributes) for name, t in things.items()]
+        return Scene(tuple(items), self.fixtures_at(fixtures))

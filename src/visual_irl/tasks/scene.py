@@ -1,16 +1,19 @@
-"""What stands on the table: movable objects and fixtures, in the task's world frame (table top z = 0)."""
+"""What is on the table, in the task's world frame (table top z = 0): objects, fixtures, vessels, zones, what is poured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import UnknownName
+
+Colour = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Fixture:
     half_x: float
     half_y: float
     height: float
-    rgba: tuple[float, float, float, float]
+    rgba: Colour
 
     def contains(self, p_world: Float[ndarray, "3"]) -> bool:
         """Whether a point lies between the walls and not above 1.5 times their height."""
@@ -42,15 +45,117 @@ class Fixture:
 
 
 @dataclass(frozen=True)
+class Vessel:
+    """A container that stands and is open at the top: flat walls around its axis, which is the z of its pose."""
+
+    name: str
+    label: str
+    T_world: Float[ndarray, "4 4"]
+    """Pose of the centre of its foot."""
+    radius: float
+    """From the axis to the inner side of its walls [m]."""
+    height: float
+    """From the foot to the rim [m]."""
+    rgba: Colour
+    sides: int = 12
+    wall: float = 0.004
+    """Thickness of walls and floor [m]."""
+    density: float = 1100.0
+    """Of what it is made of [kg/m^3]."""
+    taken: bool = False
+    """Whether the hand is meant to take it; one that is not is an obstacle."""
+
+    @property
+    def outer_radius(self) -> float:
+        """From the axis to the outer edges of its walls [m]."""
+        return (self.radius + self.wall) / float(np.cos(np.pi / self.sides))
+
+    def contains(self, T_world: Float[ndarray, "4 4"], p_world: Float[ndarray, "N 3"]) -> Bool[ndarray, "N"]:
+        """Which points lie in the vessel, or heaped on it by at most a sixth of its height, where it stands at `T_world`."""
+        p = se3.apply(se3.inverse(T_world), np.asarray(p_world, float))
+        inside = np.linalg.norm(p[:, :2], axis=1) <= self.radius + 0.5 * self.wall
+        return inside & (p[:, 2] >= 0.0) & (p[:, 2] <= 7.0 / 6.0 * self.height)
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A round mark on the table."""
+
+    name: str
+    T_world: Float[ndarray, "4 4"]
+    """Pose of its centre."""
+    radius: float
+    """[m]"""
+    rgba: Colour
+
+    def contains(self, p_world: Float[ndarray, "3"]) -> bool:
+        """Whether a point is above it."""
+        return bool(np.linalg.norm(np.asarray(p_world, float)[:2] - self.T_world[:2, 3]) <= self.radius)
+
+
+@dataclass(frozen=True)
+class Grains:
+    """Balls that stand for a liquid."""
+
+    vessel: str
+    """Name of the vessel that they are in at the start."""
+    count: int
+    radius: float
+    """[m]"""
+    density: float = 1000.0
+    """[kg/m^3]"""
+
+
+@dataclass(frozen=True)
+class SeenThing:
+    """What was seen of a thing: its place [m] (of the foot, where it stands), its size and turn where they are known."""
+
+    p_world: Float[ndarray, "3"]
+    radius: float
+    """[m]"""
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    height: float | None = None
+    """[m]"""
+    R_world: Float[ndarray, "3 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a scene ended, as it was measured: poses of the movable things by name, and places of the grains."""
+
+    Ts_world: Mapping[str, Float[ndarray, "4 4"]]
+    grains: Float[ndarray, "N 3"]
+    """[m]"""
+
+
+@dataclass(frozen=True)
 class Scene:
-    """The objects and fixtures of one episode."""
+    """What is there in one episode."""
 
     objects: tuple[SceneObject, ...]
     fixtures: tuple[Fixture, ...]
+    vessels: tuple[Vessel, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    grains: Grains | None = None
 
     def fixture(self, name: str) -> Fixture:
         """The fixture of that name."""
-        for fixture in self.fixtures:
-            if fixture.name == name:
-                return fixture
-        raise UnknownName(f"unknown fixture '{name}'; known: {', '.join(f.name for f in self.fixtures)}")
+        return _named("fixture", name, self.fixtures)
+
+    def vessel(self, name: str) -> Vessel:
+        """The vessel of that name."""
+        return _named("vessel", name, self.vessels)
+
+    def zone(self, name: str) -> Zone:
+        """The zone of that name."""
+        return _named("zone", name, self.zones)
+
+
+T = TypeVar("T", Fixture, Vessel, Zone)
+
+
+def _named(kind: str, name: str, there: Sequence[T]) -> T:
+    for thing in there:
+        if thing.name == name:
+            return thing
+    raise UnknownName(f"unknown {kind} '{name}'; known: {', '.join(t.name for t in there)}")

@@ -36,7 +36,7 @@ def plates(fixture: Fixture) -> list[tuple[list[float], list[float]]]:
 
 
 def surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
-    """Floor, table and boxes of a scene. Its objects are left out: the hand is meant to touch them."""
+    """Floor, table, boxes and vessels of a scene. What is taken is left out: the hand is meant to touch it."""
     (x0, x1), (y0, y1) = TABLE
     centre = np.array([(x0 + x1) / 2, (y0 + y1) / 2, -TABLE_THICKNESS / 2])
     half = [(x1 - x0) / 2, (y1 - y0) / 2, TABLE_THICKNESS / 2]
@@ -48,4 +48,8 @@ def surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
         for centre_, half_ in plates(fixture):
             T = fixture.T_world @ se3.transform(np.eye(3), np.array(centre_, float))
             obstacles.append(Obstacle.box(fixture.name, T, half_))
+    for vessel in scene.vessels:
+        if not vessel.taken:
+            middle = vessel.T_world @ se3.transform(np.eye(3), np.array([0.0, 0.0, vessel.height / 2]))
+            obstacles.append(Obstacle.cylinder(vessel.name, middle, vessel.outer_radius, vessel.height / 2))
     return World(tuple(obstacles), T_world_base)

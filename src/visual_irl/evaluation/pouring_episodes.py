@@ -1,0 +1,222 @@
+"""Pouring in MuJoCo, closed loop. Success is where the grains are in the end, and how the bottle stands.
+
+A whole path is looked for before anything moves: a hand that has the bottle cannot take it in another way. It is the most human
+of the first few ways that the arm can go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from visual_irl.errors import RefusedTrajectory, Unreachable
+from visual_irl.evaluation.closed_loop import DROPPED, Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.statistics import pooled_share
+from visual_irl.execution.mujoco_executor import MujocoExecutor
+from visual_irl.mapping.feasibility import Outlook, look
+from visual_irl.policy.pour_loop import PourLoop, PourView
+from visual_irl.policy.pour_path import Standing, Way, ways
+from visual_irl.robots.model import RobotModel
+from visual_irl.skills.parts import arm_for
+from visual_irl.skills.pouring import PouringSkill
+from visual_irl.tasks.pouring import Pouring
+from visual_irl.tasks.scene import Outcome, Scene
+from visual_irl.types import HandPlan
+
+COMPARED = 8
+"""Ways that can be gone of which the most human one is taken."""
+STRANGE = 0.05
+"""Unlikeness of the limbs that a radian of strangeness of the way counts as [rad]."""
+REST_OF_IT = 0.02
+"""Share of the grains that may be left in a vessel that counts as emptied."""
+LIFTED = 0.02
+"""A vessel that is higher than this over the table is held [m]."""
+
+
+@dataclass
+class Poured(Worked):
+    """What came of an episode."""
+
+    share: float = 0.0
+    """Of the grains, in the cup: by the physics."""
+    disposed: bool = False
+    """Whether the bottle stands upright in the zone."""
+    way: Way | None = None
+    """How the arm did it."""
+
+
+class PouringEpisodes:
+    """Episodes with bottle, cup and zone at random places."""
+
+    doing = "pouring"
+
+    def run(
+        self, skill: PouringSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
+    ) -> Poured:
+        """The episode of a seed."""
+        task = Pouring()
+        return pour(skill, robot, task, task.sample_scene(np.random.default_rng([seed, 0])), seed, on_frame=on_frame)
+
+    def scores(self, results: Sequence[Poured]) -> dict[str, Any]:
+        """What is reported of episodes."""
+        share, interval = pooled_share(np.array([r.share for r in results]), np.ones(len(results)))
+        return {
+            "success_rate": share,
+            "success_ci": interval,
+            "disposed_upright": float(np.mean([r.disposed for r in results])),
+            "in_cup": [r.share for r in results],
+            "way_strangeness": [r.way.strangeness if r.way is not None else None for r in results],
+        }
+
+    def said(self, content: dict[str, Any]) -> str:
+        """One line about the scores."""
+        low, high = content["success_ci"]
+        return (
+            f"{100 * content['success_rate']:.1f} % of the grains in the cup [{100 * low:.1f}, {100 * high:.1f}], the bottle "
+            f"disposed of upright in {100 * content['disposed_upright']:.0f} % of the episodes, by the physics"
+        )
+
+
+def pour(
+    skill: PouringSkill,
+    robot: RobotModel,
+    task: Pouring,
+    scene: Scene,
+    seed: int,
+    config: ClosedLoopConfig | None = None,
+    on_frame: Callable[[MujocoExecutor], None] | None = None,
+) -> Poured:
+    """One episode: until the bottle is put down empty, or cannot be taken any more.
+
+    Raises:
+        LearningFailed: the learned policy would tip or leave the bottle where it does not belong.
+    """
+    config, rng = config or ClosedLoopConfig(), np.random.default_rng([seed, 1])
+    executor = MujocoExecutor(scene, robot, seed=seed)
+    loop, result = skill.loop(config.policy), Poured()
+    cell = Cell(executor, loop, config)
+    show = None if on_frame is None else lambda t: on_frame(executor)
+    done: list[str] = []
+    try:
+        while done.count("take") < config.attempts and done.count("pour") < config.attempts and "dispose" not in done:
+            view = _seen(skill, executor, rng, config, held=_holds(skill, executor))
+            if not view.held and not _stands(skill, executor.outcome()):
+                result.refused.append(f"'{view.vessel.name}' has fallen")
+                break
+            acts = loop.acts(view)
+            if not acts:
+                break
+            done.append(acts[0])
+            if not _do(cell, loop, view, acts, result, show):
+                break
+            if acts[0] != "dispose" and not _holds(skill, executor):
+                result.lost += 1
+                cell.carry_out(loop.recover(result.way or Way()), result, show, steady=True)
+    except (Unreachable, RefusedTrajectory) as error:
+        result.refused.append(str(error))
+    finally:
+        executor.close()
+    outcome = executor.outcome()
+    result.share, result.disposed = task.poured(scene, outcome), task.disposed(scene, outcome)
+    return result
+
+
+def _do(
+    cell: Cell[PourLoop],
+    loop: PourLoop,
+    view: PourView,
+    acts: Sequence[str],
+    result: Poured,
+    show: Callable[[float], None] | None,
+) -> bool:
+    """The first of some acts, in the way that was chosen or, where that cannot be gone any more, in another; false if none."""
+    reasons: list[str] = []
+    for way in _candidates(cell, loop, view, acts, result.way, reasons):
+        try:
+            cell.carry_out(loop.step(view, way, acts), result, show, steady=True)
+        except (Unreachable, RefusedTrajectory) as error:
+            reasons.append(str(error))
+            continue
+        result.way = way
+        return True
+    result.refused.append(f"{acts[0]}: none of {len(reasons)} ways can be gone, the first because: {reasons[0]}")
+    return False
+
+
+def _candidates(
+    cell: Cell[PourLoop], loop: PourLoop, view: PourView, acts: Sequence[str], now: Way | None, reasons: list[str]
+) -> Iterator[Way]:
+    """Ways that look possible, by a few at a time the most human first; the one that was chosen before goes before all."""
+
+    def outlook(plan: HandPlan, from_here: bool) -> Outlook:
+        q_start = cell.commanded if from_here else None
+        arm = arm_for(loop.motion, plan)
+        return look(arm, cell.executor.robot, cell.T_world_base, cell.world, cell.config.retarget, q_start)
+
+    if now is not None and view.held:
+        yield now
+    known: dict[tuple[str, Way], str] = {}
+    batch: list[tuple[float, Way]] = []
+    for way in ways():
+        if now is not None and view.held and (way == now or _in_hand(way) != _in_hand(now)):
+            continue
+        for act in acts:
+            special = _special(act, way)
+            if (act, special) not in known:
+                known[act, special] = outlook(loop.excerpt(view, special, act), act == "take").obstacle
+            if known[act, special]:
+                reasons.append(f"{act}: {known[act, special]}")
+                break
+        else:
+            whole = outlook(loop.whole(view, way, acts), True)
+            if whole.obstacle:
+                reasons.append(whole.obstacle)
+                continue
+            batch.append((whole.unlikeness + STRANGE * way.strangeness, way))
+            if len(batch) == COMPARED:
+                yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
+                batch.clear()
+    yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
+
+
+def _in_hand(way: Way) -> tuple[float, bool, float]:
+    """What of a way cannot be changed while the vessel is in the hand."""
+    return way.take, way.flipped, way.raised
+
+
+def _special(act: str, way: Way) -> Way:
+    """What of a way matters for an act alone."""
+    if act == "pour":
+        return Way(pour=way.pour, mirrored=way.mirrored, flipped=way.flipped, raised=way.raised)
+    return replace(Way(flipped=way.flipped, raised=way.raised), **{act: getattr(way, act)})
+
+
+def _seen(
+    skill: PouringSkill, executor: MujocoExecutor, rng: np.random.Generator, config: ClosedLoopConfig, held: bool
+) -> PourView:
+    """Where things are seen to stand now, and whether anything is left to pour."""
+    r, scene, outcome = skill.relations, executor.scene, executor.outcome()
+
+    def standing(name: str) -> Standing:
+        vessel, T = scene.vessel(name), outcome.Ts_world[name]
+        return Standing(name, T[:3, 3] + rng.normal(0.0, config.position_noise, 3), vessel.height, vessel.outer_radius)
+
+    inside = scene.vessel(r.vessel).contains(outcome.Ts_world[r.vessel], outcome.grains)
+    emptied = bool(inside.mean() <= REST_OF_IT)
+    return PourView(standing(r.vessel), standing(r.receiver), scene.zone(r.zone).T_world[:3, 3], held, emptied)
+
+
+def _holds(skill: PouringSkill, executor: MujocoExecutor) -> bool:
+    """Whether the closed fingers are kept apart by about the size of the vessel, and it is off the table."""
+    name = skill.relations.vessel
+    apart = executor.opening > 1.2 * executor.scene.vessel(name).radius
+    return bool(apart and executor.outcome().Ts_world[name][2, 3] > LIFTED)
+
+
+def _stands(skill: PouringSkill, outcome: Outcome) -> bool:
+    """Whether the vessel is on the table and upright enough to be taken."""
+    T = outcome.Ts_world[skill.relations.vessel]
+    return bool(T[2, 3] > DROPPED and T[2, 2] > 0.97)

@@ -1,0 +1,164 @@
+"""Sorting in MuJoCo, closed loop. Success is where the onions lie in the end.
+
+What an onion is becomes known when it is held at the inspection place, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from visual_irl.errors import LearningFailed, RefusedTrajectory, Unreachable
+from visual_irl.evaluation.closed_loop import DROPPED, Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.statistics import pooled_share
+from visual_irl.execution.mujoco_executor import MujocoExecutor
+from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
+from visual_irl.policy.skill import Thing
+from visual_irl.reward.model import LinearReward
+from visual_irl.robots.model import RobotModel
+from visual_irl.skills.sorting import SortingSkill, relations_at
+from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
+from visual_irl.tasks.scene import Scene
+
+ONIONS = (4, 8)
+"""Fewest and most onions of an episode."""
+
+
+@dataclass
+class Sorted(Worked):
+    """What came of an episode."""
+
+    placed: dict[str, bool] = field(default_factory=dict)
+    """Per onion, whether it lies in its bin: by the physics."""
+
+
+class SortingEpisodes:
+    """Episodes of 4 to 8 onions at random places."""
+
+    doing = "sorting onions"
+
+    def run(
+        self, skill: SortingSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
+    ) -> Sorted:
+        """The episode of a seed."""
+        task, rng = OnionSorting(), np.random.default_rng([seed, 0])
+        scene = task.sample_scene(rng, int(rng.integers(ONIONS[0], ONIONS[1] + 1)))
+        return sort_onions(skill, robot, task, scene, seed, on_frame=on_frame)
+
+    def scores(self, results: Sequence[Sorted]) -> dict[str, Any]:
+        """What is reported of episodes."""
+        good, of = (np.array([f(r.placed.values()) for r in results], float) for f in (sum, len))
+        share, interval = pooled_share(good, of)
+        return {"success_rate": share, "success_ci": interval, "onions": int(of.sum())}
+
+    def said(self, content: dict[str, Any]) -> str:
+        """One line about the scores."""
+        low, high = content["success_ci"]
+        return (
+            f"{100 * content['success_rate']:.1f} % of {content['onions']} onions in the right bin "
+            f"[{100 * low:.1f}, {100 * high:.1f}], by the physics"
+        )
+
+
+def sort_onions(
+    skill: SortingSkill,
+    robot: RobotModel,
+    task: OnionSorting,
+    scene: Scene,
+    seed: int,
+    config: ClosedLoopConfig | None = None,
+    on_frame: Callable[[MujocoExecutor], None] | None = None,
+) -> Sorted:
+    """One episode: until every onion that can be reached lies in a bin, or has been tried often enough.
+
+    Raises:
+        LearningFailed: the skill needs fixtures that are not there.
+    """
+    config, rng = config or ClosedLoopConfig(), np.random.default_rng([seed, 1])
+    relations = relations_at(skill.relations, {f.name: f.T_world for f in scene.fixtures})
+    loop = ClosedLoop(LinearReward(relations, skill.reward.theta), relations, skill.motion, config.policy)
+    executor = MujocoExecutor(scene, robot, seed=seed)
+    show = None if on_frame is None else lambda t: on_frame(executor)
+    result = Sorted()
+    known: dict[str, float] = {}
+    tried: dict[str, int] = dict.fromkeys((o.name for o in scene.objects), 0)
+    try:
+        cell = Cell(executor, loop, config)
+        while things := [
+            t for t in _seen(executor, known, rng, config) if _to_do(t, scene) and tried[t.name] < config.attempts
+        ]:
+            thing = loop.choose(things)
+            tried[thing.name] += 1
+            try:
+                _handle(cell, thing, things, known, result, show)
+            except (Unreachable, RefusedTrajectory, LearningFailed) as error:
+                result.refused.append(f"{thing.name}: {error}")
+                if _holds(executor, thing) and not _let_go(cell, result, show):
+                    break
+        positions = executor.object_positions()
+    finally:
+        executor.close()
+    result.placed = task.success(scene, positions)
+    return result
+
+
+def _handle(
+    cell: Cell[ClosedLoop],
+    thing: Thing,
+    things: list[Thing],
+    known: dict[str, float],
+    result: Sorted,
+    show: Callable[[float], None] | None,
+) -> None:
+    """Take one thing and bring it where it belongs, as long as it is held."""
+    executor, loop = cell.executor, cell.loop
+    looks = loop.looks(thing)
+    cell.carry_out(loop.take(thing, things, looks), result, show)
+    if looks and _holds(executor, thing):
+        cell.carry_out(loop.inspect(thing), result, show)
+        if _holds(executor, thing):
+            truth = {o.name: float(o.attributes[BLEMISHED]) for o in executor.scene.objects}
+            known[thing.name] = truth[thing.name]  # it is held before the eyes now
+    if not _holds(executor, thing):
+        result.lost += 1
+        cell.carry_out(loop.recover(), result, show)
+        return
+    decided = Thing(thing.name, thing.p_world, thing.radius, known.get(thing.name, UNKNOWN))
+    cell.carry_out(loop.bring(decided, looks, [t for t in things if t is not thing]), result, show)
+
+
+def _let_go(cell: Cell[ClosedLoop], result: Sorted, show: Callable[[float], None] | None) -> bool:
+    """Opens the hand after a step that could not be done; false where not even that is possible."""
+    try:
+        cell.carry_out(cell.loop.recover(), result, show)
+    except (Unreachable, RefusedTrajectory) as error:
+        result.refused.append(f"opening the hand: {error}")
+        return False
+    return True
+
+
+def _holds(executor: MujocoExecutor, thing: Thing) -> bool:
+    """Whether the closed fingers are kept apart by about the size of a thing: what a gripper says."""
+    return executor.opening > 1.2 * thing.radius
+
+
+def _seen(
+    executor: MujocoExecutor, known: Mapping[str, float], rng: np.random.Generator, config: ClosedLoopConfig
+) -> list[Thing]:
+    """The onions where they are seen now."""
+    positions = executor.object_positions()
+    return [
+        Thing(o.name, positions[o.name] + rng.normal(0.0, config.position_noise, 3), o.radius, known.get(o.name, UNKNOWN))
+        for o in executor.scene.objects
+    ]
+
+
+def _to_do(thing: Thing, scene: Scene) -> bool:
+    """Whether a thing is on the table and in no bin."""
+    p: Float[ndarray, "3"] = thing.p_world
+    return bool(p[2] > DROPPED) and not any(f.contains(p) for f in scene.fixtures)
