@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from visual_irl.errors import InvalidInput
-from visual_irl.tasks.kinematic_sorting import KinematicSorting, roll_out
+from visual_irl.tasks.batch import roll_out
+from visual_irl.tasks.kinematic_sorting import KinematicSorting
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 BINS = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05]])

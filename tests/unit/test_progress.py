@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from visual_irl.errors import LearningFailed, UnreadableFile
 from visual_irl.reward.distance import sampled_starc_distance
 from visual_irl.reward.places import BY_ATTRIBUTE
 from visual_irl.reward.progress import Progress, ProgressReward
-from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, roll_out
+from visual_irl.reward.strategy import anchor_name
+from visual_irl.tasks.batch import roll_out
+from visual_irl.tasks.kinematic_pouring import VARIANTS as POURING
+from visual_irl.tasks.kinematic_pouring import KinematicPouring
+from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting
 from visual_irl.tasks.situation import Situation
 
 
@@ -23,6 +28,10 @@ def learned(task: KinematicSorting, demos: int = 10, seed: int = 0, noise: float
     places = 3 + 3 * task.objects
     seen[..., :places] += noise * torch.randn(*seen.shape[:2], places, generator=generator)
     return Progress().learn([task.split(s) for s in seen])
+
+
+def learned_pouring(task: KinematicPouring, demos: int = 10, seed: int = 0) -> ProgressReward:
+    return Progress().learn([task.split(s) for s in roll_out(task.build(demos, seed), task.expert)[0]])
 
 
 def wandered(task: KinematicSorting, seed: int, environments: int = 64) -> Tensor:
@@ -136,3 +145,42 @@ def test_demonstrations_that_say_nothing_are_refused() -> None:
     seen[1, 5, 0] = torch.nan
     with pytest.raises(LearningFailed, match="demonstration 2 holds NaN"):
         Progress().learn([task.split(s) for s in seen])
+
+
+@pytest.mark.parametrize("name", sorted(POURING))
+def test_pouring_is_found_between_pick_and_release(name: str) -> None:
+    task = POURING[name]
+    reward = learned_pouring(task)
+    strategy, pour = reward.strategy, reward.strategy.pour
+    assert pour is not None and strategy.idle == (1,)
+    assert pour.place.frame == anchor_name(1)  # it moves with the cup
+    cup = torch.tensor([0.4, 0.1, task.cup_height / 2])
+    over = task.pouring_place(cup).numpy() - cup.numpy()
+    assert np.linalg.norm(pour.place.table[0] - over) < 0.03
+    assert np.linalg.norm(strategy.rest.table[0, :2] - np.array(task.disposal)) < 0.02
+    assert task.first_tilt < pour.tilt <= task.full_tilt and abs(pour.upright) < 0.05
+    assert pour.goal > task.full and pour.kept == pytest.approx(task.content)
+
+
+def test_the_pouring_demonstrator_lowers_the_cost_and_spilling_raises_it() -> None:
+    task = POURING["pouring"]
+    reward = learned_pouring(task)
+    seen, _, _ = roll_out(task.build(64, seed=77), task.expert)
+    cost = reward.steps_left(task.split(seen))
+    assert float(cost[:, -1].max()) < 2
+    ahead = 8
+    before, later = cost[:, :-ahead], cost[:, ahead:]
+    assert (later[before > 8] < before[before > 8]).float().mean() > 0.97
+    pouring = seen[:, 25].clone()
+    pouring[:, 15] -= 0.2  # out of the bottle, and not into the cup
+    assert bool((reward.steps_left(task.split(pouring)) > cost[:, 25] + 5).all())
+
+
+def test_a_file_gives_the_same_pouring_reward(tmp_path: Path) -> None:
+    task = POURING["pouring"]
+    reward = learned_pouring(task)
+    reward.save(tmp_path / "reward.safetensors")
+    again = ProgressReward.load(tmp_path / "reward.safetensors")
+    now = task.split(roll_out(task.build(16, 3), task.expert)[0])
+    assert torch.equal(again.steps_left(now), reward.steps_left(now))
+    assert again.strategy.pour == replace(reward.strategy.pour, place=again.strategy.pour.place)  # type: ignore[type-var,union-attr]

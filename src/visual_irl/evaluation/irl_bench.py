@@ -31,7 +31,8 @@ from visual_irl.policy.ppo import PPO, PolicyNetwork
 from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward.distance import sampled_starc_distance
 from visual_irl.reward.progress import Progress
-from visual_irl.tasks.kinematic_sorting import VARIANTS, KinematicSorting, Policy, roll_out
+from visual_irl.tasks.batch import BatchTask, Policy, roll_out
+from visual_irl.tasks.kinematic import KINEMATIC_TASKS
 
 METHODS = ("ours", "bc", "bco", "true_reward")
 """`bc` is given the demonstrator's actions and `true_reward` the reward that the task's author meant; the others neither."""
@@ -46,7 +47,7 @@ class IrlBench:
     """What is measured."""
 
     task: str = "onion_sorting"
-    """Name in `VARIANTS`."""
+    """Name in `KINEMATIC_TASKS`."""
     demos: int = 10
     """Demonstrations, without actions."""
     seeds: int = 10
@@ -74,8 +75,8 @@ class IrlBench:
         return METHODS + PEERS if self.peers else METHODS
 
     def __post_init__(self) -> None:
-        if self.task not in VARIANTS:
-            raise UnknownName(f"unknown kinematic task '{self.task}'; known: {', '.join(VARIANTS)}")
+        if self.task not in KINEMATIC_TASKS:
+            raise UnknownName(f"unknown kinematic task '{self.task}'; known: {', '.join(KINEMATIC_TASKS)}")
         for name in ("demos", "seeds", "fresh", "episodes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
@@ -178,7 +179,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
     """One method with one seed: its policy's score, and for a reward its STARC distance and what fresh policies reach."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    task = VARIANTS[config.task]
+    task = KINEMATIC_TASKS[config.task]
     seen, actions, _ = roll_out(task.build(config.demos, seed=10_000 + seed), task.expert)
     shown = _with_noise(task, seen, config.keypoint_noise, seed)
     began = time.process_time()
@@ -211,7 +212,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
 
 def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
     """Success, share of episodes that end with nothing held, and return (0: random actions, 1: the demonstrator)."""
-    task = VARIANTS[config.task]
+    task = KINEMATIC_TASKS[config.task]
     seed += 50_000
 
     def play(policy: Policy) -> tuple[Tensor, float]:
@@ -230,29 +231,29 @@ def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
     }
 
 
-def _acting(task: KinematicSorting, network: PolicyNetwork) -> Policy:
+def _acting(task: BatchTask, network: PolicyNetwork) -> Policy:
     return lambda observations: network.act(task.split(observations))
 
 
-def _true_reward(task: KinematicSorting) -> Reward:
+def _true_reward(task: BatchTask) -> Reward:
     return lambda s, s_next: task.true_reward(s_next)
 
 
-def _learned_reward(task: KinematicSorting, shown: Tensor) -> Reward:
+def _learned_reward(task: BatchTask, shown: Tensor) -> Reward:
     learned = Progress().learn([task.split(s) for s in shown])
     return lambda s, s_next: learned(task.split(s), task.split(s_next))
 
 
-def _with_noise(task: KinematicSorting, seen: Tensor, noise: float, seed: int) -> Tensor:
+def _with_noise(task: BatchTask, seen: Tensor, noise: float, seed: int) -> Tensor:
     """Observations whose positions are off by Gaussian noise [m] in every step."""
-    places = 3 + 3 * task.objects
+    places = task.positions
     generator = torch.Generator().manual_seed(60_000 + seed)
     moved = seen.clone()
     moved[..., :places] += noise * torch.randn(*seen.shape[:-1], places, generator=generator)
     return moved
 
 
-def _starc(task: KinematicSorting, reward: Reward, seed: int) -> float:
+def _starc(task: BatchTask, reward: Reward, seed: int) -> float:
     """Sampled STARC distance to the true reward, on steps of a demonstrator that is disturbed little to wholly."""
     generator = torch.Generator().manual_seed(70_000 + seed)
     batch = task.build(64, seed=70_000 + seed)

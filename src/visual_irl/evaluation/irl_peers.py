@@ -24,14 +24,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from visual_irl.policy.ppo import RewardOfStates, relational_features
-from visual_irl.tasks.kinematic_sorting import KinematicSorting, Policy
+from visual_irl.tasks.batch import BatchTask, Policy
 
 ENVIRONMENTS = 32
 """Environments in step: fewer than ours, so that a round of the library is short and it gets many."""
 
 
 def learn(
-    method: str, task: KinematicSorting, shown: Tensor, actions: Tensor, seed: int, cpu_seconds: float
+    method: str, task: BatchTask, shown: Tensor, actions: Tensor, seed: int, cpu_seconds: float
 ) -> tuple[Policy, RewardOfStates, int]:
     """Policy, reward and environment steps after `cpu_seconds` of `imitation_gail` or `imitation_airl`.
 
@@ -69,12 +69,12 @@ def learn(
     return act, reward, venv.steps
 
 
-def flat_features(task: KinematicSorting, observations: Tensor) -> Tensor:
+def flat_features(task: BatchTask, observations: Tensor) -> Tensor:
     """The features that our own networks see, of all things in a row."""
     return relational_features(task.split(observations), task.attributes).flatten(-2)
 
 
-def _transitions(task: KinematicSorting, shown: Tensor, actions: Tensor) -> Transitions:
+def _transitions(task: BatchTask, shown: Tensor, actions: Tensor) -> Transitions:
     features = flat_features(task, shown)
     dones = np.zeros(actions.shape[:2], dtype=bool)
     dones[:, -1] = True
@@ -90,9 +90,9 @@ def _transitions(task: KinematicSorting, shown: Tensor, actions: Tensor) -> Tran
 class FeatureVecEnv(VecEnv):
     """A batch of the task as stable-baselines3 wants it."""
 
-    def __init__(self, task: KinematicSorting, environments: int, seed: int) -> None:
+    def __init__(self, task: BatchTask, environments: int, seed: int) -> None:
         self.batch, self.steps, self.render_mode = task.build(environments, seed=20_000 + seed), 0, None
-        size = flat_features(task, self.batch.observe()).shape[-1]
+        size = flat_features(task, self.batch.reset()).shape[-1]
         high = np.ones(task.action_size, np.float32)
         super().__init__(
             environments, gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32), gymnasium.spaces.Box(-high, high)

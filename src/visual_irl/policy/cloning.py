@@ -36,7 +36,7 @@ class Cloning:
     def clone(self, task: BatchTask, seen: Float[Tensor, "M D"], actions: Float[Tensor, "M A"], seed: int = 0) -> PolicyNetwork:
         """The policy that does what was done."""
         torch.manual_seed(seed)
-        network = PolicyNetwork(attributes=task.attributes, action_size=task.action_size)
+        network = PolicyNetwork(task)
         now = task.split(seen)
         self._fit(network, lambda rows: network.act(now[rows]), actions)
         return network

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from visual_irl.errors import LearningFailed
-from visual_irl.tasks.batch import Batch
+from visual_irl.tasks.batch import Batch, BatchTask
 from visual_irl.tasks.situation import Situation
 
 RewardOfStates = Callable[[Tensor, Tensor], Tensor]
@@ -29,29 +29,36 @@ class PolicyNetwork(nn.Module):
     policy is the proposals' mean by attention. With one thing it is a plain network of two hidden layers.
     """
 
-    def __init__(self, width: int = 64, attributes: int = 2, action_size: int = 4) -> None:
+    def __init__(self, task: BatchTask, width: int = 64) -> None:
         super().__init__()
-        self.attributes = attributes
-        self.encode = nn.Linear(3 + 1 + 3 + 3 + 1 + attributes * 4, width)
+        self.attributes, self.action_size = task.attributes, task.action_size
+        now = task.split(torch.zeros(1, task.observation_size))
+        phases = 1 if now.vessels is None else 2
+        self.encode = nn.Linear(relational_features(now, task.attributes).shape[-1], width)
         self.propose, self.judge = nn.Linear(2 * width, width), nn.Linear(2 * width, width)
-        self.action, self.attention, self.value = (nn.Linear(width, n) for n in (action_size, 1, 1))
-        self.log_std = nn.Parameter(torch.full((action_size,), -0.3))
+        self.action, self.attention, self.value = (nn.Linear(width, phases * n) for n in (self.action_size, 1, 1))
+        self.log_std = nn.Parameter(torch.full((phases, self.action_size), -0.3))
         with torch.no_grad():
             self.action.weight.mul_(0.01)
 
     def forward(self, now: Situation) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean action (B A), standard deviation (A) and value (B)."""
-        each = self._things(now)
-        value = self.value(torch.tanh(self.judge(each)).mean(dim=-2)).squeeze(-1)
-        return self._mean(each), torch.exp(self.log_std.clamp(-2.5, 0.0)), value
+        """Mean action (B A), standard deviation (A or B A) and value (B)."""
+        each, phase = self._things(now), phase_of(now)
+        value = self.value(torch.tanh(self.judge(each)).mean(dim=-2))
+        log_std = self.log_std[0] if phase is None else self.log_std[phase]
+        return self._mean(each, phase), torch.exp(log_std.clamp(-2.5, 0.0)), _in_phase(value, phase, 1).squeeze(-1)
 
     def act(self, now: Situation) -> Float[Tensor, "B A"]:
         """Mean action, cut to [-1, 1]."""
-        return self._mean(self._things(now)).clamp(-1, 1)
+        return self._mean(self._things(now), phase_of(now)).clamp(-1, 1)
 
-    def _mean(self, each: Tensor) -> Tensor:
+    def _mean(self, each: Tensor, phase: Tensor | None) -> Tensor:
         proposal = torch.tanh(self.propose(each))
-        return (torch.softmax(self.attention(proposal), dim=-2) * self.action(proposal)).sum(dim=-2)
+        attention = torch.softmax(self.attention(proposal), dim=-2)
+        if phase is None:
+            return (attention * self.action(proposal)).sum(dim=-2)
+        actions = self.action(proposal).unflatten(-1, (-1, self.action_size))
+        return _in_phase((attention[..., None] * actions).sum(dim=-3).flatten(-2), phase, self.action_size)
 
     def _things(self, now: Situation) -> Float[Tensor, "B N 2*W"]:
         """Each thing as the hand sees it, beside the mean of all."""
@@ -59,15 +66,35 @@ class PolicyNetwork(nn.Module):
         return torch.cat([each, each.mean(dim=-2, keepdim=True).expand_as(each)], dim=-1)
 
 
+def phase_of(now: Situation) -> Int[Tensor, "B"] | None:
+    """0, and 1 once something is full, where anything can be: what is right before is wrong then."""
+    return None if now.vessels is None else now.vessels.full.any(dim=-1).long()
+
+
+def _in_phase(each: Float[Tensor, "B P*K"], phase: Tensor | None, size: int) -> Float[Tensor, "B K"]:
+    """Of `size` numbers for each phase those of the present one."""
+    if phase is None:
+        return each
+    rows = phase[..., None, None].expand(*phase.shape, 1, size)
+    return each.unflatten(-1, (-1, size)).gather(-2, rows).squeeze(-2)
+
+
 def relational_features(now: Situation, attributes: int) -> Float[Tensor, "B N F"]:
-    """What the hand sees of each thing, all about one in size: both places, the way to it, held, its attribute."""
+    """What the hand sees of each thing, all about one in size: both places, the way to it, held, its attribute, and where
+    something is poured how far hand and thing are tilted and what is in it."""
     hand, n = now.hand, now.things.shape[-2]
     own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
     kind = torch.nn.functional.one_hot(now.attribute.clamp(max=attributes - 1), attributes).to(hand.dtype)
     place = 4 * now.things - 1.2
     apart, held = 8 * (now.things - hand.unsqueeze(-2)), now.held[..., None].to(hand.dtype)
     by_kind = (kind[..., None] * (2 * place).unsqueeze(-2)).flatten(-2)
-    return torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
+    seen = torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
+    if now.vessels is None:
+        return seen
+    v = now.vessels
+    seen = torch.cat([seen, v.hand_tilt[..., None, None].expand_as(held), v.tilt[..., None], 2 * v.level[..., None]], dim=-1)
+    full = v.full.any(dim=-1)[..., None, None].to(hand.dtype)
+    return torch.cat([(1 - full) * seen, full * seen, full.expand_as(held)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -117,9 +144,7 @@ class PPO:
         from torch.optim import Adam  # brings a compiler whose LLVM clashes with off-screen OpenGL's in the same process
 
         torch.manual_seed(seed)
-        network = (
-            PolicyNetwork(attributes=batch.task.attributes, action_size=batch.task.action_size) if start is None else start
-        )
+        network = PolicyNetwork(batch.task) if start is None else start
         slow = [p for name, p in network.named_parameters() if name != "log_std"]
         optimiser = Adam([{"params": slow}, {"params": [network.log_std]}], self.learning_rate, eps=1e-5)
         scale = _ReturnSpread(self.discount)
@@ -181,7 +206,12 @@ class PPO:
                 a = advantages[rows]
                 a = (a - a.mean()) / (a.std() + 1e-8)
                 surrogate = torch.minimum(ratio * a, ratio.clamp(1 - self.clip, 1 + self.clip) * a).mean()
-                loss = self.value_weight * (value - returns[rows]).square().mean() - surrogate - self.entropy * std.log().sum()
+                loss = (
+                    self.value_weight * (value - returns[rows]).square().mean()
+                    - surrogate
+                    - self.entropy * std.log().sum(dim=-1).mean()
+                )
+                loss = loss
                 if not bool(loss.isfinite()):
                     raise LearningFailed(
                         f"the policy's loss became {float(loss)}; lower learning_rate below {self.learning_rate}"

@@ -33,7 +33,7 @@ class Place:
     spread: float
     """Root mean square distance of the demonstrations from it [m], corrected for what was fitted; NaN from too few."""
 
-    def at(self, attribute: Int[Tensor, "*B"], anchors: Mapping[str, Float[Tensor, "*B 3"]]) -> Float[Tensor, "*B 3"]:
+    def at(self, attribute: Int[Tensor, "*B"], anchors: Mapping[str, Float[Tensor, "*#B 3"]]) -> Float[Tensor, "*B 3"]:
         """The point in the world [m] for each state, of which `anchors` holds the anchors that there are."""
         table = torch.as_tensor(self.table, dtype=torch.float32, device=attribute.device)
         if self.frame != BY_ATTRIBUTE:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.tasks.situation import Situation
+
+Policy = Callable[[Tensor], Tensor]
+"""Actions (B A) for observations (B D)."""
 
 
 @runtime_checkable
@@ -17,6 +22,16 @@ class BatchTask(Protocol):
     @property
     def horizon(self) -> int:
         """Length of an episode [steps]."""
+        ...
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in an observation."""
+        ...
+
+    @property
+    def positions(self) -> int:
+        """How many of them, the first ones, are coordinates of hand and things [m]."""
         ...
 
     @property
@@ -45,7 +60,9 @@ class BatchTask(Protocol):
         """The reward that the task's author meant: learners never see it, scores do."""
         ...
 
-    def expert(self, observations: Float[Tensor, "B D"], noise: float = 0.0) -> Float[Tensor, "B A"]:
+    def expert(
+        self, observations: Float[Tensor, "B D"], noise: float = 0.0, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B A"]:
         """The scripted demonstrator."""
         ...
 
@@ -72,3 +89,15 @@ class Batch(Protocol):
     def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, Tensor, bool, Tensor]:
         """Next observations, true rewards, whether the episodes ended, and the observations that the step led to."""
         ...
+
+
+def roll_out(batch: Batch, policy: Policy) -> tuple[Tensor, Tensor, Tensor]:
+    """One whole new episode in each environment: observations (B T+1 D), actions (B T A) and true rewards (B T)."""
+    observations, actions, rewards = [batch.reset()], [], []
+    with torch.no_grad():
+        for _ in range(batch.task.horizon):
+            actions.append(policy(observations[-1]))
+            _, reward, _, reached = batch.step(actions[-1])
+            observations.append(reached)
+            rewards.append(reward)
+    return torch.stack(observations, 1), torch.stack(actions, 1), torch.stack(rewards, 1)

@@ -9,7 +9,6 @@ base frame, held 0 or 1, gripper from -1 (open) to 1 (closed).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +17,6 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput
 from visual_irl.tasks.situation import Situation
-
-Policy = Callable[[Tensor], Tensor]
-"""Actions (B 4) for observations (B D)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,11 @@ class KinematicSorting:
     def observation_size(self) -> int:
         """Numbers in an observation."""
         return 4 + 5 * self.objects
+
+    @property
+    def positions(self) -> int:
+        """How many of them, the first ones, are coordinates [m]."""
+        return 3 + 3 * self.objects
 
     @property
     def attributes(self) -> int:
@@ -232,15 +233,3 @@ class KinematicSortingBatch:
     def _uniform(self, box: tuple[tuple[float, ...], tuple[float, ...]], shape: tuple[int, ...]) -> Tensor:
         low, high = (torch.tensor(c, device=self.device) for c in box)
         return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
-
-
-def roll_out(batch: KinematicSortingBatch, policy: Policy) -> tuple[Tensor, Tensor, Tensor]:
-    """One whole new episode in each environment: observations (B T+1 D), actions (B T 4) and true rewards (B T)."""
-    observations, actions, rewards = [batch.reset()], [], []
-    with torch.no_grad():
-        for _ in range(batch.task.horizon):
-            actions.append(policy(observations[-1]))
-            _, reward, _, reached = batch.step(actions[-1])
-            observations.append(reached)
-            rewards.append(reward)
-    return torch.stack(observations, 1), torch.stack(actions, 1), torch.stack(rewards, 1)

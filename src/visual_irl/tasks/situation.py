@@ -9,6 +9,24 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Vessels:
+    """What matters of hand and things where something is poured."""
+
+    hand_tilt: Float[Tensor, "*B"]
+    """The hand about the pouring axis, from upright [rad]."""
+    tilt: Float[Tensor, "*B N"]
+    """Each thing about that axis [rad]: the hand's while it is held."""
+    level: Float[Tensor, "*B N"]
+    """What is in each thing, in fills of the vessel that is filled."""
+    full: Bool[Tensor, "*B N"]
+    """Which things are filled as far as they shall be."""
+
+    def __getitem__(self, index: slice | int | Tensor) -> Vessels:
+        """Some of the states, along the first axis."""
+        return Vessels(self.hand_tilt[index], self.tilt[index], self.level[index], self.full[index])
+
+
+@dataclass(frozen=True)
 class Situation:
     """Any number of states `*B` with `N` things each; positions in metres in one frame."""
 
@@ -20,7 +38,12 @@ class Situation:
     """A class of each thing that may decide what is done with it, from 0."""
     gripper: Float[Tensor, "*B"]
     """From -1 (open) to 1 (closed)."""
+    vessels: Vessels | None = None
+    """Of a task in which something is poured."""
 
     def __getitem__(self, index: slice | int | Tensor) -> Situation:
         """Some of the states, along the first axis."""
-        return Situation(self.hand[index], self.things[index], self.held[index], self.attribute[index], self.gripper[index])
+        vessels = None if self.vessels is None else self.vessels[index]
+        return Situation(
+            self.hand[index], self.things[index], self.held[index], self.attribute[index], self.gripper[index], vessels
+        )

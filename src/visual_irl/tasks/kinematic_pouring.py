@@ -1,0 +1,289 @@
+"""Pouring without physics: take the bottle, carry it upright, fill the cup, put the bottle away. Batched in torch.
+
+A point hand moves freely and tilts about one axis. What it holds tilts with it; a tilted bottle runs out at its mouth, into
+the cup where that is below, elsewhere on the table, and so does what no longer fits. What is spilled is lost for good.
+
+An observation is `hand (3), bottle (3), cup (3), held (2), attribute (2), tilt (2), level (2), hand tilt (1), gripper (1)`;
+positions in metres in the base frame, held 0 or 1, attribute 0 for a bottle and 1 for a cup, tilt in radians from upright,
+level in fills of the cup, gripper from -1 (open) to 1 (closed).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from visual_irl.errors import InvalidInput
+from visual_irl.tasks.situation import Situation, Vessels
+
+BOTTLE, CUP = 0, 1
+"""Index of each thing, and its attribute."""
+
+
+@dataclass(frozen=True)
+class KinematicPouring:
+    """The task: where things stand, what the vessels are like, and how hand and liquid move."""
+
+    bottle_start: tuple[tuple[float, float], tuple[float, float]] = ((0.35, -0.35), (0.55, -0.15))
+    """Corners of the rectangle in which the bottle starts [m]."""
+    cup_start: tuple[tuple[float, float], tuple[float, float]] = ((0.35, 0.0), (0.6, 0.2))
+    """Corners of the rectangle in which the cup stands [m]."""
+    disposal: tuple[float, float] = (0.25, 0.4)
+    """Where the bottle is put away [m]."""
+    cup_radius: float = 0.045
+    """The stream must meet the cup within this of its axis [m]."""
+    cup_height: float = 0.09
+    """Height of the rim [m]."""
+    neck: float = 0.08
+    """From where the bottle is held, and its centre, to its mouth [m]."""
+    content: float = 1.3
+    """What the bottle holds at first [fills of the cup]."""
+    flow: float = 0.1
+    """What runs out in a step at `full_tilt` [fills of the cup]."""
+    first_tilt: float = 1.0
+    """Above this the bottle runs out [rad] ..."""
+    full_tilt: float = 2.0
+    """... and at this fastest [rad]."""
+    most_tilt: float = 2.2
+    """How far the hand can tilt [rad]; it cannot tilt the other way."""
+    steps: int = 70
+    """Length of an episode [steps]."""
+    hand_step: float = 0.05
+    """Hand motion of a full action along an axis [m]."""
+    tilt_step: float = 0.35
+    """Tilt of a full action [rad]."""
+    gripper_step: float = 0.5
+    """Gripper motion of a full action."""
+    grasp_distance: float = 0.06
+    """A closing gripper takes the bottle if that is nearer than this [m]."""
+    fall_step: float = 0.1
+    """A loose bottle falls so far in a step [m]."""
+    topples: float = 0.5
+    """A bottle that is let go with more tilt than this falls over and loses all that is in it [rad]."""
+    standing: float = 0.075
+    """Height at which a standing bottle's centre is [m]; lying it is at a third of that."""
+    disposal_distance: float = 0.08
+    """The bottle is put away when it is nearer than this to its place [m]."""
+    full: float = 0.95
+    """The cup is full from this level on, and no more than the rest to 1 may be spilled."""
+    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.1, -0.5, 0.03), (0.7, 0.5, 0.6))
+    """Lowest and highest corner of what the hand can reach [m]."""
+    hand_start: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.2, -0.2, 0.25), (0.5, 0.2, 0.45))
+    """Corners of the box in which the hand starts [m]."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InvalidInput(f"kinematic pouring: steps is {self.steps}; give at least 1")
+        if not self.content >= 1:
+            raise InvalidInput(f"kinematic pouring: content is {self.content}; a cup cannot be filled with less than 1")
+        if not 0 < self.first_tilt < self.full_tilt <= self.most_tilt:
+            raise InvalidInput(
+                f"kinematic pouring: first_tilt {self.first_tilt}, full_tilt {self.full_tilt} and most_tilt {self.most_tilt} "
+                "must rise from above 0"
+            )
+
+    horizon = property(lambda self: self.steps, doc="Length of an episode [steps].")
+    observation_size = property(lambda self: 19, doc="Numbers in an observation.")
+    positions = property(lambda self: 9, doc="How many of them, the first ones, are coordinates [m].")
+    attributes = property(lambda self: 2, doc="A thing is a bottle or a cup.")
+    action_size = property(lambda self: 5, doc="Hand motion along three axes, gripper motion and tilt.")
+
+    def build(self, environments: int, seed: int = 0, device: str | torch.device = "cpu") -> KinematicPouringBatch:
+        """`environments` copies of the task, at the start of an episode each."""
+        if environments < 1:
+            raise InvalidInput(f"kinematic pouring: {environments} environments; give at least 1")
+        return KinematicPouringBatch(self, environments, seed, torch.device(device))
+
+    def split(self, observations: Float[Tensor, "*B D"]) -> Situation:
+        """The situations that observations describe."""
+        if observations.shape[-1] != self.observation_size:
+            raise InvalidInput(
+                f"kinematic pouring: observations have {observations.shape[-1]} numbers, this task has {self.observation_size}"
+            )
+        hand, things, held, attribute, tilt, level, hand_tilt, gripper = observations.split([3, 6, 2, 2, 2, 2, 1, 1], dim=-1)
+        vessels = Vessels(hand_tilt.squeeze(-1), tilt, level, (attribute == CUP) & (level >= self.full))
+        return Situation(hand, things.unflatten(-1, (2, 3)), held > 0, attribute.long(), gripper.squeeze(-1), vessels)
+
+    def mouth(self, centre: Float[Tensor, "*B 3"], tilt: Float[Tensor, "*B"]) -> Float[Tensor, "*B 3"]:
+        """The mouth of a bottle [m]: it tilts towards positive y."""
+        up = torch.stack([torch.zeros_like(tilt), tilt.sin(), tilt.cos()], dim=-1)
+        return centre + self.neck * up
+
+    def pouring_place(self, cup: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+        """Where the demonstrator holds the bottle to fill a cup [m]: fully tilted, its mouth is 3 cm above the rim."""
+        lean = self.full_tilt
+        over = cup.new_tensor([0.0, -self.neck * math.sin(lean), self.cup_height + 0.03 - self.neck * math.cos(lean)])
+        return cup * cup.new_tensor([1.0, 1.0, 0.0]) + over
+
+    def disposal_place(self, like: Tensor) -> Float[Tensor, "3"]:
+        """Where a standing bottle's centre belongs [m]."""
+        return like.new_tensor([*self.disposal, self.standing])
+
+    def spilled(self, now: Situation) -> Float[Tensor, "*B"]:
+        """What is on the table [fills of the cup]."""
+        return self.content - _vessels(now).level.sum(dim=-1)
+
+    def success(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B"]:
+        """Whether the cup is full, nothing to speak of is spilled, and the bottle stands at its last place, let go."""
+        o = self.split(observations)
+        v, bottle = _vessels(o), o.things[..., BOTTLE, :]
+        away = (bottle - self.disposal_place(bottle)).norm(dim=-1) < self.disposal_distance
+        upright = v.tilt[..., BOTTLE].abs() < self.topples
+        dry = self.spilled(o) <= 1 - self.full
+        return (v.level[..., CUP] >= self.full) & dry & away & upright & ~o.held[..., BOTTLE]
+
+    def true_reward(self, observations: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:
+        """Of the state that a step led to: ways still to go [m], what is not in the cup, what is spilled.
+
+        While the cup is not full `-(|hand - bottle| + |bottle - over the cup| + .2 |tilt still to go| + missing + 1)`, then
+        `-(|hand - bottle| [held or not away] + |bottle - its place| + .2 tilt + .2 [held])`, and always `-3 spilled`.
+        """
+        o = self.split(observations)
+        v, bottle, cup = _vessels(o), o.things[..., BOTTLE, :], o.things[..., CUP, :]
+        reach = (o.hand - bottle).norm(dim=-1)
+        missing = (1 - v.level[..., CUP]).clamp(min=0)
+        over = (bottle - self.pouring_place(cup)).norm(dim=-1)
+        lean = torch.where((over < 0.06) & o.held[..., BOTTLE], self.full_tilt - v.hand_tilt, self.full_tilt + v.hand_tilt)
+        filling = reach + over + 0.2 * lean.abs() + missing + 1
+        home = (bottle - self.disposal_place(bottle)).norm(dim=-1)
+        held = o.held[..., BOTTLE].to(home.dtype)
+        away = home < self.disposal_distance
+        leaving = reach * ~away + home + 0.2 * v.tilt[..., BOTTLE].abs() + 0.2 * held
+        return -torch.where(v.level[..., CUP] < self.full, filling, leaving) - 3 * self.spilled(o).clamp(min=0)
+
+    def expert(
+        self, observations: Float[Tensor, "B D"], noise: float = 0.0, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B 5"]:
+        """Scripted demonstrator: takes the bottle, tilts it over the cup, less when that is nearly full, and puts it away."""
+        o = self.split(observations)
+        v, bottle, cup, held = _vessels(o), o.things[..., BOTTLE, :], o.things[..., CUP, :], o.held[..., BOTTLE]
+        over, home = self.pouring_place(cup), self.disposal_place(bottle).expand_as(bottle)
+        missing = 1 - v.level[..., CUP]
+        filled = missing < 0.03
+        away = (bottle - home).norm(dim=-1) < self.disposal_distance
+        ended = filled & away & ~held
+        near = (o.hand - over).norm(dim=-1) < 0.03
+        upright = v.hand_tilt < 0.3
+        above = home + home.new_tensor([0.0, 0.0, 0.15])
+        goal = torch.where(held[:, None], torch.where(filled[:, None], home, over), bottle)
+        goal = torch.where(ended[:, None], above, goal)
+        goal = torch.where((held & filled & ~upright)[:, None], over, goal)  # upright first, then away
+        move = (goal - o.hand) / self.hand_step
+        move = 0.8 * move / move.abs().amax(dim=-1, keepdim=True).clamp(min=1)
+        lean = self.first_tilt + (self.full_tilt - self.first_tilt) * (missing / 0.4).clamp(0.25, 1)
+        lean = torch.where(held & near & ~filled, lean, 0.0)
+        turn = ((lean - v.hand_tilt) / self.tilt_step).clamp(-0.8, 0.8)
+        down = filled & ((o.hand - home).norm(dim=-1) < 0.03) & upright
+        close = torch.where(held, ~down, ((o.hand - bottle).norm(dim=-1) < 0.1) & ~ended)
+        action = torch.cat([move, torch.where(close, 1.0, -1.0)[:, None], turn[:, None]], dim=-1)
+        if noise:
+            action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
+        return action.clamp(-1, 1)
+
+
+VARIANTS: dict[str, KinematicPouring] = {
+    "pouring": KinematicPouring(),
+    "pouring_moved_places": KinematicPouring(
+        bottle_start=((0.35, 0.25), (0.55, 0.4)), cup_start=((0.3, -0.15), (0.6, 0.05)), disposal=(0.5, -0.42)
+    ),
+    "pouring_other_cup": KinematicPouring(cup_radius=0.035, cup_height=0.13, content=1.6, flow=0.14),
+}
+"""Name -> task: recipes are chosen on the first, the others are for reporting."""
+
+
+class KinematicPouringBatch:
+    """`environments` copies in step with each other: all episodes have the same length, so they all end together."""
+
+    def __init__(self, task: KinematicPouring, environments: int, seed: int, device: torch.device) -> None:
+        self.task, self.environments, self.device = task, environments, device
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self._corners = [torch.tensor(c, device=device) for c in task.workspace]
+        self.reset()
+
+    def reset(self) -> Float[Tensor, "B D"]:
+        """New random episodes; their first observations."""
+        task, n = self.task, self.environments
+        heights = torch.tensor([[task.standing], [task.cup_height / 2]], device=self.device).expand(n, 2, 1)
+        xy = torch.stack([self._uniform(task.bottle_start, (n, 2)), self._uniform(task.cup_start, (n, 2))], dim=1)
+        self._things = torch.cat([xy, heights], dim=-1)
+        self._hand = self._uniform(task.hand_start, (n, 3))
+        self._held = torch.zeros(n, dtype=torch.bool, device=self.device)
+        self._tilt, self._hand_tilt = torch.zeros(n, device=self.device), torch.zeros(n, device=self.device)
+        self._level = torch.tensor([task.content, 0.0], device=self.device).repeat(n, 1)
+        self._gripper = -torch.ones(n, device=self.device)
+        self._step = 0
+        return self.observe()
+
+    def restart_from(self, observations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Whole new episodes that begin in these states."""
+        if observations.shape != (self.environments, self.task.observation_size):
+            raise InvalidInput(
+                f"kinematic pouring: states of shape {tuple(observations.shape)}, "
+                f"not {(self.environments, self.task.observation_size)}"
+            )
+        if not bool(observations.isfinite().all()):
+            raise InvalidInput("kinematic pouring: states to start from hold NaN or infinity")
+        o = self.task.split(observations.to(self.device, torch.float32).clone())
+        v = _vessels(o)
+        self._hand, self._things, self._held, self._gripper = o.hand, o.things, o.held[:, BOTTLE], o.gripper
+        self._tilt, self._hand_tilt, self._level, self._step = v.tilt[:, BOTTLE], v.hand_tilt, v.level, 0
+        return self.observe()
+
+    def observe(self) -> Float[Tensor, "B D"]:
+        """Current observations."""
+        zero = torch.zeros_like(self._tilt)
+        flags = torch.stack([self._held.float(), zero, zero + BOTTLE, zero + CUP, self._tilt, zero], dim=-1)
+        own = torch.stack([self._hand_tilt, self._gripper], dim=-1)
+        return torch.cat([self._hand, self._things.flatten(1), flags, self._level, own], dim=-1)
+
+    def step(self, actions: Float[Tensor, "B 5"]) -> tuple[Tensor, Tensor, bool, Tensor]:
+        """One step of hand motion (3), gripper motion (1) and tilt (1), each cut to [-1, 1].
+
+        Returns:
+            The next observations (of new episodes where these ended), the true reward (B), whether the episodes ended, and
+            the observations that the step led to. Ends are by time only: a value function goes on beyond them.
+        """
+        task = self.task
+        actions = actions.clamp(-1, 1)
+        self._hand = (self._hand + task.hand_step * actions[:, :3]).clamp(*self._corners)
+        self._gripper = (self._gripper + task.gripper_step * actions[:, 3]).clamp(-1, 1)
+        self._hand_tilt = (self._hand_tilt + task.tilt_step * actions[:, 4]).clamp(0, task.most_tilt)
+        bottle, cup = self._things[:, BOTTLE], self._things[:, CUP]
+        before = self._held
+        near = (self._hand - bottle).norm(dim=-1) < task.grasp_distance
+        self._held = (self._gripper > 0) & (before | near)
+        toppled = ~self._held & (self._tilt > task.topples)
+        self._tilt = torch.where(self._held, self._hand_tilt, torch.where(toppled, math.pi / 2, 0.0))
+        floor = torch.where(toppled, task.standing / 3, task.standing)
+        fallen = torch.cat([bottle[:, :2], torch.maximum(bottle[:, 2] - task.fall_step, floor)[:, None]], dim=-1)
+        bottle = torch.where(self._held[:, None], self._hand, fallen)
+        self._things = torch.stack([bottle, cup], dim=1)
+        self._pour(toppled)
+        self._step += 1
+        reached = self.observe()
+        ended = self._step >= task.horizon
+        return (self.reset() if ended else reached), task.true_reward(reached), ended, reached
+
+    def _pour(self, toppled: Bool[Tensor, "B"]) -> None:
+        """What is in a tilted bottle runs out; the cup takes what meets it and fits."""
+        task, bottle, cup = self.task, self._things[:, BOTTLE], self._things[:, CUP]
+        share = ((self._tilt - task.first_tilt) / (task.full_tilt - task.first_tilt)).clamp(0, 1)
+        out = torch.minimum(task.flow * share, self._level[:, BOTTLE])
+        out = torch.where(toppled, self._level[:, BOTTLE], out)
+        way = task.mouth(bottle, self._tilt) - cup
+        meets = (way[:, :2].norm(dim=-1) < task.cup_radius) & (way[:, 2] > task.cup_height / 2) & (way[:, 2] < 0.3) & ~toppled
+        taken = torch.where(meets, torch.minimum(out, 1 - self._level[:, CUP]), 0.0)
+        self._level = torch.stack([self._level[:, BOTTLE] - out, self._level[:, CUP] + taken], dim=-1)
+
+    def _uniform(self, box: tuple[tuple[float, ...], tuple[float, ...]], shape: tuple[int, ...]) -> Tensor:
+        low, high = (torch.tensor(c, device=self.device) for c in box)
+        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
+
+
+def _vessels(now: Situation) -> Vessels:
+    assert now.vessels is not None  # `split` made it
+    return now.vessels
