@@ -53,8 +53,11 @@ class Controller:
     def tell(self, line: str) -> str:
         """Give it a line of its language; its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise VisualIrlError(f"franky-sim ended before '{line}': its output says why") from error
         return self._answer(line)
 
     @property
