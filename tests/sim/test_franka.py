@@ -17,20 +17,18 @@ from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.hardware import HardwareArm, HardwareGripper, common_checks
 from visual_irl.execution.playback import Playback
 from visual_irl.execution.state import Safety
-from visual_irl.execution.streaming import StreamConfig, StreamingExecutor
+from visual_irl.execution.streaming import StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
 
 pytest.importorskip("pylibfranka", reason='needs `pip install "visual-irl[franka]"`')
 pytest.importorskip("franky_sim", reason='needs `pip install "visual-irl[bench]"`')
 
-from visual_irl.evaluation.franka_faults import AGE, Controller
+from visual_irl.evaluation.franka_faults import PATIENT, Controller
 from visual_irl.execution.franka_arm import FrankaArm
 from visual_irl.execution.franka_hand import FrankaHand
 
 ADDRESS = "127.0.53.1"
-PATIENT = StreamConfig(state_age=AGE, cycle_gap=AGE)
-"""No real-time scheduling here."""
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,8 @@ class StreamConfig:
     """Oldest state [s]."""
     cycle_gap: float = 0.05
     """Longest time between two cycles [s]."""
+    command_age: float = 0.25
+    """Oldest command that the arm may follow [s]."""
     speed_share: float = 1.0
     """Pace of the motion, in (0, 1]; 1 is as approved."""
     pace_step: float = 0.02
@@ -231,6 +233,8 @@ class _Run:
         self.last = np.zeros((3, len(state.q)))
         self.last[0] = approved.motion.c[0, :, 0]
         self.sent = deque([self.last[0]], maxlen=QUEUE)
+        self.arrived = False
+        """Whether what the arm follows now is the last command."""
         self.brake: Brake | None = None
         self.braking = 0.0
         self.last_opening = math.nan
@@ -258,6 +262,7 @@ class _Run:
         due = self._due(state)
         self.last = command.copy()
         self.sent.append(self.last[0])
+        self.arrived = bool((np.abs(due - self.last[0]) <= 1e-6).all())
         x.arm.command(command[0], command[1], command[2])
         self._grip()
         self._record(state, now, command, due)
@@ -314,6 +319,10 @@ class _Run:
         elif state.stamp_ns < self.last_stamp:
             back = 1e-9 * (self.last_stamp - state.stamp_ns)
             self._stop(now, f"states come out of order: this one is {back:.3g} s older than the one before", fault=True)
+        elif not 0.0 <= state.command_age <= c.command_age:
+            self._stop(
+                now, f"the arm follows a command that is {state.command_age:.3g} s old, at most {c.command_age} s", fault=True
+            )
         elif not (np.isfinite(state.q).all() and np.isfinite(state.qd).all()):
             self._stop(now, "the state holds values that are no numbers", fault=True)
         elif not ((state.q >= self.x.robot.lower - 0.01) & (state.q <= self.x.robot.upper + 0.01)).all():
@@ -418,7 +427,8 @@ class _Run:
         if done:
             if math.isnan(self.stopped_at):
                 self.stopped_at = self.time
-            self.settled += self.period
+            if self.fault or self.arrived:
+                self.settled += self.period
 
     def report(self, outcome: str) -> ExecutionReport:
         times, measured, error = (np.array(column) for column in zip(*self.rows, strict=True)) if self.rows else (
