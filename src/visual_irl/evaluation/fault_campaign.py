@@ -9,6 +9,7 @@ wrong goes away by itself, the motion is asked for again, and nothing may move.
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -187,12 +188,9 @@ def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folde
     Raises:
         MissingDependency: pylibfranka or franky-sim is absent.
     """
-    try:
-        from visual_irl.evaluation import franka_faults
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"faults on a Franka arm need '{error.name}': install `pip install \"visual-irl[franka,bench]\"`"
-        ) from error
+    require_installed((FRANKY,))
+    from visual_irl.evaluation import franka_faults
+
     robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
     for repeat in range(REPEATS):
         log = folder / f"log{repeat}"
@@ -347,6 +345,17 @@ def require_enough(runs: int, backends: tuple[str, ...]) -> None:
     least = 3 * len(FRANKA_KINDS) if len(backends) > 1 else len(SAYS[backends[0]])
     if not runs >= least:
         raise InvalidInput(f"--runs is {runs}, at least {least} are needed: one of every kind of fault on every back end")
+
+
+def require_installed(backends: tuple[str, ...]) -> None:
+    """That the packages of the back ends are there.
+
+    Raises:
+        MissingDependency: one is not; says what to install.
+    """
+    for name in ("pylibfranka", "franky_sim") if FRANKY in backends else ():
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(f"faults on a Franka arm need '{name}': `pip install \"visual-irl[franka,bench]\"`")
 
 
 def summary(runs: list[FaultRun]) -> dict[str, Any]:
