@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
+from visual_irl.evaluation import run_stage
 from visual_irl.evaluation.fault_campaign import random_motion, run_franka_fault
 from visual_irl.evaluation.run_stage import check_robot
 from visual_irl.execution.braking import SHARE
@@ -118,6 +119,8 @@ def test_looking_only_sends_nothing_and_other_arms_are_refused(controller: Contr
     arm.close()
     with pytest.raises(RobotUnreachable, match="no Franka controller"):
         FrankaArm.connect(robot, "127.0.53.9", True)
+    with pytest.raises(RobotUnreachable, match="no Franka hand .*--no-gripper"):
+        run_stage._gripper(robot, "franka", "127.0.53.9")
 
 
 def test_the_hand_opens_closes_and_tells_a_grasp_from_an_empty_hand(controller: Controller, hand: FrankaHand) -> None:
