@@ -119,7 +119,7 @@ def test_looking_only_sends_nothing_and_other_arms_are_refused(controller: Contr
     arm.close()
     with pytest.raises(RobotUnreachable, match="no Franka controller"):
         FrankaArm.connect(robot, "127.0.53.9", True)
-    with pytest.raises(RobotUnreachable, match="no Franka hand .*--no-gripper"):
+    with pytest.raises(RobotUnreachable, match=r"no Franka hand .*--no-gripper"):
         run_stage._gripper(robot, "franka", "127.0.53.9")
 
 
