@@ -31,6 +31,8 @@ from visual_irl.types import ExecutionReport, JointTrajectory
 
 STOP_SHARE = 0.85
 """Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
+MOST = 0.99
+"""Share that it never passes: what interpolates between the commands may pass theirs a little."""
 LONGER = 1.5
 """Unless it takes longer by more than this factor."""
 
@@ -354,8 +356,8 @@ class _Run:
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
             return True
-        v, a, j = (STOP_SHARE * limit for limit in self.x._limits)
-        new, gentle = (changed(self.motion, s, r, slope, goal, limits) for limits in (self.x._limits, (v, a, j)))
+        shares = [tuple(share * limit for limit in self.x._limits) for share in (MOST, STOP_SHARE)]
+        new, gentle = (changed(self.motion, s, r, slope, goal, (v, a, j)) for v, a, j in shares)
         if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
             new = gentle
         if new is not None:
