@@ -33,7 +33,7 @@ from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
 ROBOT = load_robot("ur5e")
-PATIENT = StreamConfig(state_age=0.5, cycle_gap=0.5, settle=0.5)
+PATIENT = StreamConfig(state_age=0.5, cycle_gap=0.5, command_age=5.0, settle=0.5)
 
 
 def fake() -> ModuleType:
