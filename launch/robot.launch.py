@@ -1,4 +1,4 @@
-"""A learned skill on a robot: skill -> executor. The hardware is MuJoCo; no real arm is reached from here."""
+"""A learned skill on a robot: skill -> executor, which moves MuJoCo's arm or, when told so, one behind ros2_control."""
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
@@ -14,6 +14,11 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("trajectory", default_value="", description="trajectory file of `visual-irl map`"),
             DeclareLaunchArgument("skill", default_value="", description="skill folder, instead of a trajectory"),
             DeclareLaunchArgument("demonstration", default_value="", description="demonstration file with the skill's objects"),
+            DeclareLaunchArgument("arm", default_value="mujoco", description="mujoco, or ros2_control: then a real arm moves"),
+            DeclareLaunchArgument(
+                "controller", default_value="joint_trajectory_controller", description="name of ros2_control's controller"
+            ),
+            DeclareLaunchArgument("controller_by", default_value="topic", description="the controller's topic, or action"),
             DeclareLaunchArgument("autostart", default_value="true", description="configure and activate the executor"),
             Node(
                 package="visual_irl_ros", executable="skill", name="skill",
@@ -28,7 +33,15 @@ def generate_launch_description() -> LaunchDescription:
             ),
             LifecycleNode(
                 package="visual_irl_ros", executable="executor", name="executor", namespace="",
-                parameters=[{"robot": LaunchConfiguration("robot"), "autostart": LaunchConfiguration("autostart")}],
+                parameters=[
+                    {
+                        "robot": LaunchConfiguration("robot"),
+                        "arm": LaunchConfiguration("arm"),
+                        "controller": LaunchConfiguration("controller"),
+                        "controller_by": LaunchConfiguration("controller_by"),
+                        "autostart": LaunchConfiguration("autostart"),
+                    }
+                ],
             ),
         ]
     )  # fmt: skip

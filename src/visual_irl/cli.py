@@ -191,9 +191,9 @@ def run(
         gripper: Drive a real arm's gripper too: the Franka hand, or a Robotiq with its URCap on a UR.
         recover: Ask a real arm to clear its own errors first, after a reflex; moves nothing (a UR: on its pendant).
     """
-    from visual_irl.evaluation import run_stage
+    from visual_irl.evaluation import run_plan, run_stage
 
-    options = run_stage.RunOptions(
+    options = run_plan.RunOptions(
         robot, executor, address, trajectory, demonstration, world, out, speed, allow_motion, yes, preview, gripper, recover
     )
     run_stage.run_skill(skill, options)

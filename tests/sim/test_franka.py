@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
+from visual_irl.evaluation import run_stage
 from visual_irl.evaluation.fault_campaign import random_motion, run_franka_fault
 from visual_irl.evaluation.run_stage import check_robot
 from visual_irl.execution.braking import SHARE
@@ -17,20 +18,18 @@ from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.hardware import HardwareArm, HardwareGripper, common_checks
 from visual_irl.execution.playback import Playback
 from visual_irl.execution.state import Safety
-from visual_irl.execution.streaming import StreamConfig, StreamingExecutor
+from visual_irl.execution.streaming import StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
 
 pytest.importorskip("pylibfranka", reason='needs `pip install "visual-irl[franka]"`')
 pytest.importorskip("franky_sim", reason='needs `pip install "visual-irl[bench]"`')
 
-from visual_irl.evaluation.franka_faults import AGE, Controller
+from visual_irl.evaluation.franka_faults import PATIENT, Controller
 from visual_irl.execution.franka_arm import FrankaArm
 from visual_irl.execution.franka_hand import FrankaHand
 
 ADDRESS = "127.0.53.1"
-PATIENT = StreamConfig(state_age=AGE, cycle_gap=AGE)
-"""No real-time scheduling here."""
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +119,8 @@ def test_looking_only_sends_nothing_and_other_arms_are_refused(controller: Contr
     arm.close()
     with pytest.raises(RobotUnreachable, match="no Franka controller"):
         FrankaArm.connect(robot, "127.0.53.9", True)
+    with pytest.raises(RobotUnreachable, match=r"no Franka hand .*--no-gripper"):
+        run_stage._gripper(robot, "franka", "127.0.53.9")
 
 
 def test_the_hand_opens_closes_and_tells_a_grasp_from_an_empty_hand(controller: Controller, hand: FrankaHand) -> None:
@@ -144,10 +145,9 @@ def test_the_hand_opens_closes_and_tells_a_grasp_from_an_empty_hand(controller: 
         hand.close(500.0)
 
 
-@pytest.mark.parametrize("kind", ["state stream frozen", "process killed"])
-def test_faults_on_a_franka_arm(kind: str, tmp_path: Path) -> None:
-    """The others, and more of them, are in `visual-irl bench execution`."""
-    run = run_franka_fault(kind, "fr3", np.random.default_rng(7), tmp_path, "127.0.53.2")
+def test_when_the_executors_process_is_killed_the_clients_brakes_the_arm(tmp_path: Path) -> None:
+    """All other faults, and more of them, are in `visual-irl bench execution`."""
+    run = run_franka_fault("process killed", "fr3", np.random.default_rng(7), tmp_path, "127.0.53.2")
     assert not run.moved and run.within_limits and run.told, run
 
 

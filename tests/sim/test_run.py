@@ -17,7 +17,8 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory
 from visual_irl.evaluation import run_stage, stages
 from visual_irl.evaluation.map_stage import map_arm
-from visual_irl.evaluation.run_stage import RunOptions, check_robot, plan_of, run_skill, seal_of
+from visual_irl.evaluation.run_plan import Plan, RunOptions, plan_of, seal_of
+from visual_irl.evaluation.run_stage import check_robot, run_skill
 from visual_irl.execution.journal import last_outcome, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
@@ -84,7 +85,7 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def elsewhere(plan: run_stage.Plan, options: RunOptions) -> Iterator[tuple[MujocoArm, object]]:
+    def elsewhere(plan: Plan, options: RunOptions) -> Iterator[tuple[MujocoArm, object]]:
         away = plan.trajectory.q[0] + np.array([0.5, -0.2, 0.1, 0.0, 0.2, -0.4])
         arm = MujocoArm(plan.robot, away, plan.scene, plan.T_world_base, float(plan.trajectory.opening[0]))
         yield arm, arm.gripper

@@ -39,7 +39,7 @@ def bench(
     The networks in PyTorch: visual-irl bench perception --backend torch --json out/torch.json
     Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
-    Guard, planner, stream and faults, in ten minutes or so: visual-irl bench execution --json out/execution.json
+    Guard, planner, stream and faults, in half an hour or more: visual-irl bench execution --json out/execution.json
 
     Args:
         what: What is measured.
@@ -60,7 +60,7 @@ def bench(
         seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
             execution how long each rate is streamed, 20 s when not given.
         scenes: Random table scenes an arm that execution's planner solves.
-        runs: Runs of execution with a fault at a random time.
+        runs: Runs of execution with a fault at a random time, every third on a Franka arm (libfranka against franky-sim).
         trajectories: Random trajectories that execution's guard judges.
         frames: How many frames memory sees; ten a second and core.
         backend: torch measures the PyTorch back end of perception instead: agreement with MediaPipe, latency of one stream

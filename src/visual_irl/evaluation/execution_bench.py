@@ -22,6 +22,7 @@ from visual_irl.evaluation.fault_campaign import (
     campaign_run,
     random_motion,
     require_enough,
+    require_installed,
     summary,
 )
 from visual_irl.evaluation.guard_oracle import judge_guard
@@ -83,6 +84,7 @@ def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> di
     """
     from visual_irl.evaluation.planning_bench import plan_scenes
 
+    require_installed(config.backends)
     require_writable_folder(out.parent)
     kept = KeptParts(out, config)
     guard, stream, planner = {}, {}, {}

@@ -9,6 +9,7 @@ wrong goes away by itself, the motion is asked for again, and nothing may move.
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.interpolate import CubicSpline
 
-from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory
+from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory, VisualIrlError
 from visual_irl.evaluation.faulty_arm import FAULTS, Fault, FaultyArm, moving_joint
 from visual_irl.evaluation.killed_commander import run_until_killed
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
@@ -42,7 +43,7 @@ REFLEX = ("states delayed", "states reordered", "state stream frozen", "connecti
 SAYS = {
     MUJOCO: {**FAULTS, KILLED: SAYS_KILLED},
     FRANKY: {
-        **FAULTS, **{kind: Fault((*FAULTS[kind].says, "protective stop: reflex")) for kind in REFLEX},
+        **FAULTS, **{kind: Fault((*FAULTS[kind].says, "the newest state is", "protective stop: reflex")) for kind in REFLEX},
         "protective stop": Fault(("protective stop: reflex",)), DRIVER_KILLED: Fault(("the connection is lost",)),
         KILLED: SAYS_KILLED,
     },
@@ -187,18 +188,20 @@ def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folde
     Raises:
         MissingDependency: pylibfranka or franky-sim is absent.
     """
-    try:
-        from visual_irl.evaluation import franka_faults
-    except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"faults on a Franka arm need '{error.name}': install `pip install \"visual-irl[franka,bench]\"`"
-        ) from error
+    require_installed((FRANKY,))
+    from visual_irl.evaluation import franka_faults
+
     robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
     for repeat in range(REPEATS):
         log = folder / f"log{repeat}"
-        history, targets, struck, still, refused = franka_faults.run_faulty(
-            kind, robot, trajectory, world, at, joint, log, address, AFTER
-        )
+        try:
+            history, targets, struck, still, refused = franka_faults.run_faulty(
+                kind, robot, trajectory, world, at, joint, log, address, AFTER
+            )
+        except VisualIrlError:  # a process could not be started or was stopped from outside: nothing was measured
+            if repeat == REPEATS - 1:
+                raise
+            continue
         began = int(np.searchsorted(history[:, 0], still))
         run = _judged(kind, FRANKY, robot, struck, history, _derived(targets), began, log, refused)
         if run.told or _stopped_at(log) >= struck:
@@ -276,6 +279,8 @@ def _judged(
     measured = _peak(t, qd, first, last, robot.acceleration)
     late = commands[commands[:, 0] >= at - 1e-9]
     commanded = float((np.abs(late[:, 1 + 2 * n :]) / robot.acceleration).max()) if len(late) else 0.0
+    if backend == FRANKY and kind in REFLEX:
+        commanded = 0.0  # what the network lets through is not what was sent
     end = q[last]
     way = np.sign(end - q[first])
     outcome, reason = last_outcome(log)
@@ -340,6 +345,17 @@ def require_enough(runs: int, backends: tuple[str, ...]) -> None:
     least = 3 * len(FRANKA_KINDS) if len(backends) > 1 else len(SAYS[backends[0]])
     if not runs >= least:
         raise InvalidInput(f"--runs is {runs}, at least {least} are needed: one of every kind of fault on every back end")
+
+
+def require_installed(backends: tuple[str, ...]) -> None:
+    """That the packages of the back ends are there.
+
+    Raises:
+        MissingDependency: one is not; says what to install.
+    """
+    for name in ("pylibfranka", "franky_sim") if FRANKY in backends else ():
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(f"faults on a Franka arm need '{name}': `pip install \"visual-irl[franka,bench]\"`")
 
 
 def summary(runs: list[FaultRun]) -> dict[str, Any]:

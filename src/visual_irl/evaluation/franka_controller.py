@@ -3,7 +3,7 @@
 What franky-sim leaves out and a controller does, by Franka's documentation of its control interface (FCI), is added here:
 
 - the internal joint controller follows speed and acceleration of the targets too, so that the arm does not lag behind them;
-- a command that is missing is made up for with constant acceleration;
+- a command that is missing is made up for with constant acceleration, one that jumps or is too fast aborts the motion;
 - when no new command came for 20 cycles the motion is aborted (`communication_constraints_violation`);
 - a reflex or a user stop brakes the arm by itself, within its limits, aborts the motion, and stays until error recovery.
 
@@ -55,8 +55,11 @@ STIFFNESS, DAMPING = (4500.0, 4500.0, 3500.0, 3500.0, 1000.0, 1000.0, 1000.0), (
 """Of the joints [Nm/rad], [Nms/rad]: franky-sim's damping of the wrist is unstable at its own step once the arm moves fast."""
 LOST = 20
 """Cycles without a new command after which a controller aborts the motion."""
-REFLEX, CONSTRAINTS = 6, 25
-"""Of `joint_reflex` and `communication_constraints_violation` in the state's flags (libfranka-common's research_interface)."""
+REFLEX, TOO_FAST, JUMP, CONSTRAINTS = 6, 13, 14, 25
+"""`joint_reflex`, `joint_motion_generator_velocity_limits_violation`, `joint_motion_generator_velocity_discontinuity` and
+`communication_constraints_violation` in the state's flags (libfranka-common's research_interface)."""
+EXCESS = 1.1
+"""Factor over the limits of speed and acceleration beyond which a target is refused."""
 PATIENCE = 0.02
 """How long a cycle waits for the client's answer; a real controller does not wait, but runs on a real-time machine [s]."""
 PUSH, PUSH_TIME = 1.6, 0.1
@@ -180,6 +183,8 @@ class Controller(FrankaRobotServer):
             return
         self._silent, self._fresh = 0, True
         if self.current_motion_id and not command.motion_generation_finished:
+            if self.commands and self.commands[-1][0] == self.motion_time:
+                self.commands.pop()  # of several in one cycle the last counts
             self.commands.append(np.array([self.motion_time, *command.q_c]))
         super()._handle_udp_command(data)
         self._last = np.array(command.q_c)
@@ -204,9 +209,14 @@ class Controller(FrankaRobotServer):
         q, speed, acceleration = self._before
         if not self._fresh:  # a command that is missing is made up for with constant acceleration
             self._last = q + CYCLE * (speed + CYCLE * acceleration)
-        speed = (self._last - q) / CYCLE
-        self._before = np.array([self._last, speed, (speed - self._before[1]) / CYCLE])
-        self._drive(*self._before)
+        target = np.array([self._last, (self._last - q) / CYCLE, ((self._last - q) / CYCLE - speed) / CYCLE])
+        for row, limit, error in zip(target[1:], (self.model.velocity, self.model.acceleration), (TOO_FAST, JUMP), strict=True):
+            if not (np.abs(row) <= EXCESS * limit).all():
+                self.abort(RobotMode.kReflex, error)
+                self._drive(*self._before)
+                return
+        self._before = target
+        self._drive(*target)
 
     def _drive(self, q: ndarray, qd: ndarray, qdd: ndarray) -> None:
         """Towards a target that moves: led, so that the arm need not lag for franky-sim's damping and the arm's inertia."""

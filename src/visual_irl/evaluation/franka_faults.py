@@ -2,7 +2,7 @@
 
 What strikes the robot or the network is done by the controller's process (`visual_irl.evaluation.franka_controller`), what
 strikes this program here. The physics is that of the controller, in its own time. There is no real-time scheduling, so
-states may be as old as `AGE` here before the executor stops for that alone.
+the executor is `PATIENT` with the age of states.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
-AGE = 0.2
-"""[s]"""
+PATIENT = StreamConfig(state_age=0.2, cycle_gap=0.2, command_age=5.0)
+"""A busy machine without real-time scheduling stops no motion by itself."""
 REST = (0.01, 0.5, 10.0)
 """An arm that was slower than this [rad/s] for so long [s] stands; it is not waited longer for that [s]."""
 PATIENCE = 120.0
@@ -53,8 +53,11 @@ class Controller:
     def tell(self, line: str) -> str:
         """Give it a line of its language; its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise VisualIrlError(f"franky-sim ended before '{line}': its output says why") from error
         return self._answer(line)
 
     @property
@@ -158,7 +161,7 @@ def _faulty(
         if kind in OURS:
             arm.kind, arm.at = kind, at
         controller.tell(f"fault {'none' if kind in OURS else kind} {at} {joint}")
-        arm.executor = executor = StreamingExecutor(arm, robot, journal, StreamConfig(state_age=AGE, cycle_gap=AGE))
+        arm.executor = executor = StreamingExecutor(arm, robot, journal, PATIENT)
         approved = _approved(arm, trajectory, world)
         if kind == "motion turns NaN":
             turn_nan(approved, at, joint)
@@ -191,8 +194,7 @@ def _command(robot_name: str, address: str, trajectory: JointTrajectory, world: 
     """The commanding process."""
     robot = load_robot(robot_name)
     arm = FrankaArm.connect(robot, address, True)
-    config = StreamConfig(state_age=AGE, cycle_gap=AGE)
-    StreamingExecutor(arm, robot, Journal(log), config).execute(_approved(arm, trajectory, world))
+    StreamingExecutor(arm, robot, Journal(log), PATIENT).execute(_approved(arm, trajectory, world))
 
 
 def _killed(

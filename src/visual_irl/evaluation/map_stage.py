@@ -28,7 +28,7 @@ from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.surroundings import surroundings
-from visual_irl.types import Demonstration, HumanArmTrajectory
+from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
@@ -131,13 +131,14 @@ def _demonstration(path: Path, skill_path: Path | None, robot: RobotModel, T_wor
         "motion": skill_path / pipeline.MOTION_FILE,
     }
     what = f"what the skill does with {len(demo.objects)} objects"
-    return Mapped(what, arm, inputs, False, True, about=about, held=_runs(plan.held))
+    return Mapped(what, arm, inputs, False, True, about=about, held=_in_hand(plan))
 
 
-def _runs(held: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
-    """First and last sample in which each thing is in the hand without a break."""
+def _in_hand(plan: HandPlan) -> tuple[tuple[int, int, str], ...]:
+    """First and last sample in which each thing is in the closed hand without a break."""
     rows: list[tuple[int, int, str]] = []
-    for k, name in enumerate(held):
+    for k, (held, grip) in enumerate(zip(plan.held, plan.grip, strict=True)):
+        name = held if grip > 0.5 else ""
         if name and rows and rows[-1][1:] == (k - 1, name):
             rows[-1] = (rows[-1][0], k, name)
         elif name:

@@ -45,8 +45,8 @@ FIRST_STATE = 30.0
 """Longest wait for the client's process and its first state [s]."""
 STALL = 0.010
 """Longest time that a cycle waits for a state: a stream that stands still must not stop the executor [s]."""
-LONGEST = 0.5
-"""Longest time that a cycle waits for a robot that sends states and does not follow [s]."""
+LONGEST = 0.03
+"""Longest time that a cycle waits for a robot that sends states and follows slowly, or begins to [s]."""
 ENDING = 0.5
 """Longest wait for the robot to end a motion that rests [s]."""
 RECOVERY = 5.0

@@ -114,7 +114,8 @@ class MujocoArm:
     def _own_stop(self) -> None:
         if self._brake is None:
             self._brake, self._braking = Brake(self.robot, self.target, *self._motion), 0.0
-        self._braking += self.period
+        if not self._fresh:  # a target that came in this cycle is already where the arm shall be after it
+            self._braking += self.period
         self._drive(*self._brake.at(self._braking))
 
     def outcome(self) -> Outcome:

@@ -31,6 +31,8 @@ from visual_irl.types import ExecutionReport, JointTrajectory
 
 STOP_SHARE = 0.85
 """Share of the limits that a change of pace uses where it can: the drives swing about a command that changes quickly."""
+MOST = 0.99
+"""Share that it never passes: what interpolates between the commands may pass theirs a little."""
 LONGER = 1.5
 """Unless it takes longer by more than this factor."""
 
@@ -60,6 +62,8 @@ class StreamConfig:
     """Oldest state [s]."""
     cycle_gap: float = 0.05
     """Longest time between two cycles [s]."""
+    command_age: float = 0.25
+    """Oldest command that the arm may follow [s]."""
     speed_share: float = 1.0
     """Pace of the motion, in (0, 1]; 1 is as approved."""
     pace_step: float = 0.02
@@ -231,6 +235,8 @@ class _Run:
         self.last = np.zeros((3, len(state.q)))
         self.last[0] = approved.motion.c[0, :, 0]
         self.sent = deque([self.last[0]], maxlen=QUEUE)
+        self.arrived = False
+        """Whether what the arm follows now is the last command."""
         self.brake: Brake | None = None
         self.braking = 0.0
         self.last_opening = math.nan
@@ -258,6 +264,7 @@ class _Run:
         due = self._due(state)
         self.last = command.copy()
         self.sent.append(self.last[0])
+        self.arrived = bool((np.abs(due - self.last[0]) <= 1e-6).all())
         x.arm.command(command[0], command[1], command[2])
         self._grip()
         self._record(state, now, command, due)
@@ -314,6 +321,10 @@ class _Run:
         elif state.stamp_ns < self.last_stamp:
             back = 1e-9 * (self.last_stamp - state.stamp_ns)
             self._stop(now, f"states come out of order: this one is {back:.3g} s older than the one before", fault=True)
+        elif not 0.0 <= state.command_age <= c.command_age:
+            self._stop(
+                now, f"the arm follows a command that is {state.command_age:.3g} s old, at most {c.command_age} s", fault=True
+            )
         elif not (np.isfinite(state.q).all() and np.isfinite(state.qd).all()):
             self._stop(now, "the state holds values that are no numbers", fault=True)
         elif not ((state.q >= self.x.robot.lower - 0.01) & (state.q <= self.x.robot.upper + 0.01)).all():
@@ -345,8 +356,8 @@ class _Run:
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
             return True
-        v, a, j = (STOP_SHARE * limit for limit in self.x._limits)
-        new, gentle = (changed(self.motion, s, r, slope, goal, limits) for limits in (self.x._limits, (v, a, j)))
+        shares = [tuple(share * limit for limit in self.x._limits) for share in (MOST, STOP_SHARE)]
+        new, gentle = (changed(self.motion, s, r, slope, goal, (v, a, j)) for v, a, j in shares)
         if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
             new = gentle
         if new is not None:
@@ -418,7 +429,8 @@ class _Run:
         if done:
             if math.isnan(self.stopped_at):
                 self.stopped_at = self.time
-            self.settled += self.period
+            if self.fault or self.arrived:
+                self.settled += self.period
 
     def report(self, outcome: str) -> ExecutionReport:
         times, measured, error = (np.array(column) for column in zip(*self.rows, strict=True)) if self.rows else (

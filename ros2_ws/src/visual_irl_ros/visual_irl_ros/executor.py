@@ -15,15 +15,17 @@ from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import RobotMotion
 
 from visual_irl.errors import RefusedTrajectory
-from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
-from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.execution.arm import Arm
+from visual_irl.execution.guard import approve
 from visual_irl.execution.streaming import Cycle, Phase, StreamConfig, StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import ExecutionReport
 from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.controller_arm import ControllerArm
 from visual_irl_ros.pacer import Pacer
+from visual_irl_ros.ros2_control import Hardware
 from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, run
 
 CODES = {
@@ -33,14 +35,18 @@ CODES = {
 
 
 class Executor(LifecycleNode):
-    """MuJoCo is the arm; it moves only while the node is active and a goal runs."""
+    """It moves MuJoCo's arm, or one behind ros2_control, only while the node is active and a goal runs."""
 
     def __init__(self) -> None:
         super().__init__("executor")
         self._robot = load_robot(self.declare_parameter("robot", "ur5e").value)
         autostart = self.declare_parameter("autostart", False).value
         self._config = parameters.declare(self, StreamConfig())
-        self._arm: MujocoArm | None = None
+        arm = self.declare_parameter("arm", "mujoco").value
+        controller = self.declare_parameter("controller", "joint_trajectory_controller").value
+        by = self.declare_parameter("controller_by", "topic").value
+        self._hardware = Hardware(self, self._robot, arm, controller, by)
+        self._arm: Arm | None = None
         self._offer: RobotMotion | None = None
         self._active, self._taken, self._busy, self._ended = False, False, threading.Lock(), threading.Event()
         group = ReentrantCallbackGroup()
@@ -61,7 +67,7 @@ class Executor(LifecycleNode):
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Make the arm."""
-        self._arm = MujocoArm(self._robot, self._robot.home)
+        self._arm = self._hardware.arm()
         self._executor = StreamingExecutor(self._arm, self._robot, config=self._config)
         return TransitionCallbackReturn.SUCCESS
 
@@ -112,9 +118,8 @@ class Executor(LifecycleNode):
         if offer.robot != self._robot.name:
             raise RefusedTrajectory(f"the motion is for '{offer.robot}', this cell has '{self._robot.name}': map it again")
         motion, state = convert.motion_of_msg(offer), self._arm.read()
-        guard: GuardConfig = SIMULATED
         world = surroundings(Scene((), ()), self._robot.T_world_base)
-        approved = approve(motion, self._robot, state, world, guard, now_ns=self._arm.now_ns())
+        approved = approve(motion, self._robot, state, world, self._hardware.guard, now_ns=self._arm.now_ns())
         pacer, told = Pacer(self._arm.period), [0.0]
 
         def observe(cycle: Cycle) -> None:
@@ -130,6 +135,8 @@ class Executor(LifecycleNode):
         try:
             if self._arm is None:
                 raise RefusedTrajectory("the node is not configured")
+            if isinstance(self._arm, ControllerArm):
+                self._arm.recover()
             self._executor.reset()
             response.success = True
         except RefusedTrajectory as error:
@@ -148,7 +155,7 @@ class Executor(LifecycleNode):
             pacer.wait()
 
     def _publish(self) -> None:
-        if not self._ended.is_set():
+        if not self._ended.is_set() and self._hardware.simulated:  # a real arm's own broadcaster does
             self._states.publish(convert.state_to_msg(self._arm.read(), self.get_clock().now().nanoseconds))
 
     def _health(self) -> Health:
