@@ -12,7 +12,8 @@ from visual_irl.errors import NoPersonFound
 from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_lifting import hand_insets
-from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, skin_depth, to_world
+from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, to_world
+from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, keypoint_index
 
@@ -137,9 +138,9 @@ def test_unknown_depth_everywhere_loses_the_frame() -> None:
 def test_skin_depth_ignores_unknown_pixels_and_the_outside() -> None:
     depth = np.full((20, 20), 1.0, np.float32)
     depth[10, 8:11] = np.nan
-    assert skin_depth(depth, np.array([10.0, 10.0]), 2.0) == pytest.approx(1.0)
-    assert np.isnan(skin_depth(depth, np.array([25.0, 10.0]), 2.0))
-    assert np.isnan(skin_depth(np.full_like(depth, np.nan), np.array([10.0, 10.0]), 2.0))
+    seen = skin_depths(depth, np.array([[10.0, 10.0], [25.0, 10.0]]), 2.0)
+    assert seen[0] == pytest.approx(1.0) and np.isnan(seen[1])
+    assert np.isnan(skin_depths(np.full_like(depth, np.nan), np.array([[10.0, 10.0]]), 2.0)).all()
 
 
 def test_the_majority_decides_where_the_body_is() -> None:

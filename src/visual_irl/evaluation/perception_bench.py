@@ -1,7 +1,8 @@
 """The perception benchmark: our keypoints and objects beside bare MediaPipe, on the same rendered frames, in one run.
 
 Ours and bare MediaPipe take turns frame by frame, so that other load on the machine meets both alike; which one comes first
-alternates. CPU time is the whole process's, so that the networks' threads count.
+alternates. CPU time is the whole process's, so that the networks' threads count; each clip's first frame, on which networks
+and compiled code are loaded, is not timed.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def _judge(clips: tuple[Clip, ...], runs: list[_Run], truths: list[Demonstration
         for run, truth, x in zip(runs, truths, smoothed, strict=True)
     ]  # fmt: skip
     methods["ours"] |= object_figures([[f.objects for f in run.frames] for run in runs], tracked, truths)
-    cpu = {what: 1e3 * np.concatenate([np.array(run.seconds[what]) for run in runs]) for what in runs[0].seconds}
+    cpu = {what: 1e3 * np.concatenate([np.array(run.seconds[what][1:]) for run in runs]) for what in runs[0].seconds}
     mean = {what: float(values[:, 0].mean()) for what, values in cpu.items()}
     wall = cpu["ours"][:, 1] + cpu["objects"][:, 1]
     ours = mean["ours"] + mean["objects"]

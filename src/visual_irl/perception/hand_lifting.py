@@ -9,6 +9,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.perception.detection import HandDetection
 from visual_irl.perception.lifting_config import LiftingConfig
+from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.types import Intrinsics
 
 _FORWARD = np.array([0.0, 0.0, 1.0])
@@ -31,7 +32,7 @@ def place_hand(
     z_skin = np.full(len(w), np.nan)
     if depth is not None:
         half = 0.5 * config.patch * intrinsics.fx / wrist_z
-        z_skin = np.array([skin_depth(depth, p, half) for p in hand.uv]) + hand_insets(config)
+        z_skin = skin_depths(depth, hand.uv, half) + hand_insets(config)
     scale, origin, measured = 1.0, 0.0, False
     for _ in range(3):  # size and distance depend weakly on each other
         origins = (z_skin - scale * w[:, 2])[np.isfinite(z_skin)]
@@ -58,17 +59,6 @@ def hand_insets(config: LiftingConfig) -> Float[ndarray, "21"]:
     inset = np.full(21, config.inset_hand)
     inset[0], inset[1] = config.inset_hand_wrist, 0.5 * (config.inset_hand + config.inset_hand_wrist)
     return inset
-
-
-def skin_depth(depth: Float[ndarray, "H W"], uv: Float[ndarray, "2"], half: float) -> float:
-    """Median of the known depth [m] within `half` px of a pixel; NaN outside of the picture or when most is unknown."""
-    height, width = depth.shape
-    if not (0.0 <= uv[0] < width and 0.0 <= uv[1] < height):
-        return np.nan
-    u, v, r = round(float(uv[0])), round(float(uv[1])), max(1, round(half))
-    patch = depth[max(v - r, 0) : v + r + 1, max(u - r, 0) : u + r + 1]
-    known = patch[np.isfinite(patch) & (patch > 0.0)]
-    return float(np.median(known)) if known.size > 0.3 * patch.size else np.nan
 
 
 def seen_from(uv: Float[ndarray, "2"], intrinsics: Intrinsics, shape: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:

@@ -14,8 +14,9 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
-from visual_irl.perception.hand_lifting import place_hand, seen_from, skin_depth
+from visual_irl.perception.hand_lifting import place_hand, seen_from
 from visual_irl.perception.lifting_config import LiftingConfig
+from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
 
 _ROWS = np.array([POSE_INDEX[name] for name in BODY_KEYPOINTS])
@@ -99,7 +100,7 @@ def _place_body(
     w = shape[_ROWS]
     uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
     px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
-    z_skin = np.array([skin_depth(depth, p, config.patch * px_per_m) for p in uv])
+    z_skin = skin_depths(depth, uv, config.patch * px_per_m)
     z_seen = z_skin + _insets(config) * _cosine(uv, intrinsics)
     z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)

@@ -16,10 +16,10 @@ from mediapipe import Image, ImageFormat
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy import ndarray
 
-from visual_irl.perception.body_network import BodyNetwork
 from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.person_finder import PersonFinder, PersonFinderConfig
-from visual_irl.perception.region import Region
+from visual_irl.perception.region import HAND_INPUT, Region, body_in, hand_in
+from visual_irl.perception.region_network import BODY_OUTPUTS, HAND_OUTPUTS, RegionNetwork
 from visual_irl.perception.weights import component_path, weight_path
 
 
@@ -54,7 +54,8 @@ class MediapipeNetworks:
             )
             self._hands = self._hand_landmarker(hand, vision.RunningMode.VIDEO, 2)
             self._crop_hands = self._hand_landmarker(hand, vision.RunningMode.IMAGE, 1)
-        self._regions: BodyNetwork | None = None
+        self._body_region: RegionNetwork | None = None
+        self._hand_region: RegionNetwork | None = None
         self._square, self._offset = Image(image_format=ImageFormat.SRGB, data=np.zeros((1, 1, 3), np.uint8)), np.zeros(2)
         self._ms = -1
 
@@ -92,17 +93,28 @@ class MediapipeNetworks:
         hands = hands_of(result, crop.shape[0], np.zeros(2))
         return hands[0] if hands else None
 
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """What the hand's network sees in a region; it is loaded when first needed."""
+        with quiet_stderr():
+            if self._hand_region is None:
+                self._hand_region = RegionNetwork(component_path("hand_landmark_full"), HAND_OUTPUTS)
+            rows, presence, right, metres = self._hand_region.run(region.crop(rgb, HAND_INPUT))
+        hand = hand_in(rows.reshape(21, 3), metres.reshape(21, 3), float(right[0]), region)
+        return hand if presence[0] > self._least else None
+
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region; it is loaded when first needed: most clips show a head."""
         with quiet_stderr():
-            if self._regions is None:
-                self._regions = BodyNetwork(component_path(f"pose_landmark_{self._pose_model}"))
-            return self._regions.run(rgb, region)
+            if self._body_region is None:
+                self._body_region = RegionNetwork(component_path(f"pose_landmark_{self._pose_model}"), BODY_OUTPUTS)
+            rows, presence, metres = self._body_region.run(region.crop(rgb))
+        person, own = body_in(rows.reshape(-1, 5), metres.reshape(-1, 3), region)
+        return person, float(presence[0]), own
 
     def close(self) -> None:
         """Free the networks."""
         with quiet_stderr():
-            for network in (self._pose, self._hands, self._crop_hands, self._regions):
+            for network in (self._pose, self._hands, self._crop_hands, self._body_region, self._hand_region):
                 if network is not None:
                     network.close()
 

@@ -19,7 +19,7 @@ from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.headless import HeadlessSearch
-from visual_irl.perception.region import Region
+from visual_irl.perception.region import Region, hand_around
 from visual_irl.types import SIDES
 
 CROP_SIZE = 256
@@ -46,6 +46,10 @@ class Networks(Protocol):
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own; nothing is followed."""
+        ...
+
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """A hand in a region where one is expected, without searching for it; nothing is followed."""
         ...
 
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
@@ -90,6 +94,7 @@ class PersonFinder:
         self._votes = LabelVotes()
         self._headless: HeadlessSearch | None = None
         self._without_face = 0
+        self._last_hands: dict[str, HandDetection] = {}
 
     def next_ms(self, stamp_ns: int) -> int:
         """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
@@ -122,9 +127,12 @@ class PersonFinder:
     def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection]) -> PersonDetection | None:
         """What the pose networks find, unless it is no body with a head."""
         person = self.networks.body()
+        if person is None:
+            self._last_hands = {}
         if person is None or not self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
             return None
-        return replace(person, hands=self._assign(rgb, person, found))
+        self._last_hands = self._assign(rgb, person, found)
+        return replace(person, hands=self._last_hands)
 
     def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
         """Whether the networks have found a body by its face. They also see small ones within a trunk, or in a hand: these
@@ -149,7 +157,7 @@ class PersonFinder:
                 used.add(i)
         for side, (elbow, wrist) in arms.items():
             if side not in hands:
-                hand = self._look_closer(rgb, elbow, wrist, self._reach(person))
+                hand = self._look_closer(rgb, side, elbow, wrist, self._reach(person))
                 taken = [other.uv[0] for other in hands.values()]
                 if hand and all(np.linalg.norm(hand.uv[0] - p) > palm_length(hand) for p in taken):
                     hands[side] = hand
@@ -164,10 +172,13 @@ class PersonFinder:
         return self.config.hand_reach * max(float(np.linalg.norm(np.subtract(*_arm(person, side)))) for side in SIDES)
 
     def _look_closer(
-        self, rgb: UInt8[ndarray, "H W 3"], elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
+        self, rgb: UInt8[ndarray, "H W 3"], side: str, elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
     ) -> HandDetection | None:
-        """A hand in an enlarged square around where the forearm points."""
-        hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
+        """A hand where this arm's was in the last picture, else in an enlarged square around where the forearm points."""
+        last = self._last_hands.get(side)
+        hand = self.networks.hand_at(rgb, hand_around(last.uv)) if last is not None else None
+        if hand is None or np.linalg.norm(hand.uv[0] - wrist) > reach:
+            hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
         return hand if hand is not None and np.linalg.norm(hand.uv[0] - wrist) <= reach else None
 
     def _closer(self, rgb: UInt8[ndarray, "H W 3"], centre: Float[ndarray, "2"], half: float) -> HandDetection | None:

@@ -89,6 +89,10 @@ class TorchNetworks:
         (hands,) = self.tracker.hands([self.tracker.upload(crop)], [Followed()], most=1)
         return hands[0] if hands else None
 
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """What the hand's network sees in a region."""
+        return self.tracker.hands_in([self.tracker.upload(rgb)], [[region]])[0]
+
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region."""
         return self.tracker.bodies_in([self.tracker.upload(rgb)], [[region]])[0]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.landmark_filter import BodyFilter
-from visual_irl.perception.region import Region, body_around, body_in, hand_around, hand_of_palm, overlap
+from visual_irl.perception.region import Region, body_around, body_in, hand_around, hand_in, hand_of_palm, overlap
 from visual_irl.perception.ssd import Box, anchors, found_boxes
 from visual_irl.perception.torch_network import TorchNetwork
 
@@ -171,7 +171,7 @@ class TorchTracker:
                 if all(overlap(palm, other) <= _SAME_HAND for other in regions[i]):
                     regions[i].append(palm)
         regions = [some[:most] for some in regions]
-        seen = iter(self._hands_in(pictures, regions))
+        seen = iter(self.hands_in(pictures, regions))
         out = []
         for stream, some in zip(streams, regions, strict=True):
             found = [hand for hand in (next(seen) for _ in some) if hand is not None]
@@ -180,7 +180,8 @@ class TorchTracker:
             out.append(kept)
         return out
 
-    def _hands_in(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]) -> list[HandDetection | None]:
+    def hands_in(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]) -> list[HandDetection | None]:
+        """What the hand network sees in regions of each picture; None where there is no hand."""
         flat = [region for some in regions for region in some]
         if not flat:
             return []
@@ -188,11 +189,8 @@ class TorchTracker:
         packed = torch.cat([landmarks, metres, presence, right], 1).cpu().numpy().astype(float)
         out: list[HandDetection | None] = []
         for values, region in zip(packed, flat, strict=True):
-            M = region.from_crop(self._hand.side)
-            uv = values[:63].reshape(21, 3)[:, :2] @ M[:, :2].T + M[:, 2]
-            shape, (present, is_right) = region.upright(values[63:126].reshape(21, 3)), values[126:]
-            label, score = ("right", is_right) if is_right >= 0.5 else ("left", 1.0 - is_right)
-            out.append(HandDetection(uv, shape, float(score), label) if present > self._least else None)
+            hand = hand_in(values[:63].reshape(21, 3), values[63:126].reshape(21, 3), float(values[127]), region)
+            out.append(hand if values[126] > self._least else None)
         return out
 
     def _bodies_found(self, pictures: Sequence[Picture]) -> list[list[Region]]:
