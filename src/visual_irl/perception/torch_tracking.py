@@ -126,12 +126,20 @@ class TorchTracker:
         return Picture.upload(rgb, self.device)
 
     def bodies(
-        self, pictures: Sequence[Picture], streams: Sequence[Followed], stamps_ms: Sequence[int]
+        self,
+        pictures: Sequence[Picture],
+        streams: Sequence[Followed],
+        stamps_ms: Sequence[int],
+        near: Sequence[Region | None],
     ) -> list[PersonDetection | None]:
-        """The body of each stream's picture, smoothed, without hands; each stream follows it from here on."""
-        lost = [i for i, stream in enumerate(streams) if stream.body is None]
+        """The body of each stream's picture, smoothed, without hands; each stream follows it from here on.
+
+        `near`: only a body in the middle of this square counts.
+        """
+        lost = [i for i, stream in enumerate(streams) if stream.body is None or not _within(stream.body, near[i])]
         for i, boxes in zip(lost, self._bodies_found([pictures[i] for i in lost]), strict=True):
-            streams[i].body, streams[i].filter = (boxes[0] if boxes else None), BodyFilter()
+            inside = [box for box in boxes if _within(box, near[i])]
+            streams[i].body, streams[i].filter = (inside[0] if inside else None), BodyFilter()
         looked = [i for i, stream in enumerate(streams) if stream.body is not None]
         regions = [[streams[i].body] for i in looked]
         out: list[PersonDetection | None] = [None] * len(pictures)
@@ -141,6 +149,11 @@ class TorchTracker:
             if presence > self._least:
                 out[i] = streams[i].filter.step(person, stamps_ms[i], own.side)
         return out
+
+    def all_bodies(self, picture: Picture, most: int) -> list[PersonDetection]:
+        """Up to so many bodies of one picture; nothing is followed."""
+        (boxes,) = self._bodies_found([picture])
+        return [person for person, presence, _ in self.bodies_in([picture], [boxes[:most]]) if presence > self._least]
 
     def bodies_in(
         self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]
@@ -224,6 +237,11 @@ class TorchTracker:
     def _cut(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]], size: int) -> Tensor:
         cut = [picture.cut(some, size) for picture, some in zip(pictures, regions, strict=True) if some]
         return torch.cat(cut)
+
+
+def _within(body: Region, near: Region | None) -> bool:
+    """Whether the middle of a body lies in a square."""
+    return near is None or max(abs(body.x - near.x), abs(body.y - near.y)) <= 0.5 * near.side
 
 
 def _refined(points: Float[Tensor, "N K 2"], heat: Float[Tensor, "N H W K"]) -> Float[Tensor, "N K 2"]:
