@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from visual_irl import se3
 from visual_irl.evaluation.perception_rivals import BareMediapipe, back_projected, world_landmarks
 from visual_irl.evaluation.perception_scenes import TRUTH, Clip, benchmark_clips, render, still_clip
 from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, object_figures, visible_tips
@@ -154,8 +153,7 @@ def _measure(path: Path, truth: Demonstration, progress: Callable[[int], None]) 
             run.rivals["world_landmarks"].append(world_landmarks(person, frame, truth.p_world[i]))
             run.rivals["back_projection"].append(back_projected(person, frame))
             assert frame.depth is not None and frame.T_world_camera is not None
-            p_camera = se3.apply(se3.inverse(frame.T_world_camera), truth.p_world[i])
-            visible.append(visible_tips(p_camera, frame.depth, frame.intrinsics))
+            visible.append(visible_tips(truth.p_world[i], frame.T_world_camera, frame.depth, frame.intrinsics))
             if i == len(truth.t) // 2:
                 picture = draw_keypoints(frame.rgb, keypoints)
             progress(i + 1)
