@@ -11,7 +11,7 @@ from visual_irl import se3
 from visual_irl.errors import NoPersonFound
 from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.hand_lifting import hand_insets
+from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, to_world
 from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
@@ -195,3 +195,18 @@ def test_plain_video_recovers_the_arm_in_the_torso_frame() -> None:
 def test_no_arm_is_an_error_with_counts() -> None:
     with pytest.raises(NoPersonFound, match="2 of 3 frames"):
         demonstrating_side([to_world(None, i, None) for i in range(3)])
+
+
+def test_a_thumb_drawn_over_the_palm_but_not_before_it_is_guessed() -> None:
+    shape = np.zeros((21, 3))
+    shape[1:5] = [[-0.03, -0.02, 0.0], [-0.05, -0.04, 0.0], [-0.06, -0.06, 0.0], [-0.07, -0.08, 0.0]]
+    for finger, x in enumerate((-0.03, -0.01, 0.01, 0.03)):
+        for joint, y in enumerate((-0.09, -0.12, -0.14, -0.16)):
+            shape[5 + 4 * finger + joint] = [x, y, 0.0]
+    spread = shape[:, :2] * 1000.0 + 300.0
+    assert not guessed_thumb(spread, shape).any()
+    tucked = shape.copy()
+    tucked[3:5] = [[-0.01, -0.07, 0.02], [0.0, -0.09, 0.02]]  # under the palm, seen from above
+    assert guessed_thumb(tucked[:, :2] * 1000.0 + 300.0, tucked)[[3, 4]].all()
+    before = tucked * [1.0, 1.0, -1.0]  # the same thumb in front of the palm is seen
+    assert not guessed_thumb(before[:, :2] * 1000.0 + 300.0, before).any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, p
 from visual_irl.perception.sources import open_frames
 
 RECORDING = asset_path("models/recordings/onion_sorting")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BEHIND = 0.6
 """Size of the person who stands further back."""
 
@@ -68,3 +70,23 @@ def test_one_of_two_people_is_followed_and_never_the_other(name: str) -> None:
             assert person.uv[POSE_INDEX["left_shoulder"], 0] > width
             assert trunk_length(person) > 130.0
     finder.close()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"real pictures are not at '{DATA}'")
+def test_real_people_the_nearest_is_chosen_and_kept_while_another_walks_past() -> None:
+    with open_frames(DATA / "rgbd" / "pcl_five_people") as source:
+        (frame,) = source
+    finder = replace(DETECTORS.load("mediapipe")(), pose_model="full").build()
+    person = finder.detect(frame.rgb, frame.stamp_ns)
+    finder.close()
+    # of five people seen from behind, the one at the right stands a metre nearer than the others
+    assert person is not None and person.uv[POSE_INDEX["left_shoulder"], 0] > 450.0
+    finder = replace(DETECTORS.load("mediapipe")(), pose_model="full").build()
+    middles = []
+    with open_frames(DATA / "video" / "two_people_walking.mp4") as source:
+        for frame in islice(source, 8, 160, 16):
+            person = finder.detect(frame.rgb, frame.stamp_ns)
+            if person is not None:
+                middles.append(person.uv[[POSE_INDEX["left_shoulder"], POSE_INDEX["right_shoulder"]], 1].mean())
+    finder.close()
+    assert len(middles) >= 5 and max(middles) < 300.0  # he stands on a roof, she walks below
