@@ -11,8 +11,9 @@ from visual_irl import se3
 from visual_irl.errors import NoPersonFound
 from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.hand_lifting import hand_insets
-from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, skin_depth, to_world
+from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
+from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, to_world
+from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, keypoint_index
 
@@ -137,9 +138,9 @@ def test_unknown_depth_everywhere_loses_the_frame() -> None:
 def test_skin_depth_ignores_unknown_pixels_and_the_outside() -> None:
     depth = np.full((20, 20), 1.0, np.float32)
     depth[10, 8:11] = np.nan
-    assert skin_depth(depth, np.array([10.0, 10.0]), 2.0) == pytest.approx(1.0)
-    assert np.isnan(skin_depth(depth, np.array([25.0, 10.0]), 2.0))
-    assert np.isnan(skin_depth(np.full_like(depth, np.nan), np.array([10.0, 10.0]), 2.0))
+    seen = skin_depths(depth, np.array([[10.0, 10.0], [25.0, 10.0]]), 2.0)
+    assert seen[0] == pytest.approx(1.0) and np.isnan(seen[1])
+    assert np.isnan(skin_depths(np.full_like(depth, np.nan), np.array([[10.0, 10.0]]), 2.0)).all()
 
 
 def test_the_majority_decides_where_the_body_is() -> None:
@@ -194,3 +195,18 @@ def test_plain_video_recovers_the_arm_in_the_torso_frame() -> None:
 def test_no_arm_is_an_error_with_counts() -> None:
     with pytest.raises(NoPersonFound, match="2 of 3 frames"):
         demonstrating_side([to_world(None, i, None) for i in range(3)])
+
+
+def test_a_thumb_drawn_over_the_palm_but_not_before_it_is_guessed() -> None:
+    shape = np.zeros((21, 3))
+    shape[1:5] = [[-0.03, -0.02, 0.0], [-0.05, -0.04, 0.0], [-0.06, -0.06, 0.0], [-0.07, -0.08, 0.0]]
+    for finger, x in enumerate((-0.03, -0.01, 0.01, 0.03)):
+        for joint, y in enumerate((-0.09, -0.12, -0.14, -0.16)):
+            shape[5 + 4 * finger + joint] = [x, y, 0.0]
+    spread = shape[:, :2] * 1000.0 + 300.0
+    assert not guessed_thumb(spread, shape).any()
+    tucked = shape.copy()
+    tucked[3:5] = [[-0.01, -0.07, 0.02], [0.0, -0.09, 0.02]]  # under the palm, seen from above
+    assert guessed_thumb(tucked[:, :2] * 1000.0 + 300.0, tucked)[[3, 4]].all()
+    before = tucked * [1.0, 1.0, -1.0]  # the same thumb in front of the palm is seen
+    assert not guessed_thumb(before[:, :2] * 1000.0 + 300.0, before).any()

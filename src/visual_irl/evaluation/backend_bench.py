@@ -21,7 +21,7 @@ import torch
 from numpy import ndarray
 
 from visual_irl.io.atomic import atomic_path, require_writable_folder
-from visual_irl.perception.detection import PersonDetection
+from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.mediapipe_detector import MediapipeNetworks
 from visual_irl.perception.person_finder import Networks
 from visual_irl.perception.sources import open_frames
@@ -37,6 +37,7 @@ VISIBLE = 0.5
 """Landmarks count that both call at least so visible."""
 
 Progress = Callable[[str, int, int], None]
+_Seen = tuple[PersonDetection | None, list[HandDetection]]
 
 
 @dataclass
@@ -48,10 +49,10 @@ class _Apart:
     one_sided: int = 0
     pictures: int = 0
 
-    def add(self, one: Networks, other: Networks) -> None:
-        """What both see in the picture with which they have begun."""
+    def add(self, one: _Seen, other: _Seen) -> None:
+        """What both saw in one picture."""
         self.pictures += 1
-        bodies, hands = (one.body(), other.body()), (one.hands(), other.hands())
+        bodies, hands = (one[0], other[0]), (one[1], other[1])
         self.one_sided += (bodies[0] is None) != (bodies[1] is None) or len(hands[0]) != len(hands[1])
         if bodies[0] is not None and bodies[1] is not None:
             self.body.append(_apart(bodies[0], bodies[1]))
@@ -141,16 +142,12 @@ def _agreement(clip: Path, pictures: int, config: TorchDetectorConfig) -> dict[s
     for i, frame in enumerate(_first(clip, pictures)):
         ms = 1 + frame.stamp_ns // 1_000_000
         speckled = frame.rgb + rng.integers(0, 2, frame.rgb.shape, dtype=np.uint8) * (frame.rgb < 255)
-        theirs.begin(frame.rgb, ms)
-        ours.begin(frame.rgb, ms)
-        noisy.begin(speckled, ms)
-        followed.add(theirs, ours)
-        itself.add(theirs, noisy)
+        seen = _looked(theirs, frame.rgb, ms)
+        followed.add(seen, _looked(ours, frame.rgb, ms))
+        itself.add(seen, _looked(noisy, speckled, ms))
         if i % 5 == 0:
             fresh = MediapipeNetworks(config.pose_model, config.min_confidence), config.build().networks
-            for networks in fresh:
-                networks.begin(frame.rgb, ms)
-            alone.add(*fresh)
+            alone.add(*(_looked(networks, frame.rgb, ms) for networks in fresh))
             fresh[0].close()
     theirs.close()
     noisy.close()
@@ -159,6 +156,11 @@ def _agreement(clip: Path, pictures: int, config: TorchDetectorConfig) -> dict[s
         "followed": followed.figures(),
         "MediaPipe beside itself, one level of noise": itself.figures(),
     }
+
+
+def _looked(networks: Networks, rgb: ndarray, stamp_ms: int) -> _Seen:
+    networks.begin(rgb, stamp_ms)
+    return networks.body(), networks.hands()
 
 
 def _one_stream(config: TorchDetectorConfig, frames: Sequence[RgbdFrame], progress: Progress) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The perception benchmark: our keypoints and objects beside bare MediaPipe, on the same rendered frames, in one run.
 
 Ours and bare MediaPipe take turns frame by frame, so that other load on the machine meets both alike; which one comes first
-alternates. CPU time is the whole process's, so that the networks' threads count.
+alternates. CPU time is the whole process's, so that the networks' threads count; each clip's first frame, on which networks
+and compiled code are loaded, is not timed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from visual_irl import se3
 from visual_irl.evaluation.perception_rivals import BareMediapipe, back_projected, world_landmarks
 from visual_irl.evaluation.perception_scenes import TRUTH, Clip, benchmark_clips, render, still_clip
 from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, object_figures, visible_tips
@@ -153,8 +153,7 @@ def _measure(path: Path, truth: Demonstration, progress: Callable[[int], None]) 
             run.rivals["world_landmarks"].append(world_landmarks(person, frame, truth.p_world[i]))
             run.rivals["back_projection"].append(back_projected(person, frame))
             assert frame.depth is not None and frame.T_world_camera is not None
-            p_camera = se3.apply(se3.inverse(frame.T_world_camera), truth.p_world[i])
-            visible.append(visible_tips(p_camera, frame.depth, frame.intrinsics))
+            visible.append(visible_tips(truth.p_world[i], frame.T_world_camera, frame.depth, frame.intrinsics))
             if i == len(truth.t) // 2:
                 picture = draw_keypoints(frame.rgb, keypoints)
             progress(i + 1)
@@ -192,7 +191,7 @@ def _judge(clips: tuple[Clip, ...], runs: list[_Run], truths: list[Demonstration
         for run, truth, x in zip(runs, truths, smoothed, strict=True)
     ]  # fmt: skip
     methods["ours"] |= object_figures([[f.objects for f in run.frames] for run in runs], tracked, truths)
-    cpu = {what: 1e3 * np.concatenate([np.array(run.seconds[what]) for run in runs]) for what in runs[0].seconds}
+    cpu = {what: 1e3 * np.concatenate([np.array(run.seconds[what][1:]) for run in runs]) for what in runs[0].seconds}
     mean = {what: float(values[:, 0].mean()) for what, values in cpu.items()}
     wall = cpu["ours"][:, 1] + cpu["objects"][:, 1]
     ours = mean["ours"] + mean["objects"]

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.mediapipe_detector import hands_of, letterbox, person_of, quiet_stderr
+from visual_irl.perception.mediapipe_detector import hands_of, letterbox, people_of, quiet_stderr
 from visual_irl.perception.weights import weight_path
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, RgbdFrame, keypoint_index
 
@@ -44,9 +44,10 @@ class BareMediapipe:
         with quiet_stderr():
             pose = self._pose.detect_for_video(image, stamp_ns // 1_000_000)
             found = hands_of(self._hands.detect_for_video(image, stamp_ns // 1_000_000), square.shape[0], offset)
-        if not pose.pose_landmarks:
+        people = people_of(pose, square.shape[0], offset)
+        if not people:
             return None
-        person = person_of(pose, square.shape[0], offset)
+        person = people[0]
         return PersonDetection(person.uv, person.visibility, person.shape, _nearest(person, found))
 
     def close(self) -> None:

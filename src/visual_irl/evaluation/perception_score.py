@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from visual_irl import se3
 from visual_irl.types import KEYPOINTS, SIDES, Demonstration, Intrinsics, ObjectEstimate, keypoint_index
 
 JOINTS = ("shoulder", "elbow", "wrist")
@@ -41,14 +42,24 @@ class Truth:
     side: str
 
 
-def visible_tips(p_camera: Float[ndarray, "K 3"], depth: Float[ndarray, "H W"], intrinsics: Intrinsics) -> Bool[ndarray, "N"]:
-    """Which of `TIP_ROWS` are in the picture with nothing before them."""
+def visible_tips(
+    p_world: Float[ndarray, "K 3"],
+    T_world_camera: Float[ndarray, "4 4"],
+    depth: Float[ndarray, "H W"],
+    intrinsics: Intrinsics,
+) -> Bool[ndarray, "N"]:
+    """Which of `TIP_ROWS` are in the picture with nothing before them.
+
+    The rendered hand that rests has its thumb in the table: it is some millimetres below the top (z = 0), which hides it
+    and is nearer by less than `COVERING`.
+    """
+    p_camera = se3.apply(se3.inverse(T_world_camera), p_world)
     uv = np.round(intrinsics.project(p_camera[TIP_ROWS]))
     inside = (uv >= 0).all(1) & (uv[:, 0] < depth.shape[1]) & (uv[:, 1] < depth.shape[0])
     seen = np.zeros(len(uv), bool)
     column, row = uv[inside].astype(int).T
     seen[inside] = depth[row, column] > p_camera[TIP_ROWS][inside, 2] - COVERING  # unknown depth is not seen
-    return seen
+    return seen & (p_world[TIP_ROWS, 2] > 0.0)
 
 
 def figures(paths: Sequence[Paths], truths: Sequence[Truth]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from visual_irl.evaluation.view_page import Snapshot, ViewPage
 from visual_irl.io import artifacts
 from visual_irl.perception import CAMERAS
 from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
+from visual_irl.perception.grasp import grasp_states
 from visual_irl.perception.latest_frame import LatestFrame
 from visual_irl.perception.live_stream import LiveStream
 from visual_irl.perception.point_cloud import coloured_points
@@ -75,7 +76,7 @@ def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
 
 def _snapshots(page: ViewPage, path: Path, demo: Demonstration) -> tuple[list[Snapshot], str]:
     """Each sample of the demonstration, with the points of its frame where there are any; and what to know."""
-    rows: list[Snapshot] = [demonstrated(demo, i) for i in range(len(demo.t))]
+    rows: list[Snapshot] = [demonstrated(demo, i, grasp) for i, grasp in enumerate(grasp_states(demo))]
     if path.suffix == ".npz":
         return rows, "a demonstration alone has no pictures: name its recording, and this file with --demonstration"
     if demo.frame != "world":
@@ -114,14 +115,15 @@ def _cloud(frame: RgbdFrame) -> dict[str, Any]:
     return {"points": points, "colours": colours}
 
 
-def demonstrated(demo: Demonstration, i: int) -> Snapshot:
-    """Sample `i` of a demonstration, without points."""
+def demonstrated(demo: Demonstration, i: int, grasp: str) -> Snapshot:
+    """Sample `i` of a demonstration and its grasp, without points."""
     objects = tuple(
         ObjectEstimate(name, "", path[i], demo.radii[name], 1.0, demo.attributes[name]) for name, path in demo.objects.items()
     )
     lost = "" if demo.seen[i] else ", **nobody is seen**"
     aperture = f"{1e3 * demo.aperture[i]:.0f} mm" if np.isfinite(demo.aperture[i]) else "unknown"
-    text = f"t = {demo.t[i]:.2f} s{lost}\n\n{demo.side} hand: aperture {aperture}, holds {demo.held[i] or 'nothing'}"
+    held = f" {demo.held[i]}" if demo.held[i] else ""
+    text = f"t = {demo.t[i]:.2f} s{lost}\n\n{demo.side} hand: {grasp}{held}, aperture {aperture}"
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
     return Snapshot(*nothing, demo.p_world[i], demo.sigma[i], objects, text)
 

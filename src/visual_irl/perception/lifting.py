@@ -14,8 +14,9 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
-from visual_irl.perception.hand_lifting import place_hand, seen_from, skin_depth
+from visual_irl.perception.hand_lifting import place_hand, seen_from
 from visual_irl.perception.lifting_config import LiftingConfig
+from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
 
 _ROWS = np.array([POSE_INDEX[name] for name in BODY_KEYPOINTS])
@@ -99,7 +100,7 @@ def _place_body(
     w = shape[_ROWS]
     uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
     px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
-    z_skin = np.array([skin_depth(depth, p, config.patch * px_per_m) for p in uv])
+    z_skin = skin_depths(depth, uv, config.patch * px_per_m)
     z_seen = z_skin + _insets(config) * _cosine(uv, intrinsics)
     z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
@@ -148,7 +149,7 @@ def _assemble(
     """The body's joints and, on each wrist that was found, its hand."""
     k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
     p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
-    confidence, measured, sigma = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan)
+    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), _lateral(config)
     p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
     sigma[rows] = body.sigma
     for side, hand in person.hands.items():
@@ -157,13 +158,14 @@ def _assemble(
             placed = place_hand(hand, float(p[wrist, 2]), depth, intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
-                p[rows], sigma[rows], measured[rows] = placed
-                uv[rows], confidence[rows] = hand.uv, hand.score
+                p[rows], sigma[rows], measured[rows] = placed.p, placed.sigma, placed.own
+                uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
+                lateral[rows] = np.where(placed.guessed, config.sigma_guessed, lateral[rows])
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
         return None
-    return Lifted(p, np.where(lost, np.nan, _lateral(config)), sigma, confidence, uv, measured, body.limbs)
+    return Lifted(p, np.where(lost, np.nan, lateral), sigma, confidence, uv, measured, body.limbs)
 
 
 def _sigma(config: LiftingConfig, measured: bool) -> Float[ndarray, "8"]:

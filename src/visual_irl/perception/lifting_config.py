@@ -56,6 +56,8 @@ class LiftingConfig:
     """The same for the joints of the hand [m] ..."""
     lateral_thumb: float = 0.012
     """... and of the thumb, which bends most and is hidden most."""
+    sigma_guessed: float = 0.05
+    """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
     sigma_depth: float = 0.010
     """Standard deviation along the ray of a joint whose depth was measured [m]."""
     sigma_hand: float = 0.025

@@ -16,10 +16,10 @@ from mediapipe import Image, ImageFormat
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy import ndarray
 
-from visual_irl.perception.body_network import BodyNetwork
 from visual_irl.perception.detection import HandDetection, PersonDetection
-from visual_irl.perception.person_finder import PersonFinder, PersonFinderConfig
-from visual_irl.perception.region import Region
+from visual_irl.perception.person_finder import MOST_PEOPLE, PersonFinder, PersonFinderConfig
+from visual_irl.perception.region import HAND_INPUT, Region, body_in, hand_in
+from visual_irl.perception.region_network import BODY_OUTPUTS, HAND_OUTPUTS, RegionNetwork
 from visual_irl.perception.weights import component_path, weight_path
 
 
@@ -41,22 +41,29 @@ class MediapipeNetworks:
 
     def __init__(self, pose_model: str, least: float) -> None:
         """`least`: a body or hand with a lower score in [0, 1] is not there."""
-        pose, hand = str(weight_path(f"pose_landmarker_{pose_model}")), str(weight_path("hand_landmarker_full"))
+        hand = str(weight_path("hand_landmarker_full"))
         self._pose_model, self._least = pose_model, least
         with quiet_stderr():
-            self._pose = vision.PoseLandmarker.create_from_options(
-                vision.PoseLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_path=pose),
-                    running_mode=vision.RunningMode.VIDEO,
-                    min_pose_detection_confidence=least,
-                    min_pose_presence_confidence=least,
-                )
-            )
+            self._pose = self._pose_landmarker(vision.RunningMode.VIDEO, 1)
             self._hands = self._hand_landmarker(hand, vision.RunningMode.VIDEO, 2)
             self._crop_hands = self._hand_landmarker(hand, vision.RunningMode.IMAGE, 1)
-        self._regions: BodyNetwork | None = None
+        self._people: vision.PoseLandmarker | None = None
+        self._near: Region | None = None
+        self._body_region: RegionNetwork | None = None
+        self._hand_region: RegionNetwork | None = None
         self._square, self._offset = Image(image_format=ImageFormat.SRGB, data=np.zeros((1, 1, 3), np.uint8)), np.zeros(2)
         self._ms = -1
+
+    def _pose_landmarker(self, mode: vision.RunningMode, people: int) -> vision.PoseLandmarker:
+        return vision.PoseLandmarker.create_from_options(
+            vision.PoseLandmarkerOptions(
+                base_options=BaseOptions(model_asset_path=str(weight_path(f"pose_landmarker_{self._pose_model}"))),
+                running_mode=mode,
+                num_poses=people,
+                min_pose_detection_confidence=self._least,
+                min_pose_presence_confidence=self._least,
+            )
+        )
 
     def _hand_landmarker(self, path: str, mode: vision.RunningMode, hands: int) -> vision.HandLandmarker:
         return vision.HandLandmarker.create_from_options(
@@ -79,11 +86,39 @@ class MediapipeNetworks:
         with quiet_stderr():
             return hands_of(self._hands.detect_for_video(self._square, self._ms), self._square.width, self._offset)
 
-    def body(self) -> PersonDetection | None:
-        """The body in the picture, without hands."""
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        """The body in the picture, without hands; all but the square `near` is black for it.
+
+        Where somebody else was followed, MediaPipe notices only now that they are gone: the picture is searched at once.
+        """
+        near = near or self._near
+        square = self._square if near is None else self._only(near)
         with quiet_stderr():
-            pose = self._pose.detect_for_video(self._square, self._ms)
-        return person_of(pose, self._square.width, self._offset) if pose.pose_landmarks else None
+            pose = self._pose.detect_for_video(square, self._ms)
+        people = people_of(pose, square.width, self._offset)
+        self._near = None
+        if near is not None and not people:
+            people, self._near = self._all_in(square), near
+        return people[0] if people else None
+
+    def bodies(self) -> list[PersonDetection]:
+        """All bodies in the picture."""
+        return self._all_in(self._square)
+
+    def _all_in(self, square: Image) -> list[PersonDetection]:
+        """With a landmarker of its own, loaded when first needed."""
+        with quiet_stderr():
+            if self._people is None:
+                self._people = self._pose_landmarker(vision.RunningMode.IMAGE, MOST_PEOPLE)
+            return people_of(self._people.detect(square), square.width, self._offset)
+
+    def _only(self, near: Region) -> Image:
+        left, top = (np.array([near.x, near.y]) - 0.5 * near.side + self._offset).astype(int).clip(0)
+        right, bottom = (np.array([near.x, near.y]) + 0.5 * near.side + self._offset).astype(int).clip(0)
+        whole = self._square.numpy_view()
+        part = np.zeros_like(whole)
+        part[top:bottom, left:right] = whole[top:bottom, left:right]
+        return Image(image_format=ImageFormat.SRGB, data=part)
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own."""
@@ -92,17 +127,28 @@ class MediapipeNetworks:
         hands = hands_of(result, crop.shape[0], np.zeros(2))
         return hands[0] if hands else None
 
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """What the hand's network sees in a region; it is loaded when first needed."""
+        with quiet_stderr():
+            if self._hand_region is None:
+                self._hand_region = RegionNetwork(component_path("hand_landmark_full"), HAND_OUTPUTS)
+            rows, presence, right, metres = self._hand_region.run(region.crop(rgb, HAND_INPUT))
+        hand = hand_in(rows.reshape(21, 3), metres.reshape(21, 3), float(right[0]), region)
+        return hand if presence[0] > self._least else None
+
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region; it is loaded when first needed: most clips show a head."""
         with quiet_stderr():
-            if self._regions is None:
-                self._regions = BodyNetwork(component_path(f"pose_landmark_{self._pose_model}"))
-            return self._regions.run(rgb, region)
+            if self._body_region is None:
+                self._body_region = RegionNetwork(component_path(f"pose_landmark_{self._pose_model}"), BODY_OUTPUTS)
+            rows, presence, metres = self._body_region.run(region.crop(rgb))
+        person, own = body_in(rows.reshape(-1, 5), metres.reshape(-1, 3), region)
+        return person, float(presence[0]), own
 
     def close(self) -> None:
         """Free the networks."""
         with quiet_stderr():
-            for network in (self._pose, self._hands, self._crop_hands, self._regions):
+            for network in (self._pose, self._people, self._hands, self._crop_hands, self._body_region, self._hand_region):
                 if network is not None:
                     network.close()
 
@@ -117,14 +163,17 @@ def letterbox(rgb: UInt8[ndarray, "H W 3"]) -> tuple[UInt8[ndarray, "S S 3"], Fl
     return square, np.array([x, y], float)
 
 
-def person_of(result: vision.PoseLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> PersonDetection:
-    landmarks = result.pose_landmarks[0]
-    return PersonDetection(
-        uv=np.array([[p.x, p.y] for p in landmarks]) * side - offset,
-        visibility=np.array([p.visibility for p in landmarks]),
-        shape=np.array([[p.x, p.y, p.z] for p in result.pose_world_landmarks[0]]),
-        hands={},
-    )
+def people_of(result: vision.PoseLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> list[PersonDetection]:
+    """The bodies that MediaPipe found in a square picture, without hands."""
+    return [
+        PersonDetection(
+            uv=np.array([[p.x, p.y] for p in landmarks]) * side - offset,
+            visibility=np.array([p.visibility for p in landmarks]),
+            shape=np.array([[p.x, p.y, p.z] for p in world]),
+            hands={},
+        )
+        for landmarks, world in zip(result.pose_landmarks, result.pose_world_landmarks, strict=True)
+    ]
 
 
 def hands_of(result: vision.HandLandmarkerResult, side: int, offset: Float[ndarray, "2"]) -> list[HandDetection]:

@@ -19,11 +19,16 @@ from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.headless import HeadlessSearch
-from visual_irl.perception.region import Region
+from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, place_of, same_person
+from visual_irl.perception.region import Region, hand_around
 from visual_irl.types import SIDES
 
 CROP_SIZE = 256
 """Side of an enlarged hand crop [px]: the palm detector works on 192."""
+MOST_PEOPLE = 4
+"""So many people in a picture are told apart."""
+PAUSE_NS = 180_000_000
+"""After a closer look for a hand that found none, so long [ns] none is taken: hands stay hidden for longer."""
 _FACE_EVERY = 5
 """While a body without a head is followed, only every so many pictures are searched for a face: it costs a third."""
 
@@ -40,12 +45,20 @@ class Networks(Protocol):
         """Up to two hands in the picture."""
         ...
 
-    def body(self) -> PersonDetection | None:
-        """The body in the picture that was found by its face, without hands."""
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        """The body in the picture that was found by its face, without hands; `near`: only one in this square counts."""
+        ...
+
+    def bodies(self) -> list[PersonDetection]:
+        """All bodies in the picture, up to `MOST_PEOPLE`; nothing is followed."""
         ...
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own; nothing is followed."""
+        ...
+
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """A hand in a region where one is expected, without searching for it; nothing is followed."""
         ...
 
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
@@ -90,6 +103,11 @@ class PersonFinder:
         self._votes = LabelVotes()
         self._headless: HeadlessSearch | None = None
         self._without_face = 0
+        self._in_vain_ns: dict[str, int] = {}
+        self._last_hands: dict[str, HandDetection] = {}
+        self._chosen: Chosen | None = None
+        self._near: Region | None = None
+        self._crowded = False
 
     def next_ms(self, stamp_ns: int) -> int:
         """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
@@ -109,7 +127,7 @@ class PersonFinder:
             self._without_face += 1
         else:
             self._without_face = 0
-            person = self._by_face(rgb, found)
+            person = self._by_face(rgb, found, stamp_ns)
             if person is not None and (person.hands or not followed):
                 return person  # a face without a hand does not outdo a body that is followed by its hand
         if not self.config.search_without_head:
@@ -119,12 +137,36 @@ class PersonFinder:
             self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
         return self._headless.find(rgb, stamp_ns, found)
 
-    def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection]) -> PersonDetection | None:
-        """What the pose networks find, unless it is no body with a head."""
-        person = self.networks.body()
-        if person is None or not self._plausible(person, found, rgb.shape[1], rgb.shape[0]):
+    def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection], stamp_ns: int) -> PersonDetection | None:
+        """What the pose networks find, unless it is no body with a head, or somebody else."""
+        if self._chosen is not None and stamp_ns - self._chosen.stamp_ns > KEEP_NS:
+            self._chosen = self._near = None
+        person = followed = self.networks.body(self._near)
+        height, width = rgb.shape[:2]
+        # hands tell a new body from what only looks like one; of a known one's, some may be other people's
+        if person is None or not self._plausible(person, [] if self._chosen else found, width, height):
+            person = None
+        elif self._chosen is None:
+            person = self._choose(person, found, width, height)
+            self._near = None if person is followed else place_of(person)
+        elif same_person(person, self._chosen, stamp_ns):
+            self._near = None
+        else:
+            person, self._crowded = None, True
+        if person is None:
+            self._last_hands = {}
+            self._near = place_of(self._chosen.person) if self._chosen and self._crowded else None
             return None
-        return replace(person, hands=self._assign(rgb, person, found))
+        self._chosen = Chosen(person, stamp_ns)
+        self._last_hands = self._assign(rgb, person, found, stamp_ns)
+        return replace(person, hands=self._last_hands)
+
+    def _choose(self, followed: PersonDetection, found: list[HandDetection], width: int, height: int) -> PersonDetection:
+        """Who of all people in the picture is followed from here on; asked once, for it costs a run of all networks."""
+        others = [person for person in self.networks.bodies() if self._plausible(person, found, width, height)]
+        distinct_others = [other for other in others if not same_person(other, Chosen(followed, 0), 0)]
+        self._crowded = bool(distinct_others)
+        return demonstrator([followed, *distinct_others], width)
 
     def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
         """Whether the networks have found a body by its face. They also see small ones within a trunk, or in a hand: these
@@ -134,9 +176,12 @@ class PersonFinder:
         return armed and head_seen(person, width, height) and all(fits(person, hand) for hand in hands)
 
     def _assign(
-        self, rgb: UInt8[ndarray, "H W 3"], person: PersonDetection, found: list[HandDetection]
+        self, rgb: UInt8[ndarray, "H W 3"], person: PersonDetection, found: list[HandDetection], stamp_ns: int
     ) -> dict[str, HandDetection]:
-        """Each hand to the arm with the nearest wrist; the closest pairs first, one hand an arm."""
+        """Each hand to the arm with the nearest wrist; the closest pairs first, one hand an arm.
+
+        An arm without one is looked at closer, unless that was in vain a moment ago: its hand is hidden, or is the other's.
+        """
         arms = {side: _arm(person, side) for side in SIDES if self._visible(person, side)}
         pairs = sorted(
             (float(np.linalg.norm(hand.uv[0] - arm[1])), side, i) for side, arm in arms.items() for i, hand in enumerate(found)
@@ -148,11 +193,13 @@ class PersonFinder:
                 hands[side] = found[i]
                 used.add(i)
         for side, (elbow, wrist) in arms.items():
-            if side not in hands:
-                hand = self._look_closer(rgb, elbow, wrist, self._reach(person))
+            if side not in hands and abs(stamp_ns - self._in_vain_ns.get(side, -PAUSE_NS)) >= PAUSE_NS:
+                hand = self._look_closer(rgb, side, elbow, wrist, self._reach(person))
                 taken = [other.uv[0] for other in hands.values()]
                 if hand and all(np.linalg.norm(hand.uv[0] - p) > palm_length(hand) for p in taken):
                     hands[side] = hand
+                else:
+                    self._in_vain_ns[side] = stamp_ns
         return hands
 
     def _visible(self, person: PersonDetection, side: str) -> bool:
@@ -164,10 +211,13 @@ class PersonFinder:
         return self.config.hand_reach * max(float(np.linalg.norm(np.subtract(*_arm(person, side)))) for side in SIDES)
 
     def _look_closer(
-        self, rgb: UInt8[ndarray, "H W 3"], elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
+        self, rgb: UInt8[ndarray, "H W 3"], side: str, elbow: Float[ndarray, "2"], wrist: Float[ndarray, "2"], reach: float
     ) -> HandDetection | None:
-        """A hand in an enlarged square around where the forearm points."""
-        hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
+        """A hand where this arm's was in the last picture, else in an enlarged square around where the forearm points."""
+        last = self._last_hands.get(side)
+        hand = self.networks.hand_at(rgb, hand_around(last.uv)) if last is not None else None
+        if hand is None or np.linalg.norm(hand.uv[0] - wrist) > reach:
+            hand = self._closer(rgb, wrist + 0.35 * (wrist - elbow), 2.0 * reach)
         return hand if hand is not None and np.linalg.norm(hand.uv[0] - wrist) <= reach else None
 
     def _closer(self, rgb: UInt8[ndarray, "H W 3"], centre: Float[ndarray, "2"], half: float) -> HandDetection | None:

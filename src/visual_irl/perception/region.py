@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from visual_irl.perception.detection import POSE_LANDMARKS, PersonDetection
+from visual_irl.perception.detection import POSE_LANDMARKS, HandDetection, PersonDetection
 
 BODY_INPUT = 256
 """Side of the body network's input [px]."""
+HAND_INPUT = 224
+"""Side of the hand network's input [px]."""
 _CENTRE, _TOP = 33, 34  # two more landmarks: the hips' middle, and a point of the circle around the whole body
 _BODY_MARGIN = 1.25
 _HAND_MARGIN, _HAND_SHIFT = 2.0, -0.1  # of the box around the palm's landmarks; the shift is along its up
@@ -58,14 +60,14 @@ class Region:
         c, s = np.cos(self.turn), np.sin(self.turn)
         return np.array([[c, s], [-s, c]])
 
-    def crop(self, rgb: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "256 256 3"]:
-        """The body network's input."""
-        M = self.to_crop()
+    def crop(self, rgb: UInt8[ndarray, "H W 3"], size: int = BODY_INPUT) -> UInt8[ndarray, "size size 3"]:
+        """A network's input."""
+        M = self.to_crop(size)
         if self.extended:
             rows = max(0, math.ceil(0.75 * self.side - self.y))  # half the diagonal of the square
             rgb = cv2.copyMakeBorder(rgb, rows, 0, 0, 0, cv2.BORDER_REPLICATE)
             M[:, 2] -= rows * M[:, 1]
-        return np.ascontiguousarray(cv2.warpAffine(rgb, M, (BODY_INPUT, BODY_INPUT), flags=cv2.INTER_LINEAR))
+        return np.ascontiguousarray(cv2.warpAffine(rgb, M, (size, size), flags=cv2.INTER_LINEAR))
 
 
 def body_around(centre: Float[ndarray, "2"], top: Float[ndarray, "2"], extended: bool = False) -> Region:
@@ -89,6 +91,20 @@ def body_in(rows: Float[ndarray, "39 5"], metres: Float[ndarray, "39 3"], region
         visibility = 1.0 / (1.0 + np.exp(-rows[:POSE_LANDMARKS, 3]))
     person = PersonDetection(uv[:POSE_LANDMARKS], visibility, region.upright(metres)[:POSE_LANDMARKS], {})
     return person, body_around(uv[_CENTRE], uv[_TOP], region.extended)
+
+
+def hand_in(rows: Float[ndarray, "21 3"], metres: Float[ndarray, "21 3"], right: float, region: Region) -> HandDetection:
+    """What the hand network saw in a region.
+
+    Args:
+        rows: x, y [px of the input], and depth.
+        metres: the hand's shape [m] in the region's axes.
+        right: probability that it is a right hand.
+        region: where the network looked.
+    """
+    M = region.from_crop(HAND_INPUT)
+    label, score = ("right", right) if right >= 0.5 else ("left", 1.0 - right)
+    return HandDetection(rows[:, :2] @ M[:, :2].T + M[:, 2], region.upright(metres), float(score), label)
 
 
 def hand_around(uv: Float[ndarray, "21 2"]) -> Region:

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.perception.detection import HandDetection, PersonDetection
-from visual_irl.perception.person_finder import PersonFinder, PersonFinderConfig
+from visual_irl.perception.person_finder import MOST_PEOPLE, PersonFinder, PersonFinderConfig
 from visual_irl.perception.region import Region
 from visual_irl.perception.torch_tracking import Followed, Picture, TorchTracker
 from visual_irl.perception.weights import component_path
@@ -77,17 +77,26 @@ class TorchNetworks:
         assert self._hands is not None
         return self._hands
 
-    def body(self) -> PersonDetection | None:
-        """The body in the picture, without hands."""
-        if self._body is None:
-            look([self], hands=False)
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        """The body in the picture, without hands; `near`: only one in this square counts."""
+        if self._body is None or near is not None:
+            look([self], hands=False, near=near)
         assert self._body is not None
         return self._body[0]
+
+    def bodies(self) -> list[PersonDetection]:
+        """All bodies in the picture."""
+        assert self.picture is not None
+        return self.tracker.all_bodies(self.picture, MOST_PEOPLE)
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own."""
         (hands,) = self.tracker.hands([self.tracker.upload(crop)], [Followed()], most=1)
         return hands[0] if hands else None
+
+    def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
+        """What the hand's network sees in a region."""
+        return self.tracker.hands_in([self.tracker.upload(rgb)], [[region]])[0]
 
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region."""
@@ -97,15 +106,19 @@ class TorchNetworks:
         """Nothing to free: memory goes with the object."""
 
 
-def look(streams: Sequence[TorchNetworks], hands: bool = True, bodies: bool = True) -> None:
-    """Run the networks on the pictures of all streams together, which share one tracker; each keeps what it saw."""
+def look(streams: Sequence[TorchNetworks], hands: bool = True, bodies: bool = True, near: Region | None = None) -> None:
+    """Run the networks on the pictures of all streams together, which share one tracker; each keeps what it saw.
+
+    `near`: only a body in this square counts.
+    """
     tracker, followed = streams[0].tracker, [stream.followed for stream in streams]
     pictures = [stream.picture for stream in streams if stream.picture is not None]
     if hands:
         for stream, found in zip(streams, tracker.hands(pictures, followed), strict=True):
             stream._hands = found
     if bodies:
-        for stream, body in zip(streams, tracker.bodies(pictures, followed, [s.ms for s in streams]), strict=True):
+        stamps, places = [stream.ms for stream in streams], [near] * len(streams)
+        for stream, body in zip(streams, tracker.bodies(pictures, followed, stamps, places), strict=True):
             stream._body = (body,)
 
 

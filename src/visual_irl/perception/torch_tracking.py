@@ -18,7 +18,7 @@ from torch import Tensor
 
 from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.landmark_filter import BodyFilter
-from visual_irl.perception.region import Region, body_around, body_in, hand_around, hand_of_palm, overlap
+from visual_irl.perception.region import Region, body_around, body_in, hand_around, hand_in, hand_of_palm, overlap
 from visual_irl.perception.ssd import Box, anchors, found_boxes
 from visual_irl.perception.torch_network import TorchNetwork
 
@@ -126,12 +126,20 @@ class TorchTracker:
         return Picture.upload(rgb, self.device)
 
     def bodies(
-        self, pictures: Sequence[Picture], streams: Sequence[Followed], stamps_ms: Sequence[int]
+        self,
+        pictures: Sequence[Picture],
+        streams: Sequence[Followed],
+        stamps_ms: Sequence[int],
+        near: Sequence[Region | None],
     ) -> list[PersonDetection | None]:
-        """The body of each stream's picture, smoothed, without hands; each stream follows it from here on."""
-        lost = [i for i, stream in enumerate(streams) if stream.body is None]
+        """The body of each stream's picture, smoothed, without hands; each stream follows it from here on.
+
+        `near`: only a body in the middle of this square counts.
+        """
+        lost = [i for i, stream in enumerate(streams) if stream.body is None or not _within(stream.body, near[i])]
         for i, boxes in zip(lost, self._bodies_found([pictures[i] for i in lost]), strict=True):
-            streams[i].body, streams[i].filter = (boxes[0] if boxes else None), BodyFilter()
+            inside = [box for box in boxes if _within(box, near[i])]
+            streams[i].body, streams[i].filter = (inside[0] if inside else None), BodyFilter()
         looked = [i for i, stream in enumerate(streams) if stream.body is not None]
         regions = [[streams[i].body] for i in looked]
         out: list[PersonDetection | None] = [None] * len(pictures)
@@ -141,6 +149,11 @@ class TorchTracker:
             if presence > self._least:
                 out[i] = streams[i].filter.step(person, stamps_ms[i], own.side)
         return out
+
+    def all_bodies(self, picture: Picture, most: int) -> list[PersonDetection]:
+        """Up to so many bodies of one picture; nothing is followed."""
+        (boxes,) = self._bodies_found([picture])
+        return [person for person, presence, _ in self.bodies_in([picture], [boxes[:most]]) if presence > self._least]
 
     def bodies_in(
         self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]
@@ -171,7 +184,7 @@ class TorchTracker:
                 if all(overlap(palm, other) <= _SAME_HAND for other in regions[i]):
                     regions[i].append(palm)
         regions = [some[:most] for some in regions]
-        seen = iter(self._hands_in(pictures, regions))
+        seen = iter(self.hands_in(pictures, regions))
         out = []
         for stream, some in zip(streams, regions, strict=True):
             found = [hand for hand in (next(seen) for _ in some) if hand is not None]
@@ -180,7 +193,8 @@ class TorchTracker:
             out.append(kept)
         return out
 
-    def _hands_in(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]) -> list[HandDetection | None]:
+    def hands_in(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]]) -> list[HandDetection | None]:
+        """What the hand network sees in regions of each picture; None where there is no hand."""
         flat = [region for some in regions for region in some]
         if not flat:
             return []
@@ -188,11 +202,8 @@ class TorchTracker:
         packed = torch.cat([landmarks, metres, presence, right], 1).cpu().numpy().astype(float)
         out: list[HandDetection | None] = []
         for values, region in zip(packed, flat, strict=True):
-            M = region.from_crop(self._hand.side)
-            uv = values[:63].reshape(21, 3)[:, :2] @ M[:, :2].T + M[:, 2]
-            shape, (present, is_right) = region.upright(values[63:126].reshape(21, 3)), values[126:]
-            label, score = ("right", is_right) if is_right >= 0.5 else ("left", 1.0 - is_right)
-            out.append(HandDetection(uv, shape, float(score), label) if present > self._least else None)
+            hand = hand_in(values[:63].reshape(21, 3), values[63:126].reshape(21, 3), float(values[127]), region)
+            out.append(hand if values[126] > self._least else None)
         return out
 
     def _bodies_found(self, pictures: Sequence[Picture]) -> list[list[Region]]:
@@ -226,6 +237,11 @@ class TorchTracker:
     def _cut(self, pictures: Sequence[Picture], regions: Sequence[Sequence[Region]], size: int) -> Tensor:
         cut = [picture.cut(some, size) for picture, some in zip(pictures, regions, strict=True) if some]
         return torch.cat(cut)
+
+
+def _within(body: Region, near: Region | None) -> bool:
+    """Whether the middle of a body lies in a square."""
+    return near is None or max(abs(body.x - near.x), abs(body.y - near.y)) <= 0.5 * near.side
 
 
 def _refined(points: Float[Tensor, "N K 2"], heat: Float[Tensor, "N H W K"]) -> Float[Tensor, "N K 2"]:

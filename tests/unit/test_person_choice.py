@@ -1,0 +1,92 @@
+"""Several people in the picture: who is followed, and that nobody takes their place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from visual_irl.assets import asset_path
+from visual_irl.perception import DETECTORS
+from visual_irl.perception.body_geometry import trunk_length
+from visual_irl.perception.detection import POSE_INDEX, PersonDetection
+from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, place_of, same_person
+from visual_irl.perception.sources import open_frames
+
+RECORDING = asset_path("models/recordings/onion_sorting")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+BEHIND = 0.6
+"""Size of the person who stands further back."""
+
+
+def person_at(x: float, size: float) -> PersonDetection:
+    uv = np.full((33, 2), [x, 200.0])
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        uv[POSE_INDEX[f"{side}_shoulder"]] = [x + sign * 0.35 * size, 200.0]
+        uv[POSE_INDEX[f"{side}_hip"]] = [x + sign * 0.25 * size, 200.0 + size]
+    return PersonDetection(uv, np.ones(33), np.zeros((33, 3)), {})
+
+
+def test_the_nearest_person_demonstrates_and_the_middle_one_among_equals() -> None:
+    near, far = person_at(500.0, 150.0), person_at(320.0, 90.0)
+    assert demonstrator([far, near], 640) is near
+    aside = person_at(100.0, 155.0)
+    assert demonstrator([aside, near], 640) is near and demonstrator([near], 640) is near
+
+
+def test_a_person_moves_on_but_does_not_jump_or_shrink() -> None:
+    chosen = Chosen(person_at(300.0, 100.0), 0)
+    assert same_person(person_at(380.0, 110.0), chosen, 33_000_000)
+    assert not same_person(person_at(430.0, 100.0), chosen, 33_000_000)
+    assert same_person(person_at(430.0, 100.0), chosen, 300_000_000)
+    assert not same_person(person_at(570.0, 100.0), chosen, KEEP_NS)
+    assert not same_person(person_at(300.0, 50.0), chosen, 33_000_000)
+    place = place_of(chosen.person)
+    assert abs(place.x - 300.0) < 1.0 and place.side >= 100.0
+
+
+@pytest.mark.parametrize("name", ["mediapipe", "torch"])
+def test_one_of_two_people_is_followed_and_never_the_other(name: str) -> None:
+    with open_frames(RECORDING) as source:
+        frames = list(islice(source, 9))
+    height, width = frames[0].rgb.shape[:2]
+    finder = replace(DETECTORS.load(name)(), pose_model="full", search_without_head=False).build()
+    for i, frame in enumerate(frames):
+        picture = np.full((height, 2 * width, 3), 150, np.uint8)
+        small = cv2.resize(frame.rgb, None, fx=BEHIND, fy=BEHIND)
+        picture[60 : 60 + small.shape[0], 120 : 120 + small.shape[1]] = small
+        hidden = 3 <= i < 6
+        if not hidden:
+            picture[:, width:] = frame.rgb
+        person = finder.detect(picture, frame.stamp_ns)
+        if hidden:
+            assert person is None, f"picture {i}: the other one was taken"
+        else:
+            assert person is not None, f"picture {i}"
+            assert person.uv[POSE_INDEX["left_shoulder"], 0] > width
+            assert trunk_length(person) > 130.0
+    finder.close()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"real pictures are not at '{DATA}'")
+def test_real_people_the_nearest_is_chosen_and_kept_while_another_walks_past() -> None:
+    with open_frames(DATA / "rgbd" / "pcl_five_people") as source:
+        (frame,) = source
+    finder = replace(DETECTORS.load("mediapipe")(), pose_model="full").build()
+    person = finder.detect(frame.rgb, frame.stamp_ns)
+    finder.close()
+    # of five people seen from behind, the one at the right stands a metre nearer than the others
+    assert person is not None and person.uv[POSE_INDEX["left_shoulder"], 0] > 450.0
+    finder = replace(DETECTORS.load("mediapipe")(), pose_model="full").build()
+    middles = []
+    with open_frames(DATA / "video" / "two_people_walking.mp4") as source:
+        for frame in islice(source, 8, 160, 16):
+            person = finder.detect(frame.rgb, frame.stamp_ns)
+            if person is not None:
+                middles.append(person.uv[[POSE_INDEX["left_shoulder"], POSE_INDEX["right_shoulder"]], 1].mean())
+    finder.close()
+    assert len(middles) >= 5 and max(middles) < 300.0  # he stands on a roof, she walks below

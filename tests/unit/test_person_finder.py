@@ -1,0 +1,104 @@
+"""When a hand that the whole picture does not show is looked at closer; the networks are scripted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
+from visual_irl.perception.region import Region
+
+STEP_NS = 33_000_000
+PICTURE = np.zeros((480, 640, 3), np.uint8)
+
+
+def person() -> PersonDetection:
+    """From the front; only the right arm is seen."""
+    uv, visibility = np.full((33, 2), [320.0, 100.0]), np.ones(33)
+    for name, place in {
+        "left_shoulder": (400, 160), "right_shoulder": (240, 160), "left_elbow": (430, 240), "right_elbow": (200, 250),
+        "left_wrist": (440, 320), "right_wrist": (220, 330), "left_hip": (370, 380), "right_hip": (270, 380),
+    }.items():  # fmt: skip
+        uv[POSE_INDEX[name]] = place
+    visibility[[POSE_INDEX["left_elbow"], POSE_INDEX["left_wrist"]]] = 0.0
+    return PersonDetection(uv, visibility, np.column_stack([(uv - [320, 380]) / 300.0, np.zeros(33)]), {})
+
+
+def hand() -> HandDetection:
+    uv = np.array([220.0, 330.0]) + np.linspace(0.0, 1.0, 21)[:, None] * [10.0, 60.0]
+    uv[[5, 9, 13]] = [[215.0, 365.0], [224.0, 368.0], [233.0, 365.0]]
+    return HandDetection(uv, np.column_stack([(uv - uv.mean(0)) / 300.0, np.zeros(21)]), 0.9, "right")
+
+
+class Scripted:
+    """Networks that find the body, and a hand only where a script says so."""
+
+    def __init__(self) -> None:
+        self.closer: HandDetection | None = None
+        self.again: HandDetection | None = None
+        self.asked: list[str] = []
+        self.regions: list[Region] = []
+
+    def begin(self, rgb: np.ndarray, stamp_ms: int) -> None:
+        self.asked = []
+
+    def hands(self) -> list[HandDetection]:
+        return []
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        return person()
+
+    def bodies(self) -> list[PersonDetection]:
+        return [person()]
+
+    def hand_in(self, crop: np.ndarray) -> HandDetection | None:
+        self.asked.append("closer")
+        return self.closer
+
+    def hand_at(self, rgb: np.ndarray, region: Region) -> HandDetection | None:
+        self.asked.append("again")
+        self.regions.append(region)
+        return self.again
+
+    def run(self, rgb: np.ndarray, region: Region) -> tuple[PersonDetection, float, Region]:
+        raise AssertionError("a body with a head needs no search")
+
+    def close(self) -> None:
+        self.asked.append("closed")
+
+
+def in_crop(finder: PersonFinder) -> HandDetection:
+    """The hand as it appears in the enlarged square around where the forearm points."""
+    elbow, wrist = person().uv[POSE_INDEX["right_elbow"]], person().uv[POSE_INDEX["right_wrist"]]
+    half = 2.0 * finder.config.hand_reach * max(float(np.linalg.norm(wrist - elbow)), float(np.linalg.norm([10.0, 80.0])))
+    scale = 128.0 / half
+    one = hand()
+    return HandDetection((one.uv - (wrist + 0.35 * (wrist - elbow))) * scale + 128.0, one.shape, one.score, one.label)
+
+
+def test_a_look_in_vain_is_not_repeated_at_once() -> None:
+    networks = Scripted()
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), networks)
+    looks = []
+    for i in range(12):
+        found = finder.detect(PICTURE, i * STEP_NS)
+        assert found is not None and not found.hands
+        looks.append(networks.asked.count("closer"))
+    assert looks[0] == 1 and sum(looks) == 2 and looks.index(1, 1) * STEP_NS >= PAUSE_NS
+
+
+def test_a_hand_found_closer_is_looked_at_where_it_was_in_the_next_picture() -> None:
+    networks = Scripted()
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), networks)
+    networks.closer, networks.again = in_crop(finder), hand()
+    first = finder.detect(PICTURE, 0)
+    assert first is not None and networks.asked == ["closer"]
+    assert np.allclose(first.hands["right"].uv, hand().uv, atol=1e-6)
+    second = finder.detect(PICTURE, STEP_NS)
+    assert second is not None and networks.asked == ["again"] and "right" in second.hands
+    assert abs(networks.regions[0].x - 222.0) < 30.0 and abs(networks.regions[0].y - 350.0) < 40.0
+    networks.again = None  # it has slipped away: searched for again
+    third = finder.detect(PICTURE, 2 * STEP_NS)
+    assert third is not None and networks.asked == ["again", "closer"] and "right" in third.hands
+    finder.close()
+    assert networks.asked[-1] == "closed"
