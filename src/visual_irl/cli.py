@@ -17,6 +17,7 @@ from visual_irl.evaluation.bench_verb import bench
 def record(
     out: Positional[Path],
     camera: str = "synthetic",
+    task: str = "onion_sorting",
     seed: int = 0,
     onions: int = 3,
     body_seed: int = 0,
@@ -26,23 +27,25 @@ def record(
 ) -> None:
     """Record a demonstration as a rosbag2 MCAP folder with the RealSense driver's topics.
 
-    The synthetic camera films a scripted person who sorts onions; the truth lies beside it as truth.npz.
+    The synthetic camera films a scripted person who sorts onions or pours; the truth lies beside it as truth.npz.
 
     Example: visual-irl record out/recording --seed 1 --onions 2
+    Example: visual-irl record out/pour --task pouring
 
     Args:
         out: Folder to make; an existing one is never overwritten.
         camera: Name of the camera.
+        task: What the person before the synthetic camera does: onion_sorting or pouring.
         seed: Seed of the scene, the motion and the sensor noise.
         onions: How many onions lie on the table, 1 to 6.
         body_seed: Seed of the person's build and looks.
-        side: The arm that sorts.
+        side: The arm that does it.
         rate: Frames a second.
         raw: Write uncompressed images, much larger.
     """
     from visual_irl.evaluation import stages
 
-    stages.record(out, camera, seed, onions, body_seed, side, rate, raw)
+    stages.record(out, camera, task, seed, onions, body_seed, side, rate, raw)
 
 
 def extract(
@@ -331,10 +334,12 @@ def evaluate(
     workers: int = 1,
     pictures: Path | None = None,
 ) -> None:
-    """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen: 4 to 8 onions at random places.
+    """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
 
-    Each step is planned from where things lie then; what an onion is becomes known when it is inspected; what was lost is
-    taken again. Success is read from the physics. Beside it: how human the motion is, and that of a hand-only solver.
+    Sorting: 4 to 8 onions; what one is becomes known when it is inspected. Pouring: a bottle of 50 grains, a cup, and a zone
+    to leave the bottle in. Each step is planned from where things are then; what was lost is taken again. Success is read from
+    the physics: the share of onions in the right bin or of grains in the cup. Beside it: how human the motion is, and that of
+    a hand-only solver.
 
     Example: visual-irl evaluate out/skill --robot ur5e --episodes 20 --json out/evaluate_ur5e.json
 

@@ -15,8 +15,8 @@ from visual_irl.errors import InvalidInput, LearningFailed, UnreadableFile
 from visual_irl.io import artifacts
 from visual_irl.pipeline import LearnConfig, learn, load_skill
 from visual_irl.policy.hand_path import PolicyConfig
+from visual_irl.policy.motion_file import Packed, save_motion
 from visual_irl.policy.optimal import plan_episodes
-from visual_irl.policy.pour_loop import PourView
 from visual_irl.policy.pour_path import Way, ways
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.body import sample_body
@@ -204,6 +204,9 @@ def test_skill_round_trip_and_garbage(skill: PouringSkill, tmp_path: Path) -> No
     back = load_skill(tmp_path)
     assert isinstance(back, PouringSkill) and torch.equal(back.reward.theta, skill.reward.theta)
     assert np.array_equal(back.pour.mouth, skill.pour.mouth) and back.pour.headings == skill.pour.headings
+    save_motion(tmp_path / "motion.safetensors", {"library": skill.motion.packed(), "vessel": Packed({}, {"seconds": [1, 2]})})
+    with pytest.raises(UnreadableFile, match="visual-irl learn"):
+        load_skill(tmp_path)
     (tmp_path / "motion.safetensors").write_bytes(b"nothing")
     with pytest.raises(UnreadableFile, match="visual-irl learn"):
         load_skill(tmp_path)
@@ -238,4 +241,3 @@ def test_every_plan_on_the_graph_ends() -> None:
     graph = build_graph([{"start": p, "vessel": p + 0.1, "receiver": p + 0.2, "zone": p + 0.3, "tilt": 2.0}])
     reward = torch.randn(graph.before.shape[:3], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert plan_episodes(graph, reward, 8)[0].moves[-1] in ("stop", "release")
-    assert PourView.__dataclass_fields__["held"].default is False

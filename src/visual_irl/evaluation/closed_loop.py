@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -57,6 +57,7 @@ class Worked:
     hand_only: list[Likeness] = field(default_factory=list)
 
 
+@runtime_checkable
 class Loop(Protocol):
     """A policy that plans from where its hand is; planning alone moves nothing."""
 

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
@@ -35,6 +35,7 @@ STRIP = 12
 """Pictures of the first episode."""
 
 
+@runtime_checkable
 class Episodes(Protocol):
     """How skills of a task are tried."""
 

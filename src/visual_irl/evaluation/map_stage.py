@@ -34,6 +34,8 @@ MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
 WAYS = 400
 """Ways of a skill that are looked at."""
+COMPARED = 8
+"""Ways that can be gone of which the most human one is taken."""
 PER_FRAME = (
     "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
     "robot_points", "smoothed_position", "smoothed_rotation",
@@ -147,14 +149,15 @@ def _in_hand(plan: HandPlan) -> tuple[tuple[int, int, str], ...]:
 
 
 def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_base: ndarray) -> pipeline.Way:
-    """What the skill does with a demonstration's objects: the most human of its ways that the robot seems able to go, or
-    else the person's own."""
+    """What the skill does with a demonstration's objects: the most human of the first few ways that the robot seems able to
+    go, or else the person's own."""
     first, *others = islice(pipeline.ways(skill, demo, PolicyConfig()), WAYS)
     if not others:
         return first
     world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
-    config = RetargetConfig()
-    return next((way for way in (first, *others) if not look(way[1], robot, T_world_base, world, config).obstacle), first)
+    outlooks = ((look(way[1], robot, T_world_base, world, RetargetConfig()), way) for way in (first, *others))
+    possible = list(islice(((o.unlikeness, way) for o, way in outlooks if not o.obstacle), COMPARED))
+    return min(possible, key=lambda row: row[0])[1] if possible else first
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:

@@ -16,7 +16,10 @@ from visual_irl.errors import RefusedTrajectory, Unreachable
 from visual_irl.evaluation.closed_loop import DROPPED, Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.execution.mujoco_executor import MujocoExecutor
+from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.feasibility import Outlook, look
+from visual_irl.mapping.offline import OfflineConfig
+from visual_irl.mapping.retarget import RetargetConfig
 from visual_irl.policy.pour_loop import PourLoop, PourView
 from visual_irl.policy.pour_path import Standing, Way, ways
 from visual_irl.robots.model import RobotModel
@@ -34,6 +37,10 @@ REST_OF_IT = 0.02
 """Share of the grains that may be left in a vessel that counts as emptied."""
 LIFTED = 0.02
 """A vessel that is higher than this over the table is held [m]."""
+
+
+STEADY = RetargetConfig(OfflineConfig(margin=0.02, costs=BranchCosts(jump=1000.0)))
+"""An arm that holds a full bottle is not to come so near its limits that the way between two frames passes them."""
 
 
 @dataclass
@@ -94,7 +101,7 @@ def pour(
     Raises:
         LearningFailed: the learned policy would tip or leave the bottle where it does not belong.
     """
-    config, rng = config or ClosedLoopConfig(), np.random.default_rng([seed, 1])
+    config, rng = config or ClosedLoopConfig(retarget=STEADY), np.random.default_rng([seed, 1])
     executor = MujocoExecutor(scene, robot, seed=seed)
     loop, result = skill.loop(config.policy), Poured()
     cell = Cell(executor, loop, config)

@@ -50,7 +50,9 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool) -> None:
+def record(
+    out: Path, camera: str, task: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool
+) -> None:
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter
     from visual_irl.perception import CAMERAS
@@ -61,7 +63,7 @@ def record(out: Path, camera: str, seed: int, onions: int, body_seed: int, side:
         require_writable_folder(out.parent)
         _record_live(out, CAMERAS.load(camera)(), raw)
         return
-    source = CAMERAS.load(camera)(seed=seed, onions=onions, body_seed=body_seed, side=side, rate=rate)
+    source = CAMERAS.load(camera)(task=task, seed=seed, onions=onions, body_seed=body_seed, side=side, rate=rate)
     require_writable_folder(out.parent)
     total = len(source.truth.t)
     with (

@@ -15,7 +15,7 @@ from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_phys
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.scene import Fixture, Grains, Outcome, Scene, SceneObject, Vessel, Zone
-from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates
+from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates, staves
 
 FLATTENING = 0.9
 """Height over width of an onion."""
@@ -198,11 +198,7 @@ def _add_vessel(spec: mujoco.MjSpec, vessel: Vessel, body: Body) -> None:
         "density": body.density, "rgba": vessel.rgba, "friction": [body.friction, 0.005, 0.0001], "condim": 4,
         "solimp": [0.95, 0.99, 0.001, 0.5, 2.0], "contype": WORLD_BIT, "conaffinity": ROBOT_BIT | WORLD_BIT,
     }  # fmt: skip
-    middle, width = vessel.radius + half, (vessel.radius + vessel.wall) * float(np.tan(np.pi / vessel.sides))
-    for angle in 2.0 * np.pi * np.arange(vessel.sides) / vessel.sides:
-        pos = [middle * np.cos(angle), middle * np.sin(angle), vessel.height / 2]
-        quat = [np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)]
-        size = [half, width, vessel.height / 2]
+    for pos, quat, size in staves(vessel):
         free.add_geom(type=geom.mjGEOM_BOX, pos=pos, quat=quat, size=size, solref=[0.01, 1.0], **touch)
     foot = [vessel.radius + vessel.wall, half, 0.0]
     free.add_geom(type=geom.mjGEOM_CYLINDER, pos=[0.0, 0.0, half], size=foot, **touch)

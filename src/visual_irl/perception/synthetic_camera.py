@@ -1,4 +1,4 @@
-"""A camera without hardware: films a scripted person who sorts onions, as a RealSense D435 would.
+"""A camera without hardware: films a scripted person at a task, as a RealSense D435 would.
 
 Colour and depth come from MuJoCo's offscreen renderer, drawn once at twice the size: colour is averaged down (smooth
 edges), depth is taken without mixing near and far.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, MissingDependency
+from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 
 try:
     import mujoco
@@ -32,6 +32,7 @@ from visual_irl.perception.synthetic_world import LIGHTINGS, build_world
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
 from visual_irl.tasks.performer import Performance
+from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
 from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
 
 SUPERSAMPLING = 2
@@ -51,6 +52,7 @@ class SyntheticCamera:
     seed: int = 0
     """Draws the scene, the person's timing and the noise."""
     onions: int = 3
+    """How many there are to sort."""
     body_seed: int = 0
     """Draws the person; 0 is the average one."""
     side: str = "right"
@@ -72,6 +74,8 @@ class SyntheticCamera:
     """Standard deviation of colour noise [levels of 255]."""
     lighting: str = "room"
     """A name of `synthetic_world.LIGHTINGS`."""
+    task: str = "onion_sorting"
+    """What the person does: a name of `PERFORMANCES`."""
 
     def __post_init__(self) -> None:
         if not (self.width >= 16 and self.height >= 16 and 0.1 <= self.horizontal_fov <= 2.5):
@@ -81,14 +85,13 @@ class SyntheticCamera:
             )
         if self.lighting not in LIGHTINGS:
             raise InvalidInput(f"lighting '{self.lighting}' is unknown; known: {', '.join(LIGHTINGS)}")
+        if self.task not in PERFORMANCES:
+            raise UnknownName(f"the synthetic camera knows no task '{self.task}'; known: {', '.join(PERFORMANCES)}")
 
     @cached_property
     def performance(self) -> Performance:
         """What the scripted person does in front of the camera."""
-        task = table_for(self.side)
-        scene = task.sample_scene(np.random.default_rng(self.seed), self.onions)
-        config = DemonstratorConfig(seed=self.seed, side=self.side, rate=self.rate)
-        return demonstrate(scene, sample_body(self.body_seed), config, task)
+        return PERFORMANCES[self.task](self)
 
     @property
     def truth(self) -> Demonstration:
@@ -150,6 +153,24 @@ class SyntheticCamera:
         return RgbdFrame(stamp_ns, rgb, depth, self.intrinsics, self.T_world_camera)
 
 
+def _sorting(camera: SyntheticCamera) -> Performance:
+    task = table_for(camera.side)
+    scene = task.sample_scene(np.random.default_rng(camera.seed), camera.onions)
+    config = DemonstratorConfig(seed=camera.seed, side=camera.side, rate=camera.rate)
+    return demonstrate(scene, sample_body(camera.body_seed), config, task)
+
+
+def _pouring(camera: SyntheticCamera) -> Performance:
+    task = pouring_table_for(camera.side)
+    scene = task.sample_scene(np.random.default_rng(camera.seed))
+    config = PouringConfig(seed=camera.seed, side=camera.side, rate=camera.rate)
+    return demonstrate_pouring(scene, sample_body(camera.body_seed), config, task)
+
+
+PERFORMANCES: Mapping[str, Callable[[SyntheticCamera], Performance]] = {"onion_sorting": _sorting, "pouring": _pouring}
+"""Name of a task -> what the scripted person does in front of a camera."""
+
+
 class Renderer:
     """Draws the frames of one camera; holds an OpenGL context, so use it as a context manager."""
 
@@ -201,6 +222,9 @@ class Renderer:
         for k, item in enumerate(p.scene.objects, start=n):
             self._data.mocap_pos[k] = p.demonstration.objects[item.name][i]
             mujoco.mju_mat2Quat(self._data.mocap_quat[k], p.Rs_object[item.name][i].ravel())
+        for k, vessel in enumerate(p.scene.vessels, start=n + len(p.scene.objects)):
+            self._data.mocap_pos[k] = p.demonstration.objects[vessel.name][i]
+            mujoco.mju_mat2Quat(self._data.mocap_quat[k], p.demonstration.turns[vessel.name][i].ravel())
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
 

@@ -1,4 +1,4 @@
-"""The MuJoCo model that a synthetic camera looks at: person, table, bins, onions, room.
+"""The MuJoCo model that a synthetic camera looks at: person, table, bins, onions, vessels, room.
 
 The person is a set of MuJoCo skins, one for each material, whose bones are mocap bodies: a new frame costs 104 body
 poses and no recompilation.
@@ -19,7 +19,8 @@ from visual_irl.tasks.body import Body, Rig
 from visual_irl.tasks.human import FLOOR_Z
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.performer import Performance
-from visual_irl.tasks.scene import Fixture, SceneObject
+from visual_irl.tasks.scene import Fixture, SceneObject, Vessel, Zone
+from visual_irl.tasks.surroundings import staves
 
 TABLE = (-0.03, 0.62, 0.80)
 """Table's edge at the person, far edge, and half width [m]."""
@@ -69,7 +70,7 @@ def build_world(
     seed: int,
     lighting: Lighting = LIGHTINGS["room"],
 ) -> mujoco.MjModel:
-    """The compiled model. Mocap bodies: every bone in the rig's order, then every object in the scene's order.
+    """The compiled model. Mocap bodies: every bone in the rig's order, then every object and every vessel in the scene's order.
 
     Args:
         performance: who and what is drawn.
@@ -88,8 +89,12 @@ def build_world(
     eye = T_world_camera[:3, 3]
     for item in performance.scene.objects:
         _onion(spec, item, eye, rng)
+    for vessel in performance.scene.vessels:
+        _vessel(spec, vessel)
     for fixture in performance.scene.fixtures:
         _bin(spec, fixture)
+    for zone in performance.scene.zones:
+        _zone(spec, zone)
     camera = spec.worldbody.add_camera(name="camera", fovy=float(np.degrees(fovy)), pos=eye)
     camera.quat = se3.quaternion_wxyz(T_world_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))  # OpenGL: y up, z back
     return spec.compile()
@@ -200,6 +205,26 @@ def _bin(spec: mujoco.MjSpec, fixture: Fixture) -> None:
         plates += [((sign * (x + w), 0.0, z), (w, y + 2 * w, z)), ((0.0, sign * (y + w), z), (x + 2 * w, w, z))]
     for pos, size in plates:
         body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, size=size, material=fixture.name)
+
+
+def _vessel(spec: mujoco.MjSpec, vessel: Vessel) -> None:
+    """Flat walls around a floor; it cannot be looked through."""
+    _material(spec, vessel.name, vessel.rgba[:3], shine=0.15)
+    body = spec.worldbody.add_body(
+        name=vessel.name, mocap=True, pos=vessel.T_world[:3, 3], quat=se3.quaternion_wxyz(vessel.T_world[:3, :3])
+    )
+    for pos, quat, size in staves(vessel):
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=pos, quat=quat, size=size, material=vessel.name)
+    foot = [vessel.radius + vessel.wall, vessel.wall / 2, 0.0]
+    body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, pos=[0.0, 0.0, vessel.wall / 2], size=foot, material=vessel.name)
+
+
+def _zone(spec: mujoco.MjSpec, zone: Zone) -> None:
+    _material(spec, zone.name, zone.rgba[:3], shine=0.0)
+    size = [zone.radius, 0.0005, 0.0]
+    spec.worldbody.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER, pos=[*zone.T_world[:2, 3], 0.0005], size=size, material=zone.name
+    )
 
 
 def _onion(spec: mujoco.MjSpec, item: SceneObject, eye: ndarray, rng: np.random.Generator) -> None:

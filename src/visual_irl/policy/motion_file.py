@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ def save_motion(path: Path, parts: Mapping[str, Packed]) -> None:
         save_file(arrays, partial, metadata={"kind": "motion", "numbers": json.dumps(numbers)})
 
 
-def load_motion_file(path: Path, *parts: str) -> tuple[Packed, ...]:
-    """Read the named parts.
+def load_motion(path: Path, parts: Mapping[str, Callable[[Packed], Any]]) -> tuple[Any, ...]:
+    """Read the named parts, each made by its function.
 
     Raises:
         MissingFile, UnreadableFile: with the way out.
@@ -47,11 +47,11 @@ def load_motion_file(path: Path, *parts: str) -> tuple[Packed, ...]:
             if metadata.get("kind") != "motion":
                 raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a motion")
             numbers = json.loads(metadata["numbers"])
-            found: dict[str, dict[str, ndarray]] = {part: {} for part in parts}
+            arrays: dict[str, dict[str, ndarray]] = {part: {} for part in parts}
             for key in archive.keys():  # noqa: SIM118 - not a dict
                 part, _, name = key.partition("/")
-                if part in found:
-                    found[part][name] = archive.get_tensor(key)
-        return tuple(Packed(found[part], numbers[part]) for part in parts)
+                if part in arrays:
+                    arrays[part][name] = archive.get_tensor(key)
+        return tuple(made(Packed(arrays[part], numbers[part])) for part, made in parts.items())
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UnreadableFile(f"'{path}' is not a motion of this kind: {error}; `visual-irl learn` makes one") from error

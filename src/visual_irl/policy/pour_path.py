@@ -20,7 +20,7 @@ from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.pour_motion import PourMotion
 
 UP = np.array([0.0, 0.0, 1.0])
-TURNS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.05, -1.05, 1.4, -1.4)
+TURNS = tuple(sign * 0.25 * k for k in range(7) for sign in ((1.0, -1.0) if k else (1.0,)))
 """Turns of the hand about a vessel that are tried, from the person's own direction [rad]."""
 RAISES = (0.0, 0.015)
 """By how much higher than the person the hand may hold the vessel [m]: a wrist is thicker than a person's."""

@@ -14,7 +14,7 @@ from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy import pour_path
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
-from visual_irl.policy.motion_file import load_motion_file, save_motion
+from visual_irl.policy.motion_file import load_motion, save_motion
 from visual_irl.policy.pour_loop import PourLoop, PourView
 from visual_irl.policy.pour_motion import ObservedPouring, PourMotion, learn_pour_motion
 from visual_irl.policy.pour_path import Standing
@@ -53,8 +53,8 @@ class PouringSkill:
     def load(cls, folder: Path) -> PouringSkill:
         """Read a skill folder; what is missing is named with the command that makes it."""
         reward = LinearReward.load(Path(folder) / REWARD_FILE)
-        library, vessel = load_motion_file(Path(folder) / MOTION_FILE, "library", "vessel")
-        return cls(reward, MotionLibrary.unpacked(library), PourMotion.unpacked(vessel))
+        made = {"library": MotionLibrary.unpacked, "vessel": PourMotion.unpacked}
+        return cls(reward, *load_motion(Path(folder) / MOTION_FILE, made))
 
     @classmethod
     def learn(cls, demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> PouringSkill:

@@ -16,7 +16,7 @@ from visual_irl.errors import LearningFailed
 from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
-from visual_irl.policy.motion_file import load_motion_file, save_motion
+from visual_irl.policy.motion_file import load_motion, save_motion
 from visual_irl.policy.skill import Thing, decide, perform
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
@@ -52,8 +52,7 @@ class SortingSkill:
     def load(cls, folder: Path) -> SortingSkill:
         """Read a skill folder; what is missing is named with the command that makes it."""
         reward = LinearReward.load(Path(folder) / REWARD_FILE)
-        (library,) = load_motion_file(Path(folder) / MOTION_FILE, "library")
-        return cls(reward, MotionLibrary.unpacked(library))
+        return cls(reward, *load_motion(Path(folder) / MOTION_FILE, {"library": MotionLibrary.unpacked}))
 
     @classmethod
     def learn(cls, demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> SortingSkill:

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.robots.obstacles import Obstacle, World
-from visual_irl.tasks.scene import Fixture, Scene
+from visual_irl.tasks.scene import Fixture, Scene, Vessel
 
 FLOOR = -0.74
 """Height of the floor under the table top [m]."""
@@ -32,6 +32,20 @@ def plates(fixture: Fixture) -> list[tuple[list[float], list[float]]]:
         ([-x - t, 0.0, z], [t, y + 2 * t, z]),
         ([0.0, y + t, z], [x, t, z]),
         ([0.0, -y - t, z], [x, t, z]),
+    ]
+
+
+def staves(vessel: Vessel) -> list[tuple[list[float], list[float], list[float]]]:
+    """Centres [m], orientations (wxyz) and half sizes [m] of a vessel's flat walls, in its own frame."""
+    middle = vessel.radius + vessel.wall / 2
+    half = [vessel.wall / 2, (vessel.radius + vessel.wall) * float(np.tan(np.pi / vessel.sides)), vessel.height / 2]
+    return [
+        (
+            [middle * float(np.cos(a)), middle * float(np.sin(a)), vessel.height / 2],
+            [float(np.cos(a / 2)), 0.0, 0.0, float(np.sin(a / 2))],
+            half,
+        )
+        for a in 2.0 * np.pi * np.arange(vessel.sides) / vessel.sides
     ]
 
 
