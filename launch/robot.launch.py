@@ -1,7 +1,7 @@
 """A learned skill on a robot: skill -> executor. The hardware is MuJoCo; no real arm is reached from here."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -14,20 +14,25 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("trajectory", default_value="", description="trajectory file of `visual-irl map`"),
             DeclareLaunchArgument("skill", default_value="", description="skill folder, instead of a trajectory"),
             DeclareLaunchArgument("demonstration", default_value="", description="demonstration file with the skill's objects"),
+            DeclareLaunchArgument(
+                "planner", default_value="",
+                description="plans the way from the arm to the motion's beginning: ompl, moveit or move_group; empty for none",
+            ),
             DeclareLaunchArgument("autostart", default_value="true", description="configure and activate the executor"),
             Node(
-                package="visual_irl_ros", executable="skill", name="skill",
+                package="visual_irl_ros", executable="skill", name="skill", on_exit=Shutdown(),
                 parameters=[
                     {
                         "robot": LaunchConfiguration("robot"),
                         "trajectory": LaunchConfiguration("trajectory"),
                         "skill": LaunchConfiguration("skill"),
                         "demonstration": LaunchConfiguration("demonstration"),
+                        "planner": LaunchConfiguration("planner"),
                     }
                 ],
             ),
             LifecycleNode(
-                package="visual_irl_ros", executable="executor", name="executor", namespace="",
+                package="visual_irl_ros", executable="executor", name="executor", namespace="", on_exit=Shutdown(),
                 parameters=[{"robot": LaunchConfiguration("robot"), "autostart": LaunchConfiguration("autostart")}],
             ),
         ]
