@@ -26,7 +26,7 @@ ros: setup
 	PYTHON=$(abspath $(BIN)/python) .ci/ros-from-wheels $(VENV) $(ROS_VENV)
 
 test-ros: ros
-	timeout -s KILL 900 .ci/ros-run $(ROS_VENV) python -m pytest tests/ros -p no:cacheprovider
+	timeout -s KILL 1200 .ci/ros-run $(ROS_VENV) python -m pytest tests/ros -p no:cacheprovider
 
 format: setup
 	$(BIN)/ruff check --fix src tests ros2_ws launch

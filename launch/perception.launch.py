@@ -1,7 +1,7 @@
 """Keypoints and objects of a camera or a recording."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -16,12 +16,14 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
             DeclareLaunchArgument("objects", default_value="true", description="look for the task's objects, too"),
+            DeclareLaunchArgument("pose_model", default_value="heavy", description="body network: heavy or full (quicker)"),
             DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
-                package="visual_irl_ros", executable="perception", name="perception",
+                package="visual_irl_ros", executable="perception", name="perception", on_exit=Shutdown(),
                 parameters=[
                     {
                         "source": LaunchConfiguration("source"),
+                        "pose_model": LaunchConfiguration("pose_model"),
                         "loop": LaunchConfiguration("loop"),
                         "objects": LaunchConfiguration("objects"),
                     }

@@ -1,7 +1,7 @@
 """A learned skill on a robot: skill -> executor, which moves MuJoCo's arm or, when told so, one behind ros2_control."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -19,20 +19,25 @@ def generate_launch_description() -> LaunchDescription:
                 "controller", default_value="joint_trajectory_controller", description="name of ros2_control's controller"
             ),
             DeclareLaunchArgument("controller_by", default_value="topic", description="the controller's topic, or action"),
+            DeclareLaunchArgument(
+                "planner", default_value="",
+                description="plans the way from the arm to the motion's beginning: ompl, moveit or move_group; empty for none",
+            ),
             DeclareLaunchArgument("autostart", default_value="true", description="configure and activate the executor"),
             Node(
-                package="visual_irl_ros", executable="skill", name="skill",
+                package="visual_irl_ros", executable="skill", name="skill", on_exit=Shutdown(),
                 parameters=[
                     {
                         "robot": LaunchConfiguration("robot"),
                         "trajectory": LaunchConfiguration("trajectory"),
                         "skill": LaunchConfiguration("skill"),
                         "demonstration": LaunchConfiguration("demonstration"),
+                        "planner": LaunchConfiguration("planner"),
                     }
                 ],
             ),
             LifecycleNode(
-                package="visual_irl_ros", executable="executor", name="executor", namespace="",
+                package="visual_irl_ros", executable="executor", name="executor", namespace="", on_exit=Shutdown(),
                 parameters=[
                     {
                         "robot": LaunchConfiguration("robot"),

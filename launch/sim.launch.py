@@ -1,7 +1,7 @@
 """Camera or recording to a robot in MuJoCo that follows the person: perception -> mapper -> sim."""
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -18,12 +18,14 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
             DeclareLaunchArgument("rate", default_value="0.0", description="pictures a second; 0 for the source's own"),
+            DeclareLaunchArgument("pose_model", default_value="heavy", description="body network: heavy or full (quicker)"),
             DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
-                package="visual_irl_ros", executable="perception", name="perception",
+                package="visual_irl_ros", executable="perception", name="perception", on_exit=Shutdown(),
                 parameters=[
                     {
                         "source": LaunchConfiguration("source"),
+                        "pose_model": LaunchConfiguration("pose_model"),
                         "loop": LaunchConfiguration("loop"),
                         "rate": LaunchConfiguration("rate"),
                     }
@@ -38,12 +40,12 @@ def generate_launch_description() -> LaunchDescription:
                 ],
             ),
             Node(
-                package="visual_irl_ros", executable="mapper", name="mapper",
+                package="visual_irl_ros", executable="mapper", name="mapper", on_exit=Shutdown(),
                 parameters=[{"robot": LaunchConfiguration("robot"), "side": LaunchConfiguration("side")}],
                 remappings=[("keypoints", "perception/keypoints")],
             ),
             Node(
-                package="visual_irl_ros", executable="sim", name="sim",
+                package="visual_irl_ros", executable="sim", name="sim", on_exit=Shutdown(),
                 parameters=[{"robot": LaunchConfiguration("robot")}],
                 remappings=[("joint_target", "mapper/joint_target")],
             ),

@@ -6,18 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS is not here; `make test-ros` builds it from wheels and runs these")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from rclpy.serialization import deserialize_message, serialize_message
+from visual_irl_msgs.action import RunSkill
+from visual_irl_msgs.msg import Keypoints
 from visual_irl_ros import convert
+from visual_irl_ros.wire import KeypointWire, head_of
 
 from visual_irl import se3
-from visual_irl.errors import VisualIrlError
+from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.prior_training import synthetic_arm
-from visual_irl.types import KEYPOINTS, JointTrajectory, KeypointFrame, ObjectEstimate
+from visual_irl.types import KEYPOINTS, ExecutionReport, JointTrajectory, KeypointFrame, ObjectEstimate
 
 K = len(KEYPOINTS)
 stamps = st.integers(0, 2**31 * 10**9 - 1)
@@ -45,6 +47,67 @@ def test_keypoints(parts: tuple) -> None:
     np.testing.assert_allclose(back.sigma, frame.sigma, rtol=1e-12, atol=1e-150)  # a square and its root
 
 
+def same(a: KeypointFrame, b: KeypointFrame) -> None:
+    assert a.stamp_ns == b.stamp_ns
+    for name in ("p_world", "sigma", "confidence", "uv"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+@settings(max_examples=50, deadline=None)
+@given(frame_parts(), st.sampled_from(["world", "camera", "a much longer name of a frame"]), st.floats(0.0, 9.0))
+def test_keypoints_as_bytes_are_those_of_the_message(parts: tuple, frame_id: str, waited: float) -> None:
+    frame, wire = KeypointFrame(*parts), KeypointWire(frame_id)
+    data = wire.encode(frame, convert.Effort(waited, 0.5))
+    assert head_of(data) == (frame.stamp_ns, frame_id)
+    message = deserialize_message(data, Keypoints)
+    assert (message.header.frame_id, message.waited, message.inference) == (frame_id, waited, 0.5)
+    same(wire.decode(data), convert.keypoints_of_msg(message))
+    of_rosidl = serialize_message(convert.keypoints_to_msg(frame, frame_id, convert.Effort(waited, 0.5)))
+    same(wire.decode(of_rosidl), wire.decode(data))
+    same(KeypointWire("elsewhere").decode(data), wire.decode(data))
+    order = np.random.default_rng(0).permutation(K)
+    message.names = [message.names[i] for i in order]
+    for name, width in (("positions", 3), ("covariances", 6), ("confidences", 1), ("pixels", 2)):
+        setattr(message, name, np.array(getattr(message, name)).reshape(K, width)[order].ravel().tolist())
+    same(wire.decode(serialize_message(message)), wire.decode(data))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=64), st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=5))
+def test_bytes_that_are_no_keypoints_are_refused_or_sound(junk: bytes, changes: list[tuple[int, int]]) -> None:
+    wire = KeypointWire("world")
+    with pytest.raises(InvalidInput):
+        wire.decode(junk)
+    data = bytearray(wire.encode(KeypointFrame(7, *(np.ones((K, 3)),) * 2, np.ones(K), np.ones((K, 2)))))
+    for place, value in changes:
+        data[place] = value
+    for part in (bytes(data), bytes(data[: changes[0][0]])):
+        try:
+            found = wire.decode(part)
+        except VisualIrlError:
+            continue
+        assert np.abs(found.p_world[found.confidence > 0.0]).max(initial=0.0) <= 100.0
+
+
+@pytest.mark.parametrize("outcome", ["executed", "cancelled", "timed out", "fault"])
+def test_reports(outcome: str) -> None:
+    report = ExecutionReport(outcome, "as it was", np.arange(2.0), np.array([[1.0], [2.0]]), 0.25, {})
+    result = convert.report_to_msg(report, "why")
+    assert result.error_code == getattr(
+        RunSkill.Result, {"executed": "SUCCESS"}.get(outcome, outcome.replace(" ", "_").upper())
+    )
+    assert list(result.positions) == [2.0] and result.tracking_rms == 0.25
+    assert result.error_text == ("" if outcome == "executed" else "as it was: why")
+
+
+@settings(max_examples=50, deadline=None)
+@given(stamps)
+def test_stamps(stamp: int) -> None:
+    assert convert.stamp_of_msg(convert.stamp_to_msg(stamp)) == stamp
+    assert convert.stamp_of_msg(convert.clock_to_msg(stamp).clock) == stamp
+    assert convert.stamp_of_msg(convert.header(stamp, "world").stamp) == stamp
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
@@ -68,9 +131,11 @@ def test_poses(turn: np.ndarray, p: np.ndarray) -> None:
     np.testing.assert_allclose(convert.pose_of_msg(convert.pose_to_msg(T)), T, atol=1e-9)  # through a quaternion
 
 
-def test_arms() -> None:
-    arm = synthetic_arm(1)
-    back = convert.arm_of_msgs(convert.arm_to_msgs(arm, 123, "world"))
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1000), st.integers(0, 10**18))
+def test_arms(seed: int, start: int) -> None:
+    arm = synthetic_arm(seed)
+    back = convert.arm_of_msgs(convert.arm_to_msgs(arm, start, "world"))
     assert back.side == arm.side
     np.testing.assert_allclose(back.t, arm.t - arm.t[0], atol=2e-9)  # whole nanoseconds
     for name in ("q", "shoulder", "elbow", "wrist", "Ts_world_hand", "grip", "observed"):

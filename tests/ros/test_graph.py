@@ -1,28 +1,25 @@
-"""The real nodes on loopback: a recording moves the arm, malformed input does not, and it stops when a node dies."""
+"""The real nodes on loopback: a recording moves the arm, skills run, and the arm stops when any node dies."""
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-
-rclpy = pytest.importorskip("rclpy", reason="ROS is not here; `make test-ros` builds it from wheels and runs these")
-from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
-from rclpy.node import Node
-from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_msgs.action import RunSkill
-from visual_irl_msgs.msg import Keypoints
 from visual_irl_ros import convert, qos
 
 from visual_irl.assets import asset_path
 from visual_irl.evaluation import up
-from visual_irl.evaluation.launch_file import read_launch_file
 from visual_irl.io.artifacts import save_trajectory
 from visual_irl.robots import load_robot
 from visual_irl.types import JointTrajectory
@@ -30,170 +27,213 @@ from visual_irl.types import JointTrajectory
 RECORDING = str(asset_path("models/recordings/onion_sorting"))
 STILL = 1e-3
 """Movement of a standing arm under its drives [rad]."""
+NODES = {"sim": ("perception", "mapper", "sim"), "robot": ("skill", "executor"), "record": ("recorder",)}
 
 
-@pytest.fixture
-def watcher() -> Iterator[Node]:
-    rclpy.init()
-    node = Node("watcher")
-    node.q, node.stopped = [], []  # type: ignore[attr-defined]
-    node.create_subscription(JointState, "joint_states", lambda m: node.q.append(np.array(m.position)), qos.NEWEST)
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
-
-
-def wait(node: Node, condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        rclpy.spin_once(node, timeout_sec=0.05)
-        if condition():
-            return True
-    return False
-
-
-def moved(node: Node, seconds: float) -> float:
-    """How far any joint moves in so long [rad]."""
-    node.q.clear()
-    wait(node, lambda: False, seconds)
-    assert node.q, "joint states must go on coming"
-    return float(np.ptp(np.array(node.q), axis=0).max())
-
-
-def launched(name: str, **arguments: str) -> dict:
-    launch = read_launch_file(asset_path(f"launch/{name}.launch.py"))
-    return up.start(launch, launch.resolved(arguments), up.workspace())
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("victim", ["perception", "mapper"])
-def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: Node, victim: str) -> None:
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", NODES["sim"])
+def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: Any, launched: Callable, victim: str) -> None:
     nodes = launched("sim", source=RECORDING, loop="true")
-    try:
-        assert wait(watcher, lambda: bool(watcher.q), 120.0), "the simulation comes up"
-        home = watcher.q[0]
-        assert wait(watcher, lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 90.0), "the person moves the arm"
-        nodes[victim].send_signal(signal.SIGKILL)
-        wait(watcher, lambda: False, 2.5)  # the target's age, then braking, on a loaded machine
-        assert moved(watcher, 1.5) < STILL
-        assert nodes["sim"].poll() is None
-    finally:
-        begin = time.monotonic()
-        up.stop(nodes)
-    assert nodes["sim"].returncode == 0
-    assert time.monotonic() - begin < up.GRACE, "no node had to be killed"
+    targets: list[Any] = []
+    watcher.create_subscription(JointTrajectoryMsg, "mapper/joint_target", targets.append, qos.COMMAND)
+    assert watcher.up("sim"), "the simulation comes up"
+    home = watcher.q[0]
+    assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
+    nodes[victim].send_signal(signal.SIGKILL)
+    watcher.rest(2.5)  # the target's age, then braking, on a loaded machine
+    if victim == "sim":  # the arm was in it
+        assert watcher.wait(lambda: watcher.said["mapper"].startswith("no joint states"), 10.0)
+        targets.clear()
+        watcher.rest(1.0)
+        assert not targets, "nothing is asked of an arm that is not heard"
+        return
+    assert watcher.moved(1.5) < STILL
+    assert watcher.wait(lambda: watcher.said["sim"] == "no live target: the arm stands", 10.0)
+    if victim == "perception":
+        assert watcher.wait(lambda: watcher.said["mapper"].startswith("no keypoints"), 10.0)
 
 
 @pytest.mark.timeout(180)
-def test_malformed_input_moves_nothing_and_ends_no_node(watcher: Node) -> None:
-    nodes = launched("sim")
-    try:
-        targets = watcher.create_publisher(JointTrajectoryMsg, "mapper/joint_target", qos.COMMAND)
-        keypoints = watcher.create_publisher(Keypoints, "perception/keypoints", qos.NEWEST)
-        assert wait(watcher, lambda: bool(watcher.q) and keypoints.get_subscription_count() > 0, 120.0)
-        robot, rng = load_robot("ur5e"), np.random.default_rng(0)
-        bad = [np.full(6, np.nan), np.full(6, 1e300), np.full(6, np.inf), np.zeros(3), np.zeros(40)]
-        watcher.q.clear()
-        for k in range(60):
-            q = bad[k % len(bad)]
-            message = convert.target_to_msg(robot.joint_names, q, watcher.get_clock().now().nanoseconds)
-            if k % 3 == 0:
-                message.points = []
-            if k % 7 == 0:  # sound but an hour old
-                message = convert.target_to_msg(robot.joint_names, robot.home + 0.3, time.time_ns() - 3600 * 10**9)
-            targets.publish(message)
-            n = int(rng.integers(0, 60))
-            junk = Keypoints(names=["x"] * n, positions=rng.normal(size=3 * n).tolist(), confidences=[np.nan] * n)
-            junk.header = convert.header(time.time_ns(), "world" if k % 2 else "elsewhere")
-            keypoints.publish(junk)
-            wait(watcher, lambda: False, 0.02)
-        assert float(np.ptp(np.array(watcher.q), axis=0).max()) < STILL
-        assert all(process.poll() is None for process in nodes.values())
-        wait(watcher, lambda: False, 0.2)
-        for _ in range(30):  # the same door lets a sound target in
-            targets.publish(convert.target_to_msg(robot.joint_names, robot.home + 0.1, time.time_ns()))
-            wait(watcher, lambda: False, 0.05)
-        assert np.abs(watcher.q[-1] - robot.home).max() > 0.05
-    finally:
-        up.stop(nodes)
+def test_pictures_that_cease_are_told_and_the_arm_stands(watcher: Any, launched: Callable) -> None:
+    launched("sim", source=RECORDING)
+    assert watcher.up("sim", "perception", "mapper")
+    assert watcher.wait(lambda: watcher.said["perception"] == "no pictures come", 120.0), "the recording ends"
+    assert watcher.wait(lambda: watcher.said["mapper"].startswith("no keypoints"), 20.0)
+    assert watcher.moved(1.0) < STILL
+    counts = watcher.values["perception"]
+    assert int(counts["received"]) == int(counts["skipped"]) + int(counts["published"]), "every picture is accounted for"
 
 
-def swing(path: Path, seconds: float) -> JointTrajectory:
+def swing(path: Path, seconds: float, away: float = 0.0) -> JointTrajectory:
+    """A motion that begins at home, or with the first joint so far from there [rad]."""
     robot = load_robot("ur5e")
     t = np.linspace(0.0, seconds, round(50 * seconds) + 1)
     s = (t / seconds)[:, None]
     way = 0.4 * np.eye(6)[0]
-    q = robot.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
+    q = robot.home + away * np.eye(6)[0] + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
     qd = (30 * s**2 - 60 * s**3 + 30 * s**4) / seconds * way
     motion = JointTrajectory(robot.joint_names, t, q, qd, np.zeros(len(t)))
     save_trajectory(path, motion, {"robot": "ur5e", "task": ""})
     return motion
 
 
-def run_skill(node: Node, client: ActionClient, skill: str) -> object:
+def run_skill(node: Any, client: ActionClient, skill: str) -> Any:
     assert client.wait_for_server(60.0)
     sent = client.send_goal_async(RunSkill.Goal(skill=skill))
-    assert wait(node, sent.done, 20.0)
+    assert node.wait(sent.done, 20.0)
     assert sent.result().accepted
     return sent.result()
 
 
-def offered(node: Node) -> list[str]:
-    """What the executor says about the motion it has."""
-    found: list[str] = []
-
-    def report(message: DiagnosticArray) -> None:
-        for status in message.status:
-            found.extend(value.value for value in status.values if value.key == "motion of skill")
-
-    node.create_subscription(DiagnosticArray, "/diagnostics", report, qos.DIAGNOSTICS)
-    return found
-
-
-def result_of(node: Node, goal: object) -> RunSkill.Result:
-    future = goal.get_result_async()  # type: ignore[attr-defined]
-    assert wait(node, future.done, 60.0)
+def result_of(node: Any, goal: Any) -> RunSkill.Result:
+    future = goal.get_result_async()
+    assert node.wait(future.done, 60.0)
     return future.result().result
 
 
+def has_motion(node: Any) -> bool:
+    return node.up("executor") and node.wait(lambda: node.values["executor"]["motion of skill"] == "swing", 60.0)
+
+
 @pytest.mark.timeout(240)
-def test_a_skill_runs_is_cancelled_and_is_refused(watcher: Node, tmp_path: Path) -> None:
+def test_a_skill_runs_is_cancelled_and_is_refused(watcher: Any, launched: Callable, tmp_path: Path) -> None:
     motion = swing(tmp_path / "swing.npz", 5.0)
-    nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
+    launched("robot", trajectory=str(tmp_path / "swing.npz"))
     client = ActionClient(watcher, RunSkill, "executor/run_skill")
-    offers = offered(watcher)
-    try:
-        assert wait(watcher, lambda: "swing" in offers and bool(watcher.q), 120.0), "the executor has the motion"
-        other = result_of(watcher, run_skill(watcher, client, "other"))
-        assert other.error_code == RunSkill.Result.NO_MOTION
-        assert "swing" in other.error_text
-        goal = run_skill(watcher, client, "swing")
-        assert wait(watcher, lambda: watcher.q[-1][0] - motion.q[0, 0] > 0.05, 30.0)
-        nodes["skill"].send_signal(signal.SIGKILL)  # the motion was approved as a whole: the executor needs nobody
-        cancelled = goal.cancel_goal_async()  # type: ignore[attr-defined]
-        assert wait(watcher, cancelled.done, 10.0)
-        result = result_of(watcher, goal)
-        assert result.error_code == RunSkill.Result.CANCELLED
-        assert 0.05 < result.positions[0] - motion.q[0, 0] < 0.39, "it stopped on the way"
-        assert moved(watcher, 1.0) < STILL
-        again = result_of(watcher, run_skill(watcher, client, "swing"))
-        assert again.error_code == RunSkill.Result.REFUSED, "the arm is no longer where the motion begins"
-    finally:
-        up.stop(nodes)
-    assert nodes["executor"].returncode == 0
+    assert has_motion(watcher)
+    other = result_of(watcher, run_skill(watcher, client, "other"))
+    assert other.error_code == RunSkill.Result.NO_MOTION
+    assert "swing" in other.error_text
+    goal = run_skill(watcher, client, "swing")
+    assert watcher.wait(lambda: watcher.q[-1][0] - motion.q[0, 0] > 0.05, 30.0)
+    second = client.send_goal_async(RunSkill.Goal(skill="swing"))
+    assert watcher.wait(second.done, 10.0)
+    assert not second.result().accepted, "one motion at a time"
+    assert watcher.wait(goal.cancel_goal_async().done, 10.0)
+    result = result_of(watcher, goal)
+    assert result.error_code == RunSkill.Result.CANCELLED
+    assert 0.05 < result.positions[0] - motion.q[0, 0] < 0.39, "it stopped on the way"
+    assert watcher.moved(1.0) < STILL
+    again = result_of(watcher, run_skill(watcher, client, "swing"))
+    assert again.error_code == RunSkill.Result.REFUSED, "the arm is no longer where the motion begins"
 
 
 @pytest.mark.timeout(240)
-def test_a_skill_runs_to_its_end(watcher: Node, tmp_path: Path) -> None:
-    motion = swing(tmp_path / "swing.npz", 3.0)
+def test_a_skill_runs_to_its_end_and_not_without_the_node_that_offers_it(
+    watcher: Any, launched: Callable, tmp_path: Path
+) -> None:
+    motion = swing(tmp_path / "swing.npz", 4.0)
     nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
     client = ActionClient(watcher, RunSkill, "executor/run_skill")
-    offers = offered(watcher)
-    try:
-        assert wait(watcher, lambda: "swing" in offers and bool(watcher.q), 120.0), "the executor has the motion"
-        result = result_of(watcher, run_skill(watcher, client, "swing"))
-        assert result.error_code == RunSkill.Result.SUCCESS, result.error_text
-        wait(watcher, lambda: False, 0.3)
-        np.testing.assert_allclose(watcher.q[-1], motion.q[-1], atol=0.01)  # what the drives leave under gravity
-    finally:
-        up.stop(nodes)
+    assert has_motion(watcher)
+    result = result_of(watcher, run_skill(watcher, client, "swing"))
+    assert result.error_code == RunSkill.Result.SUCCESS, result.error_text
+    watcher.rest(0.3)
+    np.testing.assert_allclose(watcher.q[-1], motion.q[-1], atol=0.01)  # what the drives leave under gravity
+    assert np.isfinite(result.tracking_rms)
+    nodes["skill"].send_signal(signal.SIGKILL)
+    assert watcher.wait(lambda: watcher.values["executor"]["motion of skill"] == "none", 20.0)
+    gone = result_of(watcher, run_skill(watcher, client, "swing"))
+    assert gone.error_code == RunSkill.Result.NO_MOTION
+
+
+@pytest.mark.timeout(240)
+def test_a_skill_that_begins_elsewhere_is_approached_by_a_planned_way(watcher: Any, launched: Callable, tmp_path: Path) -> None:
+    motion = swing(tmp_path / "swing.npz", 3.0, away=-0.8)
+    launched("robot", trajectory=str(tmp_path / "swing.npz"), planner="ompl")
+    assert has_motion(watcher)
+    result = result_of(watcher, run_skill(watcher, ActionClient(watcher, RunSkill, "executor/run_skill"), "swing"))
+    assert result.error_code == RunSkill.Result.SUCCESS, result.error_text
+    np.testing.assert_allclose(result.positions, motion.q[-1], atol=0.01)  # what the drives leave under gravity
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("victim", NODES["robot"])
+def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, tmp_path: Path, victim: str) -> None:
+    motion = swing(tmp_path / "swing.npz", 12.0)
+    nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
+    assert has_motion(watcher)
+    goal = run_skill(watcher, ActionClient(watcher, RunSkill, "executor/run_skill"), "swing")
+    assert watcher.wait(lambda: watcher.q[-1][0] - motion.q[0, 0] > 0.02, 30.0)
+    nodes[victim].send_signal(signal.SIGKILL)
+    if victim == "executor":  # the arm was in it
+        watcher.rest(0.5)
+        watcher.q.clear()
+        watcher.rest(0.5)
+        assert not watcher.q
+        return
+    result = result_of(watcher, goal)
+    assert result.error_code == RunSkill.Result.CANCELLED
+    assert "gone" in result.error_text
+    assert result.positions[0] - motion.q[0, 0] < 0.39, "it stopped on the way"
+    assert watcher.moved(1.0) < STILL
+
+
+@pytest.mark.timeout(120)
+def test_up_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    swing(tmp_path / "swing.npz", 4.0)
+    started: dict[str, Any] = {}
+
+    def start(*arguments: Any) -> dict[str, Any]:
+        started.update(begin(*arguments))
+        return started
+
+    begin, codes = up.start, []
+    monkeypatch.setattr(up, "start", start)
+    thread = threading.Thread(target=lambda: codes.append(up.up("robot", (f"trajectory:={tmp_path / 'swing.npz'}",))))
+    thread.start()
+    assert watcher.up("skill", "executor")
+    started["skill"].send_signal(signal.SIGKILL)
+    thread.join(30.0)
+    assert codes == [-signal.SIGKILL]
+    assert started["executor"].returncode == 0
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", NODES)
+def test_every_node_ends_by_itself_when_told(watcher: Any, launched: Callable, tmp_path: Path, name: str) -> None:
+    swing(tmp_path / "swing.npz", 4.0)
+    given = {"sim": {"source": RECORDING, "loop": "true"}, "robot": {"trajectory": str(tmp_path / "swing.npz")}, "record": {}}
+    for told in (signal.SIGINT, signal.SIGTERM):
+        nodes = launched(name, **given[name])
+        watcher.said.clear()
+        watcher.q.clear()
+        assert watcher.up(*NODES[name])
+        for process in nodes.values():
+            process.send_signal(told)
+        end = time.monotonic() + up.GRACE
+        codes = {node: process.wait(max(0.1, end - time.monotonic())) for node, process in nodes.items()}
+        assert set(codes.values()) == {0}, codes
+
+
+@pytest.mark.timeout(120)
+def test_parameters_are_described_and_changed_only_where_that_is_safe(watcher: Any, launched: Callable) -> None:
+    launched("sim")
+    assert watcher.up("sim")
+    describe = watcher.create_client(DescribeParameters, "sim/describe_parameters")
+    change = watcher.create_client(SetParameters, "sim/set_parameters")
+    asked = describe.call_async(DescribeParameters.Request(names=["target_age", "robot"]))
+    assert watcher.wait(asked.done, 10.0)
+    age, robot = asked.result().descriptors
+    assert "[s]" in age.description
+    assert age.floating_point_range[0].to_value == pytest.approx(2.0)
+    assert robot.read_only
+
+    def set_share(value: float) -> Any:
+        wanted = Parameter(name="speed_share", value=ParameterValue(type=3, double_value=value))
+        done = change.call_async(SetParameters.Request(parameters=[wanted]))
+        assert watcher.wait(done.done, 10.0)
+        return done.result().results[0]
+
+    refused = set_share(2.0)
+    assert not refused.successful and refused.reason
+    assert not set_share(float("nan")).successful
+    assert set_share(0.2).successful, "the arm stands"
+    out = watcher.create_publisher(JointTrajectoryMsg, "mapper/joint_target", qos.COMMAND)
+    assert watcher.wait(lambda: out.get_subscription_count() > 0, 20.0)
+    ur5e = load_robot("ur5e")
+    for _ in range(20):
+        out.publish(convert.target_to_msg(ur5e.joint_names, ur5e.home + 0.3, time.time_ns()))
+        watcher.rest(0.05)
+    moving = set_share(1.0)
+    assert not moving.successful and "stands" in moving.reason

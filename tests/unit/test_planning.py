@@ -11,6 +11,7 @@ from visual_irl.evaluation.planning_bench import plan_scenes, random_question
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.planning import PLANNERS
+from visual_irl.planning.approach import approached
 from visual_irl.planning.edges import EdgeChecker
 from visual_irl.planning.ompl_planner import OmplPlanner
 from visual_irl.planning.planner import PlannerConfig
@@ -19,7 +20,7 @@ from visual_irl.planning.timed_path import rounded
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import Obstacle, World
-from visual_irl.types import ObjectEstimate
+from visual_irl.types import JointTrajectory, ObjectEstimate
 
 
 @pytest.fixture(params=("panda", "ur5e"))
@@ -158,3 +159,19 @@ def test_the_bench_solves_what_can_be_solved() -> None:
     assert result["success"] == 1.0 and result["timed_success"] == 1.0
     assert 0.0 < result["ms_median"] <= result["ms_p95"] and result["bare_ms_median"] > 0.0
     assert set(PLANNERS.names) == {"moveit", "ompl"}
+
+
+def test_a_motion_is_approached_from_where_the_arm_stands() -> None:
+    robot = load_robot("ur5e")
+    t, far = np.linspace(0.0, 1.0, 11), robot.home - 0.5 * np.eye(6)[0]
+    motion = JointTrajectory(robot.joint_names, t + 2.0, np.tile(far, (11, 1)), np.zeros((11, 6)), np.full(11, 0.03))
+    planner = PLANNERS.load("ompl")(robot)
+    whole = approached(motion, planner, robot.joint_names, robot.home, World())
+    np.testing.assert_allclose(whole.q[[0, -1]], [robot.home, far], atol=1e-9)
+    assert (np.diff(whole.t) > 0.0).all() and (whole.opening == 0.03).all()
+    assert approached(motion, planner, robot.joint_names, far, World()) is motion
+    with pytest.raises(InvalidInput, match="the arm has"):
+        approached(motion, planner, robot.joint_names[::-1], robot.home, World())
+    moving = JointTrajectory(robot.joint_names, t, motion.q, np.ones((11, 6)), motion.opening)
+    with pytest.raises(InvalidInput, match="from rest"):
+        approached(moving, planner, robot.joint_names, robot.home, World())

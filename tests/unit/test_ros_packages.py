@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -24,13 +25,15 @@ from visual_irl.execution.following import FollowConfig
 from visual_irl.execution.streaming import StreamConfig
 from visual_irl.mapping.live_arm import LiveArmConfig
 from visual_irl.mapping.online import OnlineConfig
+from visual_irl.perception import DETECTORS
 from visual_irl.perception.keypoints import KeypointConfig
+from visual_irl.perception.player import PlayConfig
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "ros2_ws" / "src"
 NODES = PACKAGES / "visual_irl_ros" / "visual_irl_ros"
 LAUNCH = sorted((ROOT / "launch").glob("*.launch.py"))
-CONFIGS = (FollowConfig(), StreamConfig(), LiveArmConfig(), OnlineConfig(), KeypointConfig())
+CONFIGS = (FollowConfig(), StreamConfig(), LiveArmConfig(), OnlineConfig(), KeypointConfig(), PlayConfig())
 
 
 def module(name: str) -> ModuleType:
@@ -107,7 +110,10 @@ def imported() -> set[str]:
 def declared(executable: str) -> set[str]:
     """Parameters that a node declares: by name, or as the fields of a configuration."""
     source = (NODES / f"{executable}.py").read_text()
-    names = set(re.findall(r'declare_parameter\(\s*"(\w+)"', source))
+    names = set(re.findall(r'parameters\.fixed\(\s*self,\s*"(\w+)"|declare_parameter\(\s*"(\w+)"', source))
+    names = {name for pair in names for name in pair if name}
+    if "parameters.declare(self, DETECTORS.load(" in source:
+        names |= {p.name for p in parameters.described(DETECTORS.load("mediapipe")())}
     for config in CONFIGS:
         if f"parameters.declare(self, {type(config).__name__}()" in source:
             names |= {p.name for p in parameters.described(config)}
@@ -123,6 +129,7 @@ def test_a_launch_file_names_only_what_exists(path: Path) -> None:
     used = set()
     for node in launch.nodes:
         assert node.package == "visual_irl_ros"
+        assert node.ends_all, "as with `visual-irl up`, nothing goes on without one of its nodes"
         assert f'"{node.executable}"' in setup
         assert set(node.parameters) <= declared(node.executable) | {"use_sim_time"}
         used |= {name for value in node.parameters.values() for name in value.needs}
@@ -165,10 +172,19 @@ def test_nodes_are_thin_and_state_their_quality_of_service(path: Path) -> None:
     source = path.read_text()
     assert source.startswith('"""')
     if "LifecycleNode" in source or "(Node)" in source:
-        assert len(source.splitlines()) <= 190, "a node declares, converts, calls, converts back"
+        lines = [line for line in source.splitlines() if line.strip()]
+        assert len(lines) <= 150, "a node declares, converts, calls, converts back"
     for node in ast.walk(ast.parse(source)):
         called = node.func if isinstance(node, ast.Call) else None
-        if isinstance(called, ast.Attribute) and called.attr in ("create_publisher", "create_subscription"):
+        name = getattr(called, "attr", getattr(called, "id", ""))
+        if name in (
+            "create_publisher",
+            "create_subscription",
+            "create_service",
+            "create_client",
+            "ActionServer",
+            "ActionClient",
+        ):
             text = ast.unparse(node)
             assert "qos." in text or "profile" in text, f"{path.name}: {text}"
 
@@ -186,6 +202,24 @@ def test_parameters_are_the_configurations_own(config: Any) -> None:
         parameters.changed(config, {"no_such": 1.0})
     with pytest.raises(InvalidInput):
         parameters.changed(config, {found[0].name: b"?"})
+
+
+def test_bounds_are_what_the_configuration_takes() -> None:
+    assert parameters.bounds_of(FollowConfig(), "target_age") == pytest.approx((0.0, 2.0))
+    assert parameters.bounds_of(PlayConfig(), "rate") == pytest.approx((0.0, 1000.0))
+    assert parameters.bounds_of(LiveArmConfig(), "shortest") == pytest.approx((0.02, LiveArmConfig().longest))
+    assert parameters.bounds_of(StreamConfig(), "timeout")[0] >= 0.0
+    assert parameters.bounds_of(LiveArmConfig(), "side") is None
+    assert parameters.bounds_of(LiveArmConfig(), "elbow_up") is None
+    for config in CONFIGS:
+        for p in parameters.described(config):
+            for bound in p.bounds or ():
+                if np.isfinite(bound):
+                    parameters.changed(config, {p.name: bound})
+                    with pytest.raises(VisualIrlError):
+                        parameters.changed(
+                            config, {p.name: bound + np.sign(bound - p.default) * (1 if isinstance(bound, int) else 1e-6)}
+                        )
 
 
 def test_a_configuration_refuses_its_own_values() -> None:

@@ -48,6 +48,8 @@ class LaunchedNode:
     name: str
     parameters: Mapping[str, _Value]
     remappings: tuple[tuple[str, _Value], ...]
+    ends_all: bool
+    """Whether the others are stopped when it ends."""
 
     def command(self, program: Path, arguments: Mapping[str, str]) -> list[str]:
         """How to start it with these launch arguments."""
@@ -120,11 +122,14 @@ def read_launch_file(path: Path) -> LaunchFile:
 
 
 def _node(path: Path, fields: Mapping[str, ast.expr]) -> LaunchedNode:
-    known = {"package", "executable", "name", "namespace", "parameters", "remappings", "output"}
+    known = {"package", "executable", "name", "namespace", "parameters", "remappings", "output", "on_exit"}
     if not {"package", "executable", "name"} <= fields.keys() <= known:
         raise InvalidInput(
             f"'{path}': a node has {', '.join(fields)}; package, executable and name are needed, of {known} known"
         )
+    ends = fields.get("on_exit")
+    if ends is not None and ast.unparse(ends) != "Shutdown()":
+        raise _strange(path, ends)
     parameters: dict[str, _Value] = {}
     for part in _elements(path, fields.get("parameters", ast.List([]))):
         if not isinstance(part, ast.Dict):
@@ -137,7 +142,7 @@ def _node(path: Path, fields: Mapping[str, ast.expr]) -> LaunchedNode:
             raise _strange(path, pair)
         remappings.append((_literal(path, pair.elts[0]), _value(path, pair.elts[1])))
     package, executable, name = (_literal(path, fields[k]) for k in ("package", "executable", "name"))
-    return LaunchedNode(package, executable, name, parameters, tuple(remappings))
+    return LaunchedNode(package, executable, name, parameters, tuple(remappings), ends is not None)
 
 
 def _elements(path: Path, node: ast.expr) -> list[ast.expr]:

@@ -6,8 +6,10 @@ The measuring itself needs ROS and is a program of the package visual_irl_ros; h
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from visual_irl.assets import asset_path
@@ -25,7 +27,9 @@ STARTUP = 180.0
 
 
 def bench_ros(out: Path, robot: str, seconds: float) -> None:
-    """Measure for `seconds` each: keypoints through DDS, the same without this project's code, and the whole graph.
+    """Measure for `seconds` each: keypoints through DDS, the same without this project's code, and the whole graph twice.
+
+    Once at the camera's rate, and once ("calm") at one at which few pictures wait for the one before.
 
     Raises:
         InvalidInput: a duration that says nothing.
@@ -39,18 +43,34 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     result: dict[str, float] = {}
     for part in ("bare", "keypoint", "bare", "keypoint"):  # in turns: what the machine does else hits both
         result = _merged(result, _measured(measure, ros, part, seconds / 2.0))
-    launch = read_launch_file(asset_path("launch/sim.launch.py"))
-    arguments = launch.resolved(
-        {"robot": robot, "source": str(asset_path("models/recordings/onion_sorting")), "loop": "true", "rate": str(RATE)}
-    )
-    nodes = start(launch, arguments, ros)
-    try:
-        result |= _measured(measure, ros, "graph", seconds)
-    finally:
-        stop(nodes)
+    result |= _graph(measure, ros, robot, seconds)
     artifacts.write_json(out, {**result, "seconds": seconds, "rate_hz": RATE, "robot": robot})
     say("\n".join(f"  {name:24} {value:.3f}" for name, value in result.items()))
     say(f"wrote {out}")
+
+
+def _graph(measure: Path, ros: Path, robot: str, seconds: float) -> dict[str, float]:
+    """The whole graph, with what its processes needed of a CPU."""
+    launch = read_launch_file(asset_path("launch/sim.launch.py"))
+    arguments = launch.resolved(
+        {"robot": robot, "source": str(asset_path("models/recordings/onion_sorting")), "rate": str(RATE)}
+    )
+    nodes = start(launch, arguments, ros)
+    try:
+        began, used = time.monotonic(), {name: _cpu_seconds(process.pid) for name, process in nodes.items()}
+        result = _measured(measure, ros, "graph", seconds)
+        span = time.monotonic() - began
+        for name, process in nodes.items():
+            result[f"cpu_{name}"] = (_cpu_seconds(process.pid) - used[name]) / span
+        return result
+    finally:
+        stop(nodes)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has used of a CPU [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _measured(measure: Path, ros: Path, part: str, seconds: float) -> dict[str, float]:
@@ -59,9 +79,9 @@ def _measured(measure: Path, ros: Path, part: str, seconds: float) -> dict[str, 
         file = Path(folder) / "result.json"
         line = [str(measure), part, str(seconds), str(file)]
         try:
-            done = subprocess.run(line, env=environment(ros), capture_output=True, text=True, timeout=seconds + STARTUP)
+            done = subprocess.run(line, env=environment(ros), capture_output=True, text=True, timeout=2.0 * seconds + STARTUP)
         except subprocess.TimeoutExpired as error:
-            raise VisualIrlError(f"measuring '{part}' did not end within {seconds + STARTUP:.0f} s") from error
+            raise VisualIrlError(f"measuring '{part}' did not end within {2.0 * seconds + STARTUP:.0f} s") from error
         if done.returncode or not file.is_file():
             raise VisualIrlError(f"measuring '{part}' failed: {(done.stderr or done.stdout).strip()[-400:]}")
         content: dict[str, float] = json.loads(file.read_text())

@@ -63,10 +63,16 @@ class TargetFollower:
         self._in.max_jerk = (share * robot.jerk).tolist()
         self._in.current_position = np.asarray(q, float).tolist()
         self._checker = checker_of(robot, world)
+        self._checker.contact_at(np.asarray(q, float), config.clearance)  # compiled now: the first target must not wait for it
         self._target = np.array(q, float)
         self._heard_ns: int | None = None
         self.blocked = ""
         """What the arm would meet if it went on; empty when nothing."""
+
+    @property
+    def standing(self) -> bool:
+        """Whether no live target is there and the commanded arm rests."""
+        return self.stopped and not any(self._in.current_velocity) and not any(self._in.current_acceleration)
 
     def take(self, joint_names: Sequence[str], q: Float[ndarray, "J"], now_ns: int) -> None:
         """A new target [rad], heard at `now_ns`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -62,6 +62,7 @@ class PlannerConfig:
             raise InvalidInput(f"planner: seed is {self.seed}, expected a whole number from 0 to {2**31 - 1}")
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Finds a timed motion that touches nothing."""
 

@@ -1,8 +1,9 @@
 """Measures the graph: `bench bare|keypoint|graph SECONDS FILE`; started by `visual-irl bench ros`.
 
-`bare` sends a ready message of 50 keypoints from another process with rclpy alone; `keypoint` does the same through the
-library's types on both sides (conversion, transport, conversion, from before the first to after the last). `graph` watches
-the running nodes from outside: joint targets and joint states against their stamps, and what perception reports.
+`bare` sends a ready message of 50 keypoints from another process with rclpy alone; `keypoint` sends the library's own frames
+and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `graph` watches
+the running nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints
+took. A picture is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import json
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
@@ -24,90 +28,166 @@ from visual_irl_msgs.msg import Keypoints
 
 from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert, qos
+from visual_irl_ros.wire import KeypointWire
 
 RATE = 30.0
 WARM = 1.0
 """What comes in the first second is not counted: discovery [s]."""
 
 
-def _frame(stamp_ns: int) -> KeypointFrame:
-    k = len(KEYPOINTS)
-    return KeypointFrame(stamp_ns, np.full((k, 3), 0.5), np.full((k, 3), 0.01), np.ones(k), np.full((k, 2), 100.0))
-
-
-def _send(part: str, seconds: float) -> None:
+def _send(part: str, seconds: float, sent: Any) -> None:
+    """Send keypoints at `RATE`; `sent` gets the time at which each left the library's terms [ns]."""
     rclpy.init()
     node = Node("bench_sender")
     out = node.create_publisher(Keypoints, "bench/keypoints", qos.NEWEST)
-    message, begin = convert.keypoints_to_msg(_frame(0), "world"), time.monotonic()
-    for k in range(round((seconds + 2.0 * WARM) * RATE)):
-        time.sleep(max(0.0, begin + k / RATE - time.monotonic()))
+    k = len(KEYPOINTS)
+    rows = (np.full((k, 3), 0.5), np.full((k, 3), 0.01), np.ones(k), np.full((k, 2), 100.0))
+    wire, message, begin = KeypointWire("world"), convert.keypoints_to_msg(KeypointFrame(0, *rows), "world"), time.monotonic()
+    for i in range(len(sent)):
+        frame = KeypointFrame(i, *rows)
+        time.sleep(max(0.0, begin + i / RATE - time.monotonic()))
+        sent[i] = time.time_ns()
         if part == "bare":
-            message.header.stamp = convert.stamp_to_msg(time.time_ns())
+            message.header.stamp.nanosec = i
             out.publish(message)
         else:
-            out.publish(convert.keypoints_to_msg(_frame(time.time_ns()), "world"))
+            out.publish(wire.encode(frame))
     node.destroy_node()
     rclpy.try_shutdown()
 
 
-def _age_ms(message: Any) -> float:
-    return 1e-6 * (time.time_ns() - convert.stamp_of_msg(message.header.stamp))
-
-
 def _transport(part: str, seconds: float) -> dict[str, float]:
-    sender = multiprocessing.get_context("spawn").Process(target=_send, args=(part, seconds), daemon=True)
-    node, ages = Node("bench_receiver"), []
+    context = multiprocessing.get_context("spawn")
+    sent = context.Array("q", round((seconds + 2.0 * WARM) * RATE), lock=False)
+    sender = context.Process(target=_send, args=(part, seconds, sent), daemon=True)
+    node, ages, wire = Node("bench_receiver"), {}, KeypointWire("world")
 
     def take(message: Any) -> None:
-        if part != "bare":
-            convert.keypoints_of_msg(message)
-        ages.append(_age_ms(message))
+        i = message.header.stamp.nanosec if part == "bare" else wire.decode(message).stamp_ns
+        ages[i] = 1e-6 * (time.time_ns() - sent[i])
 
-    node.create_subscription(Keypoints, "bench/keypoints", take, qos.NEWEST)
+    node.create_subscription(Keypoints, "bench/keypoints", take, qos.NEWEST, raw=part != "bare")
     sender.start()
     while sender.is_alive():
         rclpy.spin_once(node, timeout_sec=0.1)
-    counted = ages[round(WARM * RATE) :]
+    counted = [age for i, age in ages.items() if i >= WARM * RATE]
     if not counted:
         raise SystemExit("no message came")
     return {f"{part}_ms_p50": float(np.percentile(counted, 50)), f"{part}_ms_p99": float(np.percentile(counted, 99))}
 
 
-def _graph(seconds: float) -> dict[str, float]:
-    node = Node("bench_watcher")
-    targets: list[float] = []
-    states: list[float] = []
-    reports: list[dict[str, str]] = []
-    node.create_subscription(JointTrajectory, "mapper/joint_target", lambda m: targets.append(_age_ms(m)), qos.COMMAND)
-    node.create_subscription(JointState, "joint_states", lambda m: states.append(_age_ms(m)), qos.NEWEST)
+class _Graph:
+    """Watches the running nodes from outside: what they say of themselves, and when what they publish arrives here."""
 
-    def report(message: Any) -> None:
+    def __init__(self) -> None:
+        self.node = Node("bench_watcher")
+        self.told: dict[str, dict[str, str]] = {}
+        self.efforts: dict[int, tuple[float, float]] = {}
+        self.answered: dict[int, float] = {}
+        self.states: list[float] = []
+        self.measuring = False
+        self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED)
+        self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.COMMAND)
+        self.node.create_subscription(JointState, "joint_states", self._state, qos.RECORDED)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._report, qos.DIAGNOSTICS)
+
+    def _age_ms(self, message: Any) -> tuple[int, float]:
+        stamp = convert.stamp_of_msg(message.header.stamp)
+        return stamp, 1e-6 * (time.time_ns() - stamp)
+
+    def _keypoints(self, message: Any) -> None:
+        self.efforts[convert.stamp_of_msg(message.header.stamp)] = (1e3 * message.waited, 1e3 * message.inference)
+
+    def _target(self, message: Any) -> None:
+        if self.measuring:
+            self.answered.update([self._age_ms(message)])
+
+    def _state(self, message: Any) -> None:
+        if self.measuring:
+            self.states.append(self._age_ms(message)[1])
+
+    def _report(self, message: Any) -> None:
         for status in message.status:
-            if status.name == "/perception":
-                reports.append({value.key: value.value for value in status.values})
+            self.told[status.name.removeprefix("/")] = {v.key: v.value for v in status.values}
 
-    node.create_subscription(DiagnosticArray, "/diagnostics", report, qos.DIAGNOSTICS)
-    end = time.monotonic() + 150.0
-    while not (targets and states and reports):
-        if time.monotonic() > end:
-            raise SystemExit(f"the graph is silent: {len(targets)} targets, {len(states)} states, {len(reports)} reports")
-        rclpy.spin_once(node, timeout_sec=0.1)
-    for rows in (targets, states, reports):
-        rows.clear()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        rclpy.spin_once(node, timeout_sec=0.1)
-    if len(reports) < 2 or not targets or not states:
-        raise SystemExit("the graph fell silent while it was measured")
-    done, lost = (int(reports[-1][k]) - int(reports[0][k]) for k in ("frames", "dropped"))
-    return {
-        "end_to_end_ms_p50": float(np.percentile(targets, 50)), "end_to_end_ms_p99": float(np.percentile(targets, 99)),
-        "inference_ms_p50": float(np.percentile([float(r["inference ms"]) for r in reports], 50)),
-        "inference_ms_p99": float(np.percentile([float(r["inference ms"]) for r in reports], 99)),
-        "frames_sent": done + lost, "frames_lost": lost, "joint_states_ms_p50": float(np.percentile(states, 50)),
-        "joint_states_ms_p99": float(np.percentile(states, 99)), "joint_states_hz": len(states) / seconds,
-    }  # fmt: skip
+    def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+        return until()
+
+    def play(self, loop: bool, rate: float) -> None:
+        """Have perception play its source again and again, or stand at its end; at `rate` pictures a second [1/s]."""
+        client = self.node.create_client(SetParameters, "perception/set_parameters", qos_profile=qos.SERVICE)
+        values = {
+            "loop": ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=loop),
+            "rate": ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=rate),
+        }
+        if not client.wait_for_service(30.0):
+            raise SystemExit("perception does not answer")
+        wanted = [Parameter(name=name, value=value) for name, value in values.items()]
+        done = client.call_async(SetParameters.Request(parameters=wanted))
+        if not self.spin(30.0, done.done) or not all(result.successful for result in done.result().results):
+            raise SystemExit("perception does not change its parameters 'loop' and 'rate'")
+
+    def measure(self, seconds: float, rate: float) -> dict[str, float]:
+        """The times of every target that came meanwhile [ms]."""
+        self.answered.clear()
+        self.states.clear()
+        self.play(True, rate)
+        self.measuring = True
+        self.spin(seconds)
+        self.measuring = False
+        self.play(False, RATE)
+        rows = [(ms, *self.efforts[stamp]) for stamp, ms in self.answered.items() if stamp in self.efforts]
+        if not rows or not self.states:
+            raise SystemExit(f"{len(rows)} targets, {len(self.states)} joint states came; the nodes say {self.told}")
+        total, waited, inference = np.array(rows).T
+        figures = {
+            "end_to_end_ms": total, "inference_ms": inference, "waited_ms": waited, "beside_inference_ms": total - inference,
+            "beside_both_ms": total - inference - waited, "joint_states_ms": np.array(self.states),
+        }  # fmt: skip
+        result = {f"{name}_p{p}": float(np.percentile(values, p)) for name, values in figures.items() for p in (50, 99)}
+        return {**result, "joint_states_hz": len(self.states) / seconds, "targets": len(rows)}
+
+    def quiet(self, seconds: float) -> dict[str, int]:
+        """Every node's counts once nothing changes any more: then no picture is on its way."""
+        before: dict[str, int] | None = None
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.spin(3.0)
+            now = self._counts()
+            if now is not None and now == before:
+                return now
+            before = now
+        raise SystemExit(f"the graph does not come to rest: {before}; it says {self.told}")
+
+    def _counts(self) -> dict[str, int] | None:
+        told = self.told
+        if not {"perception", "mapper", "sim"} <= told.keys() or not self.efforts:
+            return None
+
+        def count(node: str, *beginnings: str) -> int:
+            return sum(int(v) for k, v in told[node].items() if k.startswith(beginnings) and v.isdigit())
+
+        return {
+            "sent": count("perception", "received"), "skipped": count("perception", "skipped"),
+            "arrived": count("mapper", "keypoints accepted", "keypoints refused"), "targets": count("mapper", "targets"),
+            "taken": count("sim", "accepted", "refused Invalid"),
+        }  # fmt: skip
+
+
+def _graph(seconds: float) -> dict[str, float]:
+    graph = _Graph()
+    begin = graph.quiet(240.0)  # the source was played once: everything is loaded, compiled and connected
+    result = graph.measure(seconds, RATE)
+    end = graph.quiet(60.0)
+    done = {name: end[name] - begin[name] for name in begin}
+    lost = done["sent"] - done["skipped"] - done["arrived"] + done["targets"] - done["taken"]
+    result |= {"frames_sent": done["sent"], "frames_skipped": done["skipped"], "frames_lost": lost}
+    calm = min(RATE, 500.0 / result["inference_ms_p50"])  # twice the time that a picture takes: few wait for the one before
+    more = graph.measure(seconds, calm)
+    return {**result, "calm_rate_hz": calm, **{f"calm_{name}": value for name, value in more.items()}}
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ ROS quaternions are scalar last, the library's scalar first; lost keypoints are 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -17,16 +18,18 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from trajectory_msgs.msg import JointTrajectoryPoint
+from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
 from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.execution.state import RobotState
-from visual_irl.types import KEYPOINTS, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
+from visual_irl.types import KEYPOINTS, ExecutionReport, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
 
-_DIAGONAL = (0, 3, 5)
+DIAGONAL = (0, 3, 5)
 """Places of xx, yy and zz in the upper triangle."""
+_NAMES = list(KEYPOINTS)
 
 
 def stamp_of_msg(time: Time | Duration) -> int:
@@ -49,37 +52,63 @@ def header(stamp_ns: int, frame: str) -> Header:
     return Header(stamp=stamp_to_msg(stamp_ns), frame_id=frame)
 
 
-def keypoints_to_msg(frame: KeypointFrame, frame_id: str) -> Keypoints:
+class Effort(NamedTuple):
+    """What a picture's keypoints took."""
+
+    waited: float = 0.0
+    """From the picture's stamp until work on it began [s]."""
+    inference: float = 0.0
+    """Work on it [s]."""
+
+
+def keypoints_to_msg(frame: KeypointFrame, frame_id: str, effort: Effort | None = None) -> Keypoints:
     """Keypoints with their covariances; axes are independent, so that only the diagonals are not zero."""
+    effort = effort or Effort()
     covariance = np.zeros((len(KEYPOINTS), 6))
-    covariance[:, _DIAGONAL] = frame.sigma**2
+    covariance[:, DIAGONAL] = frame.sigma**2
     return Keypoints(
-        header=header(frame.stamp_ns, frame_id), names=list(KEYPOINTS), positions=frame.p_world.ravel().tolist(),
-        covariances=covariance.ravel().tolist(), confidences=frame.confidence.tolist(), pixels=frame.uv.ravel().tolist(),
+        header=header(frame.stamp_ns, frame_id), names=list(_NAMES), positions=_doubles(frame.p_world),
+        covariances=_doubles(covariance), confidences=_doubles(frame.confidence), pixels=_doubles(frame.uv),
+        waited=effort.waited, inference=effort.inference,
     )  # fmt: skip
 
 
 def keypoints_of_msg(message: Keypoints) -> KeypointFrame:
     """The frame; keypoints in any order, covariances between axes are left out."""
-    k = len(KEYPOINTS)
-    if sorted(message.names) != sorted(KEYPOINTS):
-        raise InvalidInput(f"{len(message.names)} keypoint names, expected each of the {k} names of KEYPOINTS once")
-    order = [list(message.names).index(name) for name in KEYPOINTS]
-    p, c, uv = (
-        _rows(values, k, width, what)[order]
-        for values, width, what in (
-            (message.positions, 3, "positions"), (message.covariances, 6, "covariances"), (message.pixels, 2, "pixels"),
-        )
-    )  # fmt: skip
-    confidence = _rows(message.confidences, k, 1, "confidences")[order, 0]
-    variance = c[:, _DIAGONAL]
-    seen = confidence > 0.0
-    if not ((confidence >= 0.0) & (confidence <= 1.0)).all():
+    rows = [
+        _rows(getattr(message, what), width, what)
+        for what, width in (("positions", 3), ("covariances", 6), ("confidences", 1), ("pixels", 2))
+    ]
+    if message.names != _NAMES:
+        order = _order(message.names)
+        rows = [values[order] for values in rows]
+    return sound_keypoints(stamp_of_msg(message.header.stamp), *rows)
+
+
+def sound_keypoints(stamp_ns: int, p: ndarray, covariance: ndarray, confidence: ndarray, uv: ndarray) -> KeypointFrame:
+    """The frame of a message's numbers, ordered as `KEYPOINTS`: (K, 3) [m], (K, 6) [m^2], (K, 1) and (K, 2) [px].
+
+    Raises:
+        InvalidInput: a keypoint that claims to be seen has no possible place or variance.
+    """
+    confidence, variance = confidence[:, 0], covariance.take(DIAGONAL, 1)
+    if np.count_nonzero((confidence >= 0.0) & (confidence <= 1.0)) != len(confidence):
         raise InvalidInput(f"confidences reach from {confidence.min()} to {confidence.max()}, must lie in [0, 1]")
-    if not (np.abs(p[seen]) <= 100.0).all() or not ((variance[seen] >= 0.0) & (variance[seen] <= 1e4)).all():
+    seen = confidence > 0.0
+    count = 3 * np.count_nonzero(seen)
+    if count != p.size:
+        p, variance = np.where(seen[:, None], p, np.nan), np.where(seen[:, None], variance, np.nan)
+    if np.count_nonzero(np.abs(p) <= 100.0) != count or np.count_nonzero((variance >= 0.0) & (variance <= 1e4)) != count:
         raise InvalidInput("a keypoint with confidence above 0 needs a position within 100 m and variances in [0, 1e4] m^2")
-    p, variance = np.where(seen[:, None], p, np.nan), np.where(seen[:, None], variance, np.nan)
-    return KeypointFrame(stamp_of_msg(message.header.stamp), p, np.sqrt(variance), confidence, uv)
+    return KeypointFrame(stamp_ns, p, np.sqrt(variance), confidence, uv)
+
+
+def _order(names: Sequence[str]) -> list[int]:
+    """Where each keypoint of the library is among `names`."""
+    if sorted(names) != sorted(KEYPOINTS):
+        raise InvalidInput(f"{len(names)} keypoint names, expected each of the {len(KEYPOINTS)} names of KEYPOINTS once")
+    place = {name: i for i, name in enumerate(names)}
+    return [place[name] for name in KEYPOINTS]
 
 
 def objects_to_msg(objects: Sequence[ObjectEstimate], stamp_ns: int, frame_id: str) -> ObjectList:
@@ -186,6 +215,21 @@ def motion_of_msg(message: RobotMotion) -> JointTrajectory:
     return JointTrajectory(tuple(message.trajectory.joint_names), t, q, qd, np.array(message.opening))
 
 
+_OUTCOMES = {
+    "executed": RunSkill.Result.SUCCESS, "cancelled": RunSkill.Result.CANCELLED, "timed out": RunSkill.Result.TIMED_OUT,
+    "fault": RunSkill.Result.FAULT,
+}  # fmt: skip
+
+
+def report_to_msg(report: ExecutionReport, why: str = "") -> RunSkill.Result:
+    """What came of an execution; `why` says more about a stop."""
+    text = "" if report.outcome == "executed" else f"{report.message}{why and ': '}{why}"
+    positions = report.q_measured[-1].tolist() if len(report.q_measured) else []
+    return RunSkill.Result(
+        error_code=_OUTCOMES[report.outcome], error_text=text, positions=positions, tracking_rms=float(report.tracking_rms)
+    )
+
+
 def target_to_msg(joint_names: Sequence[str], q: ndarray, stamp_ns: int) -> JointTrajectoryMsg:
     """One live target, stamped as the picture that it answers."""
     point = JointTrajectoryPoint(positions=np.asarray(q, float).tolist())
@@ -233,8 +277,13 @@ def _duration(t: float) -> Duration:
     return Duration(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
-def _rows(values: Any, rows: int, width: int, what: str) -> ndarray:
-    array = np.asarray(values, float)
-    if array.shape != (rows * width,):
-        raise InvalidInput(f"{array.size} {what}, expected {rows * width}")
-    return array.reshape(rows, width)
+def _doubles(values: ndarray) -> array[float]:
+    """The numbers as a message holds them: assigning a list would look at each of them twice."""
+    return array("d", np.ascontiguousarray(values, float).tobytes())
+
+
+def _rows(values: Any, width: int, what: str) -> ndarray:
+    """(K, width) of a message's numbers, which are not copied."""
+    if len(values) != len(KEYPOINTS) * width:
+        raise InvalidInput(f"{len(values)} {what}, expected {len(KEYPOINTS) * width}")
+    return np.frombuffer(values).reshape(len(KEYPOINTS), width)

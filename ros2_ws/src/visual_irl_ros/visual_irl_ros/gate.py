@@ -16,11 +16,26 @@ FUTURE_NS = 100_000_000
 """A stamp further ahead of the clock than this is wrong [ns]."""
 
 
-class Gate:
-    """One subscription's door. `refused` counts by error, `reason` is the last one, `silent` tells when input stopped."""
+def head_of_msg(message: Any) -> tuple[int, str]:
+    """Stamp [ns] and frame of a message with a header."""
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec, message.header.frame_id
 
-    def __init__(self, convert: Callable[[Any], T], max_age: float, frames: tuple[str, ...] | None = None) -> None:
-        self._convert, self._max_age_ns, self._frames = convert, round(1e9 * max_age), frames
+
+class Gate:
+    """One subscription's door. `refused` counts by error, `reason` is the last one, `silent` tells when input stopped.
+
+    `convert` takes a message to the library's terms or raises; `head` gives its stamp [ns] and frame. What is latched may be of
+    any age: `max_age` [s] is infinite then.
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[Any], T],
+        max_age: float,
+        frames: tuple[str, ...] | None = None,
+        head: Callable[[Any], tuple[int, str]] = head_of_msg,
+    ) -> None:
+        self._convert, self._max_age, self._frames, self._head = convert, max_age, frames, head
         self._last_ns: int | None = None
         self._heard_ns: int | None = None
         self.accepted = 0
@@ -41,17 +56,17 @@ class Gate:
         return value
 
     def _check_header(self, message: Any, now_ns: int) -> int:
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if self._frames is not None and message.header.frame_id not in self._frames:
-            raise InvalidInput(f"frame '{message.header.frame_id}' is not one of {', '.join(self._frames)}")
-        if not -FUTURE_NS <= now_ns - stamp <= self._max_age_ns:
+        stamp, frame = self._head(message)
+        if self._frames is not None and frame not in self._frames:
+            raise InvalidInput(f"frame '{frame}' is not one of {', '.join(self._frames)}")
+        if not -FUTURE_NS <= now_ns - stamp <= 1e9 * self._max_age:
             raise InvalidInput(
                 f"stamp is {1e-9 * (now_ns - stamp):.3f} s old, must lie between {-1e-9 * FUTURE_NS} and "
-                f"{1e-9 * self._max_age_ns} s; check the clocks, or use_sim_time"
+                f"{self._max_age} s; check the clocks, or use_sim_time"
             )
         if self._last_ns is not None and stamp <= self._last_ns <= now_ns + FUTURE_NS:  # a clock that was set back is believed
             raise InvalidInput(f"stamp {stamp} ns is not newer than the one before ({self._last_ns} ns)")
-        return int(stamp)
+        return stamp
 
     def silent(self, now_ns: int, limit: float) -> bool:
         """Whether nothing has been let in for `limit` [s], or ever."""

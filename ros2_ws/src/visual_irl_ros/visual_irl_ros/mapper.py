@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from visual_irl.robots import load_robot
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+from visual_irl_ros.wire import KeypointWire, head_of
 
 
 class Mapper(Node):
@@ -28,18 +30,25 @@ class Mapper(Node):
 
     def __init__(self) -> None:
         super().__init__("mapper")
-        self._robot = load_robot(self.declare_parameter("robot", "ur5e").value)
-        self._silence = float(self.declare_parameter("input_timeout", 0.5).value)
-        arm = parameters.declare(self, LiveArmConfig())
-        online = parameters.declare(self, OnlineConfig())
-        self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
-        self._keypoints = Gate(convert.keypoints_of_msg, max_age=1.0, frames=("world",))
+        self._robot = load_robot(parameters.fixed(self, "robot", "ur5e", "fr3, panda, ur10e or ur5e"))
+        self._silence = parameters.fixed(self, "input_timeout", 0.5, "Without input for so long it has stopped [s]")
+        self._arm = parameters.declare(self, LiveArmConfig(), lambda arm: self._begin(arm, self._online))
+        self._online = parameters.declare(self, OnlineConfig(), lambda online: self._begin(self._arm, online))
+        self._begin(self._arm, self._online)
+        self._keypoints = Gate(KeypointWire("world").decode, max_age=1.0, frames=("world",), head=head_of)
         self._states = Gate(self._measured, max_age=1.0)
         self._targets = self.create_publisher(JointTrajectory, "~/joint_target", qos.COMMAND)
         self.create_subscription(JointState, "joint_states", self._on_state, qos.NEWEST)
-        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.NEWEST)
-        self.create_service(Retarget, "~/retarget", self._on_retarget, callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.NEWEST, raw=True)
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_service(Retarget, "~/retarget", self._on_retarget, qos_profile=qos.SERVICE, callback_group=group)
+        self._published, self._requests = 0, Counter()
         self._reporter = Reporter(self, self._health)
+
+    def _begin(self, arm: LiveArmConfig, online: OnlineConfig) -> None:
+        """Follow anew with these settings: from where the robot is measured next, until then nothing is published."""
+        self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
+        self._arm, self._online = arm, online
 
     def _on_state(self, message: Any) -> None:
         self._states.admit(message, self.get_clock().now().nanoseconds)
@@ -55,6 +64,7 @@ class Mapper(Node):
             return
         q = self._mapper.step(frame)
         if q is not None:
+            self._published += 1
             self._targets.publish(convert.target_to_msg(self._robot.joint_names, q, frame.stamp_ns))
 
     def _on_retarget(self, request: Any, response: Any) -> Any:
@@ -69,12 +79,14 @@ class Mapper(Node):
             response.error_code, response.error_text = Retarget.Response.MALFORMED, str(error)
         except (VisualIrlError, ValueError, ArithmeticError) as error:
             response.error_code, response.error_text = Retarget.Response.FAILED, str(error)
+        self._requests["retarget refused" if response.error_code else "retarget done"] += 1
         return response
 
     def _health(self) -> Health:
         now = self.get_clock().now().nanoseconds
         values = {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
         values |= {f"states {k}": v for k, v in self._states.counts().items()}
+        values |= {"targets": str(self._published), **{k: str(n) for k, n in self._requests.items()}}
         if self._states.silent(now, self._silence):
             return WARN, "no joint states: no targets are published", values
         if self._keypoints.silent(now, self._silence):

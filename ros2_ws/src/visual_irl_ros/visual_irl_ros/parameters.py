@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
@@ -18,6 +19,9 @@ from visual_irl.errors import InvalidInput, UnknownName, VisualIrlError
 
 C = TypeVar("C")
 _SCALARS = (bool, int, float, str)
+_FARTHEST = 1 << 40
+"""What a configuration takes that far from the default, it takes without bound."""
+_INT64 = (1 << 63) - 1
 
 
 class Parameter(NamedTuple):
@@ -26,19 +30,60 @@ class Parameter(NamedTuple):
     name: str
     default: Any
     description: str
+    bounds: tuple[float, float] | None = None
+    """Least and greatest number that the configuration takes; None where it takes any, or is no number."""
 
 
-def described(config: Any, prefix: str = "") -> Iterator[Parameter]:
-    """Every field of a configuration that ROS can express, with its docstring (which states the unit)."""
+def described(config: Any) -> Iterator[Parameter]:
+    """Every field of a configuration that ROS can express, with its docstring (which states the unit) and its bounds."""
+    for p in _fields(config):
+        yield p._replace(bounds=bounds_of(config, p.name))
+
+
+def _fields(config: Any, prefix: str = "") -> Iterator[Parameter]:
     texts = _docstrings(type(config))
     for name in _names(config):
         value, text = getattr(config, name), texts.get(name, "")
         if _nested(value):
-            yield from described(value, f"{prefix}{name}.")
+            yield from _fields(value, f"{prefix}{name}.")
         elif isinstance(value, _SCALARS):
             yield Parameter(prefix + name, value, text)
         elif isinstance(value, tuple) and value and all(isinstance(x, float) for x in value):
             yield Parameter(prefix + name, list(value), text)
+
+
+def bounds_of(config: Any, name: str) -> tuple[float, float] | None:
+    """Between which numbers a (dotted) field of a configuration may lie while the others keep their values.
+
+    The configuration is asked, so that what is declared and what is refused cannot differ: the largest step away from the
+    default that it takes is found by halving.
+    """
+    default = {p.name: p.default for p in _fields(config)}[name]
+    if isinstance(default, bool) or not isinstance(default, (int, float)):
+        return None
+
+    def takes(value: float) -> bool:
+        try:
+            changed(config, {name: value})
+        except (VisualIrlError, ArithmeticError, ValueError):
+            return False
+        return True
+
+    ends = [_farthest(takes, default, sign) for sign in (-1, 1)]
+    return None if ends == [-math.inf, math.inf] else (ends[0], ends[1])
+
+
+def _farthest(takes: Callable[[Any], bool], default: float, sign: int) -> float:
+    whole = isinstance(default, int)
+    near, far = 0, _FARTHEST if whole else float(_FARTHEST)
+    if takes(default + sign * far):
+        return sign * math.inf
+    for _ in range(100):
+        middle = (near + far) // 2 if whole else 0.5 * (near + far)
+        if middle in (near, far):
+            break
+        near, far = (middle, far) if takes(default + sign * middle) else (near, middle)
+    return default + sign * near
 
 
 def changed(config: C, values: Mapping[str, Any]) -> C:
@@ -48,7 +93,7 @@ def changed(config: C, values: Mapping[str, Any]) -> C:
         UnknownName: no such field; lists them.
         InvalidInput: of another type, or refused by the configuration.
     """
-    known = {p.name: p.default for p in described(config)}
+    known = {p.name: p.default for p in _fields(config)}
     for name, value in values.items():
         if name not in known:
             raise UnknownName(f"unknown parameter '{name}'; known: {', '.join(known)}")
@@ -89,16 +134,29 @@ def _docstrings(kind: type) -> dict[str, str]:
     return texts
 
 
+def fixed(node: Any, name: str, default: Any, description: str) -> Any:
+    """The value of a parameter of the node itself, which can be set at the start only."""
+    from rcl_interfaces.msg import ParameterDescriptor
+
+    text = f"{description}; set at the start only"
+    return node.declare_parameter(name, default, ParameterDescriptor(description=text, read_only=True)).value
+
+
 def declare(node: Any, config: C, apply: Callable[[C], None] | None = None) -> C:
     """Declare a configuration's parameters on a node; returns it with the values that were given at the start.
 
     `apply` takes a new configuration at run time; without it changes are refused, with the way out.
     """
-    from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 
     names = []
     for p in described(config):
-        descriptor = ParameterDescriptor(description=p.description, read_only=False)
+        descriptor = ParameterDescriptor(description=p.description)
+        if p.bounds is not None and isinstance(p.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=p.bounds[0], to_value=p.bounds[1])]
+        elif p.bounds is not None:
+            least, greatest = (int(max(-_INT64, min(b, _INT64))) for b in p.bounds)
+            descriptor.integer_range = [IntegerRange(from_value=least, to_value=greatest)]
         node.declare_parameter(p.name, p.default, descriptor)
         names.append(p.name)
     held = [changed(config, {name: _value(node.get_parameter(name)) for name in names})]

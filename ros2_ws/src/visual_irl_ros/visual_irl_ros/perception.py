@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,121 +11,121 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from visual_irl_msgs.msg import Keypoints, ObjectList
 
+from visual_irl.errors import InvalidInput
+from visual_irl.perception import DETECTORS
 from visual_irl.perception.camera_topics import CameraTopics
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.latest_frame import LatestFrame
 from visual_irl.perception.objects import OnionDetectorConfig
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.player import PlayConfig, Player
 from visual_irl.types import KeypointFrame, RgbdFrame
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.definitions import type_of
-from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+from visual_irl_ros.gate import Gate
+from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, publish, run
+from visual_irl_ros.wire import KeypointWire
 
 
 class Perception(Node):
-    """The newest frame is worked on; those that came meanwhile are dropped and counted."""
+    """The newest frame is worked on; those that came meanwhile are skipped and counted."""
 
     def __init__(self) -> None:
         super().__init__("perception")
-        source = self.declare_parameter("source", "").value
-        self._playing, self._repeat = bool(source), self.declare_parameter("loop", False).value
-        find = self.declare_parameter("objects", False).value
-        self._rate = float(self.declare_parameter("rate", 0.0).value)
-        self._silence = float(self.declare_parameter("input_timeout", 1.0).value)
-        config = parameters.declare(self, KeypointConfig())
-        self._stream, self._topics = KeypointStream(config), CameraTopics()
+        source = parameters.fixed(self, "source", "", "Recording, video or picture folder that is played as a camera")
+        find = parameters.fixed(self, "objects", False, "Look for the task's objects, too")
+        self._silence = parameters.fixed(self, "input_timeout", 1.0, "Without a picture for so long the input has stopped [s]")
+        play = parameters.declare(self, PlayConfig(), self._on_play)
+        config = parameters.declare(self, KeypointConfig(), self._on_config)
+        detector = parameters.declare(self, DETECTORS.load(config.detector)())
+        self._stream, self._topics = KeypointStream(config, detector.build()), CameraTopics()
         self._finder = OnionDetectorConfig().build() if find else None
+        self._wires = {name: KeypointWire(name) for name in ("world", "camera")}
         self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.NEWEST)
         self._objects = self.create_publisher(ObjectList, "~/objects", qos.NEWEST)
-        self._ended, self._heard, self._seen = threading.Event(), 0, 0
-        self._newest: RgbdFrame | None = None
-        self._came = threading.Condition()
-        self.dropped = self.published = 0
-        self.inference_ms = 0.0
+        self._pictures = Gate(lambda frame: frame, max_age=1.0, head=lambda frame: (frame.stamp_ns, ""))
+        self._player = Player(Path(source), play, self._now_ns) if source else None
+        self._frames = LatestFrame(self._player and (lambda: self._player))
+        self._published, self._effort, self._failure = 0, convert.Effort(), ""
+        self._heard = (0, time.monotonic())  # how many pictures had come when, by the last look
         self._static = type_of("tf2_msgs/msg/TFMessage")
         if not source:
-            for kind, topic, take, profile in (
-                (CameraInfo, "color/camera_info", self._topics.info, qos.STREAM),
-                (self._static, "/tf_static", self._topics.transforms, qos.STATIC),
-                (Image, "aligned_depth_to_color/image_raw", self._topics.depth, qos.STREAM),
-                (Image, "color/image_raw", self._topics.colour, qos.STREAM),
-            ):
-                if kind is not None:
-                    self.create_subscription(kind, topic, self._camera(take), profile, raw=True)
+            self._subscribe()
         self._reporter = Reporter(self, self._health)
-        jobs = [self._work] + ([lambda: self._play(Path(source))] if source else [])
-        self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
-        for thread in self._threads:
-            thread.start()
+        self._frames.__enter__()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _subscribe(self) -> None:
+        for kind, topic, take, profile in (
+            (CameraInfo, "color/camera_info", self._topics.info, qos.STREAM),
+            (self._static, "/tf_static", self._topics.transforms, qos.STATIC),
+            (Image, "aligned_depth_to_color/image_raw", self._topics.depth, qos.STREAM),
+            (Image, "color/image_raw", self._topics.colour, qos.STREAM),
+        ):
+            if kind is not None:
+                self.create_subscription(kind, topic, self._camera(take), profile, raw=True)
 
     def _camera(self, take: Any) -> Any:
-        return lambda data: self._offer(take(bytes(data)))
+        def came(data: bytes) -> None:
+            frame = take(bytes(data))
+            if frame is not None and self._pictures.admit(frame, self._now_ns()) is not None:
+                self._frames.offer(frame)
 
-    def _play(self, path: Path) -> None:
-        """A file as a camera: frames at the pace of their stamps, stamped with the time at which they are shown."""
-        for shown in _paced(path, self._repeat, self._rate, self._ended, lambda: self.get_clock().now().nanoseconds):
-            self._offer(shown)
+        return came
 
-    def _offer(self, frame: RgbdFrame | None) -> None:
-        if frame is None:
-            return
-        with self._came:
-            self.dropped += self._newest is not None
-            self._newest, self._heard = frame, time.monotonic_ns()
-            self._came.notify()
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_play(self, config: PlayConfig) -> None:
+        if self._player is not None:
+            self._player.config = config
+
+    def _on_config(self, config: KeypointConfig) -> None:
+        if config.detector != self._stream.config.detector:
+            raise InvalidInput("detector: set at the start only, its networks are loaded then; restart the node")
+        self._stream.config = config
 
     def _work(self) -> None:
-        while not self._ended.is_set():
-            with self._came:
-                self._came.wait_for(lambda: self._newest is not None or self._ended.is_set(), 0.5)
-                frame, self._newest = self._newest, None
-            if frame is None:
-                continue
-            begin = time.monotonic_ns()
-            keypoints = self._stream.step(frame)
-            self.inference_ms = 1e-6 * (time.monotonic_ns() - begin)
-            if not self._ended.is_set():
+        try:
+            for frame in self._frames:
+                begin = self._now_ns()
+                keypoints = self._stream.step(frame)
+                self._effort = convert.Effort(1e-9 * (begin - frame.stamp_ns), 1e-9 * (self._now_ns() - begin))
                 self._publish(frame, keypoints)
+        except Exception as error:  # of a file that is damaged in its middle; diagnostics say so, nothing is published any more
+            self._failure = f"{type(error).__name__}: {error}"
 
     def _publish(self, frame: RgbdFrame, keypoints: KeypointFrame) -> None:
         name = "world" if frame.T_world_camera is not None else "camera"
-        self._keypoints.publish(convert.keypoints_to_msg(keypoints, name))
+        publish(self._keypoints, self._wires[name].encode(keypoints, self._effort))
+        self._published += 1
         if self._finder is not None and name == "world" and frame.depth is not None:
-            self._objects.publish(convert.objects_to_msg(self._finder.detect(frame), frame.stamp_ns, name))
-        self.published += 1
-        self._seen = keypoints.stamp_ns if keypoints.person else self._seen
+            publish(self._objects, convert.objects_to_msg(self._finder.detect(frame), frame.stamp_ns, name))
 
     def _health(self) -> Health:
-        values = {"frames": str(self.published), "dropped": str(self.dropped), "inference ms": f"{self.inference_ms:.1f}"}
+        frames = self._frames
+        values = {"received": str(frames.received), "skipped": str(frames.dropped), "published": str(self._published)}
+        values["inference ms"] = f"{1e3 * self._effort.inference:.1f}"
         values |= {name: str(n) for name, n in {**self._stream.health.problems(), **self._topics.refused}.items()}
-        if time.monotonic_ns() - self._heard > round(1e9 * self._silence):
+        values |= {name: n for name, n in self._pictures.counts().items() if self._player is None}
+        if self._failure:
+            return ERROR, f"no more keypoints come: {self._failure}", values
+        if frames.received != self._heard[0]:
+            self._heard = (frames.received, time.monotonic())
+        if time.monotonic() - self._heard[1] > self._silence:
             return WARN, "no pictures come", values
-        if self._static is None and not self._playing:
+        if self._static is None and self._player is None:
             return WARN, "tf2_msgs is not installed: the camera's place is unknown, keypoints are in its own frame", values
         return OK, "running", values
 
     def close(self) -> None:
         """End the threads, then free the networks."""
-        self._ended.set()
-        for thread in self._threads:
-            thread.join(0.4)
-        if not any(thread.is_alive() for thread in self._threads):
+        if self._player is not None:
+            self._player.end()
+        self._frames.__exit__(None, None, None)
+        self._thread.join(0.4)
+        if not self._thread.is_alive():
             self._stream.close()
-
-
-def _paced(path: Path, repeat: bool, rate: float, ended: threading.Event, now_ns: Any) -> Iterator[RgbdFrame]:
-    """Frames when they are due: by their stamps, or `rate` of them a second [1/s]."""
-    while not ended.is_set():
-        first = shown = None
-        with open_frames(path) as frames:
-            for k, frame in enumerate(frames):
-                if first is None or shown is None:
-                    first, shown = frame.stamp_ns, time.monotonic_ns()
-                due = shown + (round(k * 1e9 / rate) if rate > 0.0 else frame.stamp_ns - first)
-                if ended.wait(max(0.0, 1e-9 * (due - time.monotonic_ns()))):
-                    return
-                yield replace(frame, stamp_ns=now_ns())
-        if not repeat:
-            return
 
 
 def main() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
+
+LEASE = 1.0
+"""Whoever offers a motion and is not heard of for so long is gone [s]."""
 
 
-def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int) -> QoSProfile:
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
+def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int, **more: Any) -> QoSProfile:
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability, **more)
 
 
 NEWEST = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 1)
@@ -14,7 +20,12 @@ NEWEST = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 1)
 COMMAND = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 1)
 """Joint targets: the newest, and it must arrive."""
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1)
-"""Motions of skills and the safety state: whoever comes later gets the last one."""
+"""The safety state: whoever comes later gets the last one."""
+OFFER = _profile(
+    ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1, liveliness=LivelinessPolicy.AUTOMATIC,
+    liveliness_lease_duration=Duration(seconds=LEASE),
+)  # fmt: skip
+"""Motions of skills: latched, and the executor is told when the node that offered one is gone."""
 STREAM = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 5)
 """Camera topics as a driver publishes them; a reliable publisher matches, too."""
 STATIC = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 50)
@@ -25,3 +36,10 @@ CLOCK = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 1)
 """/clock."""
 DIAGNOSTICS = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 10)
 """/diagnostics."""
+SERVICE = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 10)
+"""Requests and replies."""
+ACTION = {
+    "goal_service_qos_profile": SERVICE, "result_service_qos_profile": SERVICE, "cancel_service_qos_profile": SERVICE,
+    "feedback_pub_qos_profile": SERVICE, "status_pub_qos_profile": LATCHED,
+}  # fmt: skip
+"""An action's three services and two topics, as every client expects them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from visual_irl_msgs.action import Record
 
 from visual_irl.errors import InvalidInput, UnwritableOutput
 from visual_irl.io.topic_writer import TopicWriter
-from visual_irl_ros import qos
+from visual_irl_ros import parameters, qos
 from visual_irl_ros.definitions import definition_of, type_of
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
 
@@ -34,13 +35,16 @@ class Recorder(Node):
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        topics = self.declare_parameter("topics", [*TOPICS, "/tf_static:tf2_msgs/msg/TFMessage"]).value
+        topics = parameters.fixed(
+            self, "topics", [*TOPICS, "/tf_static:tf2_msgs/msg/TFMessage"], "What is recorded, each as topic:package/msg/Type"
+        )
         types = {self.resolve_topic_name(name): (kind, type_of(kind)) for name, _, kind in (t.partition(":") for t in topics)}
         self._kinds = {topic: kind for topic, (kind, found) in types.items() if found is not None}
         self._missing = sorted(kind for kind, found in types.values() if found is None)
         self._latched: dict[str, bytes] = {}
         self._queue: queue.Queue[tuple[str, bytes, int]] | None = None
         self.dropped, self.written, self._last = 0, 0, 0
+        self._taken = threading.Lock()  # by the one recording that runs
         group = ReentrantCallbackGroup()
         for topic in self._kinds:
             profile = qos.STATIC if topic.endswith("/tf_static") else qos.RECORDED
@@ -49,9 +53,8 @@ class Recorder(Node):
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
             )  # fmt: skip
         self._server = ActionServer(
-            self, Record, "~/record", self._record, callback_group=group,
-            goal_callback=lambda goal: GoalResponse.REJECT if self._queue else GoalResponse.ACCEPT,
-            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+            self, Record, "~/record", self._record, callback_group=group, goal_callback=self._on_goal,
+            cancel_callback=lambda goal: CancelResponse.ACCEPT, **qos.ACTION,
         )  # fmt: skip
         self._reporter = Reporter(self, self._health)
 
@@ -73,6 +76,9 @@ class Recorder(Node):
         if self._queue is not None:
             self.dropped += event.total_count_change
 
+    def _on_goal(self, goal: Any) -> GoalResponse:
+        return GoalResponse.ACCEPT if self._taken.acquire(blocking=False) else GoalResponse.REJECT
+
     def _record(self, goal: Any) -> Record.Result:
         self.dropped = self.written = 0
         result = Record.Result()
@@ -90,6 +96,7 @@ class Recorder(Node):
             result.error_code, result.error_text = Record.Result.NO_MESSAGE, str(error)
         finally:
             self._queue = None
+            self._taken.release()
         result.written, result.dropped = self.written, self.dropped
         goal.abort() if result.error_code else (goal.canceled if goal.is_cancel_requested else goal.succeed)()
         return result

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
 from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
@@ -18,13 +23,22 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 Health = tuple[bytes, str, dict[str, str]]
 
 
+def publish(publisher: Any, message: Any) -> None:
+    """Publish from a thread of one's own, which may still run when the node has been told to end."""
+    try:
+        publisher.publish(message)
+    except RCLError:
+        if rclpy.ok():
+            raise
+
+
 class Reporter:
-    """Publishes a node's health on /diagnostics once a second, and logs when it changes."""
+    """Publishes a node's health on /diagnostics once a second, whatever a simulation's clock does, and logs changes."""
 
     def __init__(self, node: Any, health: Callable[[], Health]) -> None:
         self._node, self._health, self._said = node, health, ""
         self._out = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
-        self._timer = node.create_timer(1.0, self.report)
+        self._timer = node.create_timer(1.0, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def report(self) -> None:
         """Publish once."""
@@ -41,24 +55,52 @@ class Reporter:
 
 
 def run(make: Callable[[], Any]) -> None:
-    """Spin the node that `make` returns until it is told to end; then call its `close`."""
-    rclpy.init()
+    """Spin the node that `make` returns until it is told to end; then call its `close` and leave the process.
+
+    Nothing is torn down piece by piece after that: with the networks and compilers that a node loads it takes half a second.
+    """
+    code = 1
+    try:
+        code = _run(make)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(make: Callable[[], Any]) -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a node that is still being made ends at once, too
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
         node = make()
+        install_signal_handlers(SignalHandlerOptions.ALL)
         executor = MultiThreadedExecutor(num_threads=3)
         executor.add_node(node)
-        executor.spin()
+        while rclpy.ok():
+            _spin(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except RCLError:
-        if rclpy.ok():  # else the signal came while the executor built its next wait set
-            raise
     except VisualIrlError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        return 1
     finally:
         if node is not None:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
+    return 0
+
+
+def _spin(executor: MultiThreadedExecutor, node: Any) -> None:
+    """Wait once for something to do. What a message leads to must not end the node: rclpy's own services for parameters, for
+    one, raise on a type that does not exist."""
+    try:
+        executor.spin_once()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        raise
+    except Exception as error:
+        if rclpy.ok():  # else the signal came while the executor built its next wait set
+            node.get_logger().error(f"a message or request was not handled: {type(error).__name__}: {error}"[:500])

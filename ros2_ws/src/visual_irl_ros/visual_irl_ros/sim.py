@@ -19,7 +19,7 @@ from visual_irl.tasks.surroundings import surroundings
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
 from visual_irl_ros.pacer import Pacer
-from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+from visual_irl_ros.runtime import OK, WARN, Health, Reporter, publish, run
 
 
 class Sim(Node):
@@ -27,20 +27,29 @@ class Sim(Node):
 
     def __init__(self) -> None:
         super().__init__("sim")
-        robot = load_robot(self.declare_parameter("robot", "ur5e").value)
-        self._clock_rate = self.declare_parameter("publish_clock", True).value
-        config = parameters.declare(self, FollowConfig())
+        self._robot = robot = load_robot(parameters.fixed(self, "robot", "ur5e", "fr3, panda, ur10e or ur5e"))
+        clock = parameters.fixed(self, "publish_clock", True, "Publish the simulation's time on /clock")
         self._arm = MujocoArm(robot, robot.home)
-        world = surroundings(Scene((), ()), robot.T_world_base)
-        self._follower = TargetFollower(robot, robot.home, self._arm.period, world, config)
+        self._follower = self._follow(parameters.declare(self, FollowConfig(), self._on_config))
         self._gate = Gate(convert.target_of_msg, max_age=1.0)
         self._lock, self._ended, self._refused = threading.Lock(), threading.Event(), 0
         self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
-        self._clock_out = self.create_publisher(Clock, "/clock", qos.CLOCK) if self._clock_rate else None
+        self._clock_out = self.create_publisher(Clock, "/clock", qos.CLOCK) if clock else None
         self.create_subscription(JointTrajectory, "joint_target", self._on_target, qos.COMMAND)
         self._reporter = Reporter(self, self._health)
         self._thread = threading.Thread(target=self._physics, daemon=True)
         self._thread.start()
+
+    def _follow(self, config: FollowConfig) -> TargetFollower:
+        """From where the arm was told to be."""
+        world = surroundings(Scene((), ()), self._robot.T_world_base)
+        return TargetFollower(self._robot, self._arm.target, self._arm.period, world, config)
+
+    def _on_config(self, config: FollowConfig) -> None:
+        with self._lock:
+            if not self._follower.standing:
+                raise RefusedTrajectory("the arm moves: change this while it stands")
+            self._follower = self._follow(config)
 
     def _on_target(self, message: Any) -> None:
         target = self._gate.admit(message, self.get_clock().now().nanoseconds)
@@ -66,9 +75,9 @@ class Sim(Node):
     def _publish(self) -> None:
         if self._ended.is_set():
             return
-        self._states.publish(convert.state_to_msg(self._arm.read(), self.get_clock().now().nanoseconds))
+        publish(self._states, convert.state_to_msg(self._arm.read(), self.get_clock().now().nanoseconds))
         if self._clock_out is not None:
-            self._clock_out.publish(convert.clock_to_msg(self._arm.now_ns()))
+            publish(self._clock_out, convert.clock_to_msg(self._arm.now_ns()))
 
     def _health(self) -> Health:
         values = {**self._gate.counts(), "refused targets": str(self._refused)}

@@ -5,13 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from rclpy.node import Node
+from rclpy.wait_for_message import wait_for_message
+from sensor_msgs.msg import JointState
 from visual_irl_msgs.msg import RobotMotion
 
 from visual_irl.errors import InvalidInput
 from visual_irl.io.artifacts import load_demonstration, load_trajectory
+from visual_irl.planning import PLANNERS
+from visual_irl.planning.approach import approached
+from visual_irl.robots import load_robot
+from visual_irl.robots.model import RobotModel
+from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import JointTrajectory
-from visual_irl_ros import convert, qos
+from visual_irl_ros import convert, parameters, qos
+from visual_irl_ros.move_group import MoveGroupPlanner
 from visual_irl_ros.runtime import OK, Health, Reporter, run
+
+STATES = 60.0
+"""How long the robot may take to say where it is [s]."""
 
 
 class SkillNode(Node):
@@ -19,20 +31,34 @@ class SkillNode(Node):
 
     def __init__(self) -> None:
         super().__init__("skill")
-        robot = self.declare_parameter("robot", "ur5e").value
-        trajectory = self.declare_parameter("trajectory", "").value
-        skill = self.declare_parameter("skill", "").value
-        demonstration = self.declare_parameter("demonstration", "").value
+        robot = parameters.fixed(self, "robot", "ur5e", "fr3, panda, ur10e or ur5e")
+        trajectory = parameters.fixed(self, "trajectory", "", "Trajectory file of `visual-irl map`")
+        skill = parameters.fixed(self, "skill", "", "Skill folder of `visual-irl learn`, in place of a trajectory")
+        demonstration = parameters.fixed(self, "demonstration", "", "Demonstration file whose objects the skill handles")
+        planner = parameters.fixed(
+            self, "planner", "", "Of the way from the arm to the motion: ompl, moveit, move_group; none if empty"
+        )
         if bool(trajectory) == bool(skill and demonstration):
             raise InvalidInput("give the parameter trajectory (from `visual-irl map`), or both skill and demonstration")
         if trajectory:
             self._name, motion = Path(trajectory).stem, _read(Path(trajectory), robot)
         else:
             self._name, motion = Path(skill).name, _planned(Path(skill), Path(demonstration), robot)
-        self._out = self.create_publisher(RobotMotion, "motion", qos.LATCHED)
+        if planner:
+            motion = self._from_here(motion, planner, load_robot(robot))
+        self._out = self.create_publisher(RobotMotion, "motion", qos.OFFER)
         self._out.publish(convert.motion_to_msg(motion, robot, self._name, self.get_clock().now().nanoseconds))
         self._seconds = float(motion.t[-1])
         self._reporter = Reporter(self, self._health)
+
+    def _from_here(self, motion: JointTrajectory, planner: str, robot: RobotModel) -> JointTrajectory:
+        """The motion with a planned way to it from where the arm stands."""
+        found, message = wait_for_message(JointState, self, "joint_states", qos_profile=qos.NEWEST, time_to_wait=STATES)
+        if not found:
+            raise InvalidInput(f"no joint states came within {STATES:.0f} s: start the robot first, or leave planner empty")
+        state, world = convert.state_of_msg(message), surroundings(Scene((), ()), robot.T_world_base)
+        make = MoveGroupPlanner if planner == "move_group" else PLANNERS.load(planner)
+        return approached(motion, make(robot), state.joint_names, state.q, world)
 
     def _health(self) -> Health:
         return OK, f"offers '{self._name}', {self._seconds:.1f} s", {}
@@ -52,7 +78,6 @@ def _planned(skill: Path, demonstration: Path, robot_name: str) -> JointTrajecto
     from visual_irl import pipeline
     from visual_irl.mapping.retarget import RetargetConfig, retarget
     from visual_irl.policy.hand_path import PolicyConfig
-    from visual_irl.robots import load_robot
 
     robot = load_robot(robot_name)
     demo = load_demonstration(demonstration)

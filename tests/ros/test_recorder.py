@@ -1,0 +1,117 @@
+"""The real recorder: what it wrote opens, and what it could not finish is readable up to the last second."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.action import ActionClient
+from rosbags.rosbag2 import Reader
+from sensor_msgs.msg import Image
+from visual_irl_msgs.action import Record
+from visual_irl_ros import convert, qos
+
+from visual_irl.io.mcap_stream import survey
+
+TOPIC = "/camera/camera/color/image_raw"
+PERIOD = 1.0 / 30.0
+
+
+class Camera:
+    """Publishes numbered pictures that zstd cannot make small."""
+
+    def __init__(self, watcher: Any) -> None:
+        self.watcher, self.sent = watcher, 0
+        self._out = watcher.create_publisher(Image, TOPIC, qos.RECORDED)
+        self._noise = np.random.default_rng(0).integers(0, 255, 160 * 120 * 3, np.uint8)
+
+    def play(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Until a condition holds; whether it did."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until():
+            image = Image(height=120, width=160, encoding="rgb8", step=480, header=convert.header(time.time_ns(), "camera"))
+            image.data = array("B")
+            image.data.frombytes(np.roll(self._noise, self.sent).tobytes())
+            self._out.publish(image)
+            self.sent += 1
+            self.watcher.rest(PERIOD)
+        return until()
+
+
+@pytest.fixture
+def recording(watcher: Any, launched: Callable, tmp_path: Path) -> Any:
+    nodes = launched("record")
+    client = ActionClient(watcher, Record, "recorder/record")
+    assert watcher.up("recorder")
+    assert client.wait_for_server(30.0)
+
+    def begin(folder: Path, duration: float = 0.0) -> Any:
+        goal = client.send_goal_async(Record.Goal(folder=str(folder), duration=duration))
+        assert watcher.wait(goal.done, 20.0)
+        return goal.result()
+
+    return nodes["recorder"], Camera(watcher), begin
+
+
+def result_of(camera: Camera, goal: Any) -> Record.Result:
+    told = goal.get_result_async()
+    assert camera.play(told.done, 60.0)
+    return told.result().result
+
+
+def stamps(folder: Path) -> list[int]:
+    found = survey(next(folder.glob("*.mcap")))
+    return [int.from_bytes(data[4:8], "little", signed=True) for _, data in found.messages((TOPIC,))]
+
+
+def written(watcher: Any) -> int:
+    return int(watcher.values["recorder"]["written"])
+
+
+@pytest.mark.timeout(120)
+def test_what_is_recorded_opens_and_is_never_overwritten(watcher: Any, recording: Any, tmp_path: Path) -> None:
+    _, camera, begin = recording
+    result = result_of(camera, begin(tmp_path / "bag", 2.0))
+    assert result.error_code == Record.Result.SUCCESS, result.error_text
+    with Reader(tmp_path / "bag") as reader:
+        rows = [bytes(data) for _, _, data in reader.messages()]
+    assert len(rows) == result.written > 5
+    again = result_of(camera, begin(tmp_path / "bag", 1.0))
+    assert again.error_code == Record.Result.UNWRITABLE and "never overwritten" in again.error_text
+    goal = begin(tmp_path / "other")
+    assert camera.play(lambda: written(watcher) > 3, 30.0)
+    assert not begin(tmp_path / "third").accepted, "one recording at a time"
+    goal.cancel_goal_async()
+    assert result_of(camera, goal).error_code == Record.Result.SUCCESS
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_recorder_leaves_all_but_the_last_second(watcher: Any, recording: Any, tmp_path: Path) -> None:
+    process, camera, begin = recording
+    begin(tmp_path / "bag")
+    assert camera.play(lambda: written(watcher) > 80, 60.0)
+    process.send_signal(signal.SIGKILL)
+    killed = time.time()
+    process.wait()
+    found = stamps(tmp_path / "bag")
+    assert len(found) > 20
+    assert killed - found[-1] < 3.0, "the second that may be lost, whole seconds of stamps, and what waited on a loaded machine"
+
+
+@pytest.mark.timeout(120)
+def test_a_full_disk_is_told_and_leaves_a_readable_file(watcher: Any, recording: Any, tmp_path: Path) -> None:
+    process, camera, begin = recording
+    goal = begin(tmp_path / "bag")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2 << 20, 2 << 20))  # writes beyond fail, as on a full disk
+    result = result_of(camera, goal)
+    assert result.error_code == Record.Result.DISK_FULL
+    assert "free some space" in result.error_text
+    assert len(stamps(tmp_path / "bag")) > 10
+    assert process.poll() is None
