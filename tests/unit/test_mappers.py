@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.mapping import online
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
@@ -22,7 +23,7 @@ from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.chain import chain_of, forward, pose_of
-from visual_irl.robots.self_collision import capsules_of, clearance
+from visual_irl.robots.self_collision import OVERLAP, capsules_of, clearance
 from visual_irl.robots.solutions import solutions, solver_of
 
 EVERY = pytest.mark.parametrize("name", ROBOTS.names)
@@ -207,6 +208,34 @@ def test_online_arm_never_enters_itself(name: str) -> None:
         mapper.step(R, start * (1.0 - min(k / 300.0, 1.0)), np.zeros(3), np.zeros(3), True, 1 / 60)
         forward(chain, mapper.q, pose)
         assert clearance(capsules, pose) > 0.0, f"frame {k}"
+
+
+@EVERY
+def test_where_only_a_folded_arm_would_reach_is_out_of_reach(name: str) -> None:
+    """The hand is led into the arm's own foot: in no frame does the path enter the arm, and not all of them are reached."""
+    robot = load_robot(name)
+    capsules, chain = capsules_of(robot), chain_of(robot)
+    pose, T = pose_of(chain), robot.fk(robot.home)
+    share = np.linspace(1.0, 0.0, 60)[:, None]
+    targets = targets_along(name)
+    targets = replace(targets, R=np.tile(T[:3, :3], (60, 1, 1)), p=share * T[:3, 3])
+    path = map_offline(robot, targets, OfflineConfig())
+    assert path.reachable[0] and not path.reachable.all() and path.exact[path.reachable].all()
+    for q in path.q[~path.reachable]:
+        forward(chain, q, pose)
+        assert clearance(capsules, pose) > -OVERLAP - 1e-3
+
+
+def test_a_step_is_compiled_once_whatever_the_arrays_that_are_handed_over() -> None:
+    for name in ("panda", "ur5e"):
+        robot = load_robot(name)
+        T = robot.fk(robot.home)
+        for prior in (None, load_prior(name)):
+            mapper = OnlineMapper(robot, OnlineConfig(), prior)
+            mapper.reset(robot.home)
+            for R in (T[:3, :3], np.asfortranarray(T[:3, :3]), T[:3, :3].astype(np.float32)):
+                mapper.step(R, T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60)
+    assert len(online._step.signatures) == 1
 
 
 def test_capsules_agree_with_coal_on_spheres_and_tell_folded_arms() -> None:
