@@ -84,6 +84,38 @@ def test_offline_is_exact_and_continuous(name: str) -> None:
     assert (path.q >= robot.lower).all() and (path.q <= robot.upper).all()
 
 
+@pytest.mark.parametrize("name", ["ur5e", "ur10e"])
+def test_no_jump_where_a_continuous_path_exists(name: str) -> None:
+    """Wide motions of the arm itself, which are continuous and have its own limbs: whoever jumps on them need not have.
+
+    Arms with a grid of their redundant joint are not asked: near their shoulder's singularity its spacing is too wide for it.
+    """
+    robot = load_robot(name)
+    capsules, chain, walked = capsules_of(robot), chain_of(robot), 0
+    pose, t = pose_of(chain), np.arange(240) / 60.0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sway = rng.uniform(0.2, 0.9, len(robot.home)) * np.sin(rng.uniform(0.5, 2.5, len(robot.home)) * t[:, None])
+        q = np.clip(robot.home + sway, robot.lower + 0.05, robot.upper - 0.05)
+        gaps = [(forward(chain, row, pose), clearance(capsules, pose))[1] for row in q]
+        if min(gaps) < 0.02:  # near itself a path has reason to leave it
+            continue
+        walked += 1
+        points = np.array(
+            [
+                [robot.fk(row, frame)[:3, 3] for frame in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)]
+                for row in q
+            ]
+        )
+        limbs = np.diff(points, axis=1) / np.linalg.norm(np.diff(points, axis=1), axis=2, keepdims=True)
+        Ts = np.array([robot.fk(row) for row in q])
+        targets = ArmTargets(t, Ts[:, :3, :3], Ts[:, :3, 3], limbs[:, 0], limbs[:, 1], q, np.zeros(240, bool))
+        path = map_offline(robot, targets, OfflineConfig())
+        assert path.exact.all()
+        assert np.abs(np.diff(path.q, axis=0)).max() < max(0.2, 2.0 * np.abs(np.diff(q, axis=0)).max()), f"seed {seed}"
+    assert walked >= 4
+
+
 @EVERY
 def test_a_motion_goes_on_from_where_the_arm_is(name: str) -> None:
     robot, targets = load_robot(name), targets_along(name)
