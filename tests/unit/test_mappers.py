@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.mapping import online
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
@@ -22,7 +23,7 @@ from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.chain import chain_of, forward, pose_of
-from visual_irl.robots.self_collision import capsules_of, clearance
+from visual_irl.robots.self_collision import OVERLAP, capsules_of, clearance
 from visual_irl.robots.solutions import solutions, solver_of
 
 EVERY = pytest.mark.parametrize("name", ROBOTS.names)
@@ -81,6 +82,38 @@ def test_offline_is_exact_and_continuous(name: str) -> None:
     assert path.reachable.all() and path.exact.all() and path.joined[1:].all()
     assert path.position_error.max() < 1e-6 and path.rotation_error.max() < 1e-5
     assert (path.q >= robot.lower).all() and (path.q <= robot.upper).all()
+
+
+@pytest.mark.parametrize("name", ["ur5e", "ur10e"])
+def test_no_jump_where_a_continuous_path_exists(name: str) -> None:
+    """Wide motions of the arm itself, which are continuous and have its own limbs: whoever jumps on them need not have.
+
+    Arms with a grid of their redundant joint are not asked: near their shoulder's singularity its spacing is too wide for it.
+    """
+    robot = load_robot(name)
+    capsules, chain, walked = capsules_of(robot), chain_of(robot), 0
+    pose, t = pose_of(chain), np.arange(240) / 60.0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sway = rng.uniform(0.2, 0.9, len(robot.home)) * np.sin(rng.uniform(0.5, 2.5, len(robot.home)) * t[:, None])
+        q = np.clip(robot.home + sway, robot.lower + 0.05, robot.upper - 0.05)
+        gaps = [(forward(chain, row, pose), clearance(capsules, pose))[1] for row in q]
+        if min(gaps) < 0.02:  # near itself a path has reason to leave it
+            continue
+        walked += 1
+        points = np.array(
+            [
+                [robot.fk(row, frame)[:3, 3] for frame in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)]
+                for row in q
+            ]
+        )
+        limbs = np.diff(points, axis=1) / np.linalg.norm(np.diff(points, axis=1), axis=2, keepdims=True)
+        Ts = np.array([robot.fk(row) for row in q])
+        targets = ArmTargets(t, Ts[:, :3, :3], Ts[:, :3, 3], limbs[:, 0], limbs[:, 1], q, np.zeros(240, bool))
+        path = map_offline(robot, targets, OfflineConfig())
+        assert path.exact.all()
+        assert np.abs(np.diff(path.q, axis=0)).max() < max(0.2, 2.0 * np.abs(np.diff(q, axis=0)).max()), f"seed {seed}"
+    assert walked >= 4
 
 
 @EVERY
@@ -207,6 +240,34 @@ def test_online_arm_never_enters_itself(name: str) -> None:
         mapper.step(R, start * (1.0 - min(k / 300.0, 1.0)), np.zeros(3), np.zeros(3), True, 1 / 60)
         forward(chain, mapper.q, pose)
         assert clearance(capsules, pose) > 0.0, f"frame {k}"
+
+
+@EVERY
+def test_where_only_a_folded_arm_would_reach_is_out_of_reach(name: str) -> None:
+    """The hand is led into the arm's own foot: in no frame does the path enter the arm, and not all of them are reached."""
+    robot = load_robot(name)
+    capsules, chain = capsules_of(robot), chain_of(robot)
+    pose, T = pose_of(chain), robot.fk(robot.home)
+    share = np.linspace(1.0, 0.0, 60)[:, None]
+    targets = targets_along(name)
+    targets = replace(targets, R=np.tile(T[:3, :3], (60, 1, 1)), p=share * T[:3, 3])
+    path = map_offline(robot, targets, OfflineConfig())
+    assert path.reachable[0] and not path.reachable.all() and path.exact[path.reachable].all()
+    for q in path.q[~path.reachable]:
+        forward(chain, q, pose)
+        assert clearance(capsules, pose) > -OVERLAP - 1e-3
+
+
+def test_a_step_is_compiled_once_whatever_the_arrays_that_are_handed_over() -> None:
+    for name in ("panda", "ur5e"):
+        robot = load_robot(name)
+        T = robot.fk(robot.home)
+        for prior in (None, load_prior(name)):
+            mapper = OnlineMapper(robot, OnlineConfig(), prior)
+            mapper.reset(robot.home)
+            for R in (T[:3, :3], np.asfortranarray(T[:3, :3]), T[:3, :3].astype(np.float32)):
+                mapper.step(R, T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60)
+    assert len(online._step.signatures) == 1
 
 
 def test_capsules_agree_with_coal_on_spheres_and_tell_folded_arms() -> None:

@@ -20,7 +20,7 @@ from visual_irl.robots.model import RobotModel
 RATE = 60.0
 FIGURES = {
     "ok", "pos_mm_median", "pos_mm_p95", "pos_mm_max", "upper_deg", "fore_deg", "jerk_rms", "jumps", "limit_violations",
-    "us_p50", "us_p99",
+    "us_p50", "us_p99", "jerk_relative",
 }  # fmt: skip
 REASON = "an optional rival of the benchmark: install the extra 'bench'"
 
@@ -127,6 +127,14 @@ def test_jerk_of_a_cubic_is_its_third_derivative_and_ends_at_segments() -> None:
     assert f["jumps"] == 1 and f["jerk_rms"] > 1e4
 
 
+def test_jerk_is_told_beside_that_of_the_target() -> None:
+    """Only the last joint turns, about the tool's own axis: its jerk is the hand's, and the mean over six joints a sixth."""
+    robot = load_robot("ur5e")
+    q = np.tile(robot.home, (24, 1))
+    q[:, -1] += 2.0 * (np.arange(24) / RATE) ** 3
+    assert measured(robot, targets_at(robot, q), q)["jerk_relative"] == pytest.approx(1.0 / np.sqrt(6.0), rel=1e-2)
+
+
 def test_angles_outside_the_limits_are_counted_each() -> None:
     robot = load_robot("panda")
     q = swing(robot, 6)
@@ -139,7 +147,7 @@ def test_pooling_weighs_by_frames() -> None:
         limbs = np.full((n, 2), np.radians(mm))
         return Samples(
             np.full(n, mm < 1.0), np.full(n, mm / 1e3), limbs, limbs, np.zeros(n), np.zeros((n, 6)), np.zeros((n, 6), bool),
-            np.full(n, mm),
+            np.full(n, mm), np.full(n, np.nan), np.zeros((n, 6)),
         )  # fmt: skip
 
     f = figures(pooled([samples(30, 0.5), samples(10, 2.5)]))
@@ -157,7 +165,7 @@ def test_rivals_follow_a_reachable_path(name: str, robot_name: str) -> None:
     robot = load_robot(robot_name)
     q = swing(robot)
     targets = targets_at(robot, q)
-    path, us = follow_in_turns({name: load_peer(name, robot)}, targets, q)[name]
+    path, us, _ = follow_in_turns({name: load_peer(name, robot)}, targets, q)[name]
     f = figures(measure(robot, targets, path, us, np.ones(len(q), bool), q))
     assert f["ok"] == 1.0, f"{name} misses by {f['pos_mm_max']} mm a path that meets hand, limbs and posture"
     assert f["limit_violations"] == f["jumps"] == 0
@@ -176,7 +184,7 @@ def test_the_elbow_task_draws_the_elbow(name: str) -> None:
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     asked = ArmTargets(targets.t, targets.R, targets.p, aside, targets.fore, q, targets.start)
     both = follow_in_turns({n: load_peer(n, robot) for n in (name, name.removesuffix("_elbow"))}, asked, q)
-    with_elbow, alone = (measured(robot, asked, path)["upper_deg"] for path, _ in both.values())
+    with_elbow, alone = (measured(robot, asked, path.q)["upper_deg"] for path in both.values())
     assert with_elbow < alone - 5.0
 
 
@@ -197,7 +205,8 @@ def test_every_segment_starts_from_its_given_angles_whatever_the_block(monkeypat
     monkeypatch.setattr(mapping_bench, "BLOCK", 7)
     counts: list[int] = []
     out = follow_in_turns({"a": Still(), "b": Still()}, targets_at(robot, q, start), q, counts.append)
-    for path, us in out.values():
+    for path, us, core_us in out.values():
+        assert np.isnan(core_us).all()
         assert (path[:10] == q[0]).all() and (path[10:] == q[10]).all()
         assert (us > 0.0).all()
     assert counts == sorted(counts) and counts[-1] == 2 * 25
@@ -222,8 +231,10 @@ def test_result_file_has_the_promised_shape(result: tuple[MappingBench, Path, li
     assert content["robot"] == "panda" and content["frames"] == 120 and 0 < content["reachable"] <= 120
     assert set(content["methods"]) == {OFFLINE, SYMBOLIC, *METHODS}
     for name, f in content["methods"].items():
-        assert set(f) >= FIGURES and all(v is not None for v in f.values()), name
+        assert all(f[key] is not None for key in FIGURES), name
         assert f["frames"] == content["reachable"]
+        assert (f["core_us_p99"] is not None) == name.startswith("ours_online"), name
+        assert f["core_us_p99"] is None or 0.0 < f["core_us_p50"] < f["us_p50"]
     assert content["methods"][OFFLINE]["ok"] == 1.0 and content["methods"][OFFLINE]["regret_upper_deg"] == 0.0
     assert set(content["files"]) == {"one", "two"}
     for file in content["files"].values():

@@ -1,7 +1,8 @@
 """The mapping benchmark: our mappers and their rivals on the same targets, in one run, frame by frame.
 
-Frame-by-frame methods take turns in blocks of frames, so that other load on the machine meets all of them alike; garbage is
-not collected meanwhile, as in `timeit`. All start every segment from the offline mapper's joint angles, so that no rival is
+Times are the thread's own, so that what else the machine does counts only by the caches that it empties. Frame-by-frame
+methods take turns in blocks of frames, so that this meets all of them alike; garbage is not collected meanwhile, as in
+`timeit`. All start every segment from the offline mapper's joint angles, so that no rival is
 handicapped by its first branch. Compiled code is warmed up before, on other targets.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -38,7 +39,7 @@ from visual_irl.robots.model import RobotModel
 BLOCK = 200
 """Frames that a method maps before the next one's turn: caches are cold in the first of them, far below one in a hundred."""
 REPEATS = 3
-"""Times that every method maps a motion. A frame's time is the median of them: what else the machine does meets one of them."""
+"""Times that every method maps a motion. A frame's time is the median of them."""
 WARM_FRAMES = 40
 """Frames of the warm-up."""
 WARM_SHIFT = 0.01
@@ -48,16 +49,23 @@ OUT_OF_REACH = 5.0
 
 
 class OnlineFollower:
-    """Our online mapper; `share` of its speed and acceleration limits, infinite for an arm without inertia, as the rivals'."""
+    """Our online mapper; `share` of its speed and acceleration limits, infinite for an arm without inertia, as the rivals'.
+
+    `core_ns` is what the compiled step took of the last frame's time, without the writing down of its target [ns].
+    """
 
     def __init__(self, robot: RobotModel, prior: Prior | None, share: float = np.inf) -> None:
         self.mapper = OnlineMapper(robot, OnlineConfig(speed_share=share), prior)
+        self.core_ns = 0
 
     def reset(self, q: Float[ndarray, "J"]) -> None:
         self.mapper.reset(q)
 
     def follow(self, target: Target) -> Float[ndarray, "J"]:
-        self.mapper.step(target.R, target.p, target.upper, target.fore, True, target.dt)
+        self.mapper.aim(target.R, target.p, target.upper, target.fore, True, target.dt)
+        began = time.thread_time_ns()
+        self.mapper.advance()
+        self.core_ns = time.thread_time_ns() - began
         return self.mapper.q
 
 
@@ -128,7 +136,7 @@ class MappingBench:
         lines = [
             f"{self.robot}: {reachable} of {frames} frames reachable; hand and limbs over those",
             f"{'method':<26}{'ok':>8}{'hand mm p50/p95/max':>24}{'upper/fore deg':>16}{'regret deg':>14}"
-            f"{'jerk k':>8}{'jumps':>7}{'limits':>8}{'us p50/p99':>15}",
+            f"{'jerk k':>8}{'jumps':>7}{'limits':>8}{'us p50/p99':>15}{'core p99':>10}",
         ]
         for name, f in self.methods().items():
             hand = "/".join(_text(f[key], 3 - i) for i, key in enumerate(("pos_mm_median", "pos_mm_p95", "pos_mm_max")))
@@ -139,6 +147,7 @@ class MappingBench:
             lines.append(
                 f"{name:<26}{_text(f['ok'], 4):>8}{hand:>24}{limbs:>16}{regret:>14}"
                 f"{_text(None if jerk is None else jerk / 1e3, 1):>8}{f['jumps']:>7}{f['limit_violations']:>8}{us:>15}"
+                f"{_text(f['core_us_p99'], 0):>10}"
             )
         return "\n".join(lines)
 
@@ -177,15 +186,26 @@ def bench_mapping(
     return bench
 
 
+class Followed(NamedTuple):
+    """A follower's frames."""
+
+    q: Float[ndarray, "T J"]
+    """Joint angles [rad]."""
+    us: Float[ndarray, "T"]
+    """Time [us]."""
+    core_us: Float[ndarray, "T"]
+    """The compiled core's share of it [us]; NaN where the follower does not say."""
+
+
 def follow_in_turns(
     followers: Mapping[str, Follower],
     targets: ArmTargets,
     start: Float[ndarray, "T J"],
     progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, tuple[Float[ndarray, "T J"], Float[ndarray, "T"]]]:
-    """Joint angles [rad] and time [us] of each follower in every frame; segments start from their row of `start`."""
+) -> dict[str, Followed]:
+    """What each follower does in every frame; segments start from their row of `start`."""
     frames = len(targets.t)
-    out = {name: (np.empty_like(start), np.empty(frames)) for name in followers}
+    out = {name: Followed(np.empty_like(start), np.empty(frames), np.empty(frames)) for name in followers}
     dt = np.diff(targets.t, prepend=2.0 * targets.t[0] - targets.t[1]).tolist()
     names = list(followers)
     collecting = gc.isenabled()
@@ -195,16 +215,17 @@ def follow_in_turns(
             last = min(first + BLOCK, frames)
             shift = block % len(names)
             for turn, name in enumerate(names[shift:] + names[:shift]):
-                follower, (q, us) = followers[name], out[name]
+                follower, (q, us, core) = followers[name], out[name]
                 for k in range(first, last):
                     if targets.start[k]:
                         follower.reset(start[k])
                     target = Target(
                         targets.R[k], targets.p[k], targets.upper[k], targets.fore[k], targets.posture[k], dt[k]
                     )  # fmt: skip
-                    began = time.perf_counter_ns()
+                    began = time.thread_time_ns()
                     angles = follower.follow(target)
-                    us[k] = (time.perf_counter_ns() - began) * 1e-3
+                    us[k] = (time.thread_time_ns() - began) * 1e-3
+                    core[k] = getattr(follower, "core_ns", np.nan) * 1e-3
                     q[k] = angles
                 progress(first * len(names) + (turn + 1) * (last - first))
             gc.collect()
@@ -228,28 +249,30 @@ def _on_motion(
     frames = len(targets.t)
     other = _warm_targets(targets)
     follow_in_turns(followers, other, map_offline(robot, other, OfflineConfig()).q)
-    took = []
+    took, unknown = [], np.full(frames, np.nan)
     for _ in range(REPEATS):
-        began = time.perf_counter()
+        began = time.thread_time()
         offline = map_offline(robot, targets, OfflineConfig())
-        took.append(time.perf_counter() - began)
-    paths = {OFFLINE: (offline.q, np.full(frames, float(np.median(took)) * 1e6 / frames))}
-    began = time.perf_counter()
+        took.append(time.thread_time() - began)
+    paths = {OFFLINE: Followed(offline.q, np.full(frames, float(np.median(took)) * 1e6 / frames), unknown)}
+    began = time.thread_time()
     symbolic = symbolic_posture(robot, targets.upper, targets.fore, targets.R, targets.start)
-    paths[SYMBOLIC] = (symbolic, np.full(frames, (time.perf_counter() - began) * 1e6 / frames))
-    runs: list[dict[str, tuple[ndarray, ndarray]]] = []
+    paths[SYMBOLIC] = Followed(symbolic, np.full(frames, (time.thread_time() - began) * 1e6 / frames), unknown)
+    runs: list[dict[str, Followed]] = []
     for _ in range(REPEATS):
         before = len(runs) * len(followers) * frames
         runs.append(follow_in_turns(followers, targets, offline.q, partial(_further, progress, before)))
     for name in followers:
-        paths[name] = (runs[0][name][0], np.median([run[name][1] for run in runs], axis=0))
+        us, core_us = (np.median([getattr(run[name], what) for run in runs], axis=0) for what in ("us", "core_us"))
+        paths[name] = Followed(runs[0][name].q, us, core_us)
     samples = {
-        name: measure(robot, targets, q, us, offline.reachable, offline.q) for name, (q, us) in paths.items()
-    }  # fmt: skip
+        name: replace(measure(robot, targets, path.q, path.us, offline.reachable, offline.q), core_us=path.core_us)
+        for name, path in paths.items()
+    }
     if pictures is not None:
         plot_mapping(
             pictures / f"{motion.name}_{robot.name}.png", placed_arm(arm, placement), robot, placement.T_world_base,
-            {name: paths[name][0] for name in DRAWN if name in paths}, targets.start, offline.reachable,
+            {name: paths[name].q for name in DRAWN if name in paths}, targets.start, offline.reachable,
         )  # fmt: skip
     return MotionResult(motion.name, frames, int(offline.reachable.sum()), placement, samples)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.spatial.transform import Rotation
 
 from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors, limb_errors
 from visual_irl.mapping.targets import ArmTargets
@@ -39,6 +40,11 @@ class Samples:
     """Angles outside the limits, or not finite."""
     us: Float[ndarray, "T"]
     """Time a frame [us]."""
+    core_us: Float[ndarray, "T"]
+    """The compiled core's share of it [us]; NaN where there is none."""
+    asked_jerk: Float[ndarray, "K 6"]
+    """Third differences of the hand's target inside segments, of its place over the arm's reach and of its turn: those of a
+    joint that moved it with the arm stretched out [rad/s^3]."""
 
 
 def measure(
@@ -54,16 +60,21 @@ def measure(
     limbs = limb_errors(robot, targets, q)
     regret = limbs - limb_errors(robot, targets, reference)
     inside = (q >= robot.lower - LIMIT_SLACK) & (q <= robot.upper + LIMIT_SLACK)
-    steps, jerks = [np.zeros(0)], [np.zeros((0, q.shape[1]))]
+    steps, jerks, asked = [np.zeros(0)], [np.zeros((0, q.shape[1]))], [np.zeros((0, 6))]
+    reach = sum(robot.limb_lengths())
     for part in targets.segments():
         steps.append(np.abs(np.diff(q[part], axis=0)).max(axis=1, initial=0.0))
         t = targets.t[part]
         if len(t) > 3:
-            jerks.append(np.diff(q[part], 3, axis=0) / (((t[3:] - t[:-3]) / 3.0) ** 3)[:, None])
+            cubed = (((t[3:] - t[:-3]) / 3.0) ** 3)[:, None]
+            jerks.append(np.diff(q[part], 3, axis=0) / cubed)
+            R = Rotation.from_matrix(targets.R[part])
+            turns = R[:-1].apply((R[:-1].inv() * R[1:]).as_rotvec())
+            asked.append(np.hstack([np.diff(targets.p[part], 3, axis=0) / reach, np.diff(turns, 2, axis=0)]) / cubed)
     exact = (position < EXACT_POSITION) & (rotation < EXACT_ROTATION)
     return Samples(
         exact[reachable], position[reachable], limbs[reachable], regret[reachable], np.concatenate(steps),
-        np.concatenate(jerks), ~inside, us,
+        np.concatenate(jerks), ~inside, us, np.full(len(us), np.nan), np.concatenate(asked),
     )  # fmt: skip
 
 
@@ -74,6 +85,8 @@ def pooled(parts: Sequence[Samples]) -> Samples:
 
 def figures(samples: Samples) -> dict[str, float | int | None]:
     """The benchmark's figures, named with their units; None where nothing was there to be measured.
+
+    `jerk_relative` is the joints' jerk over that of the target itself: what a noisy or fast recording asks for is in both.
 
     Hand, limbs and regret are over reachable frames; the rest is over all of them.
     """
@@ -91,10 +104,13 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
         "regret_upper_deg": _mean(regret_upper),
         "regret_fore_deg": _mean(regret_fore),
         "jerk_rms": float(np.sqrt((samples.jerk**2).mean())) if len(samples.jerk) else None,
+        "jerk_relative": _ratio(samples.jerk, samples.asked_jerk),
         "jumps": int((~(samples.step <= JUMP)).sum()),
         "limit_violations": int(samples.outside.sum()),
         "us_p50": _percentile(samples.us, 50.0),
         "us_p99": _percentile(samples.us, 99.0),
+        "core_us_p50": _percentile(samples.core_us, 50.0),
+        "core_us_p99": _percentile(samples.core_us, 99.0),
     }
 
 
@@ -104,4 +120,11 @@ def _mean(values: ndarray) -> float | None:
 
 
 def _percentile(values: ndarray, share: float) -> float | None:
-    return float(np.percentile(values, share)) if len(values) else None
+    known = values[np.isfinite(values)]
+    return float(np.percentile(known, share)) if len(known) else None
+
+
+def _ratio(jerk: ndarray, asked: ndarray) -> float | None:
+    """Root mean square of the joints' jerk over that of the target."""
+    size = float(np.sqrt((asked**2).sum(axis=1).mean())) if len(asked) else 0.0
+    return float(np.sqrt((jerk**2).mean())) / size if size > 0.0 else None

@@ -3,8 +3,9 @@
 Dynamic programming (Viterbi 1967) over every frame's solutions. A solution costs its limbs' angles to the human's, its
 distance from the symbolic posture and its nearness to joint limits and to the arm itself; a step costs its squared joint
 motion, and one beyond what the arm may turn in a frame costs so much that it is taken only where no continuous path exists.
-Frames without a solution are left out. Cost is linear in frames. Joints that turn all the way around count modulo a turn
-and are wound afterwards, so that the eight solutions of a UR arm stand for all their windings.
+Frames without a solution, or with such only in which the arm meets itself, are left out. Cost is linear in frames. Joints
+that turn all the way around count modulo a turn and are wound afterwards, so that the eight solutions of a UR arm stand for
+all their windings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb
 from visual_irl.mapping.smoothing import FINISH, TOLERANCE
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots.chain import forward, manipulability, tool_jacobian
-from visual_irl.robots.self_collision import clearance
+from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
 KEEP = 160
@@ -45,7 +46,7 @@ class BranchCosts(NamedTuple):
     collision: float = 0.3
     """Nearness of the arm to itself, per (share of `clear`)^2."""
     overlap: float = 20.0
-    """The arm runs into itself."""
+    """Its capsules touch, by less than `OVERLAP`, from which on it is no solution."""
     clear: float = 0.02
     """Distance between links below which a solution costs [m]."""
     singular: float = 0.3
@@ -168,10 +169,12 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
 @njit(cache=True, nogil=True)
 @no_type_check
 def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
-    """Cost of the arm's nearness to itself; `work.pose` holds its pose."""
+    """Cost of the arm's nearness to itself, infinite where it meets itself; `work.pose` holds its pose."""
     if costs.collision == 0.0:
         return 0.0
     gap = costs.clear - clearance(solver.capsules, work.pose, costs.clear)
+    if gap > costs.clear + OVERLAP:
+        return np.inf
     near = costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0
     return near + costs.overlap if gap > costs.clear else near
 
@@ -220,8 +223,15 @@ def _viterbi(solver, work, R, p, upper, fore, posture, costs, most, first):
                 if following:
                     found[n] = followed
                     n += 1
+        kept = 0
         for i in range(n):
-            prices[i] = price(solver, work, found[i], upper[t], fore[t], posture[t], costs)
+            cost = price(solver, work, found[i], upper[t], fore[t], posture[t], costs)
+            if following and i == n - 1:
+                cost = min(cost, 2.0 * costs.overlap)  # where the arm is, it is
+            if cost < np.inf:
+                found[kept], prices[kept] = found[i], cost
+                kept += 1
+        n = kept
         order = np.argsort(prices[:n])
         if following and n > KEEP and prices[n - 1] > prices[order[KEEP - 1]]:
             order[KEEP - 1] = n - 1  # whatever it costs, what continues from the start stays

@@ -15,7 +15,18 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import Chain, Pose, forward, limb_jacobian, limb_point, pose_of, tool_error, tool_jacobian
+from visual_irl.robots.chain import (
+    FAST,
+    Chain,
+    Pose,
+    forward,
+    limb_jacobian,
+    limb_point,
+    pose_of,
+    solve_hand,
+    tool_error,
+    tool_jacobian,
+)
 
 DAMPING = 1e-8
 """Damping of the hand's equations where they can be met, in units of the joints' metric."""
@@ -142,10 +153,6 @@ def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float
             work.H[j, k] += weight * dot
 
 
-FAST = {"contract", "reassoc", "arcp", "nsz"}
-"""What the compiler may do to sums and products in the innermost loops; numbers that are not finite stay what they are."""
-
-
 @njit(cache=True, nogil=True, fastmath=FAST)
 @no_type_check
 def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, damping: float, rest: float) -> None:
@@ -175,7 +182,7 @@ def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, dam
                 for j in range(n):
                     s += Y[j, r] * Y[j, c]
                 S[r, c] = s
-        _solve_hand(S, m)
+        solve_hand(S, m)
         longest = 0.0
         for j in range(n - 1, -1, -1):
             if work.fixed[j]:
@@ -243,31 +250,6 @@ def _whiten(work, rest):
             scale[j] = 1.0 / np.sqrt(max(s, 1e-14))
         for c in range(7):
             Y[j, c] *= scale[j]
-
-
-@njit(cache=True, nogil=True, fastmath=FAST)
-@no_type_check
-def _solve_hand(S, m):
-    """Solve the symmetric positive definite system whose lower half is `S` (6, 6), in place; the solution is in `m` (6,)."""
-    for r in range(6):
-        s = m[r]
-        for c in range(r):
-            d = S[r, c]
-            for k in range(c):
-                d -= S[r, k] * S[c, k]
-            d *= S[c, c]  # one over the factor's diagonal
-            S[r, c] = d
-            s -= d * m[c]
-        d = S[r, r]
-        for k in range(r):
-            d -= S[r, k] * S[r, k]
-        S[r, r] = 1.0 / np.sqrt(max(d, 1e-14))
-        m[r] = s * S[r, r]
-    for r in range(5, -1, -1):
-        s = m[r]
-        for k in range(r + 1, 6):
-            s -= S[k, r] * m[k]
-        m[r] = s * S[r, r]
 
 
 @njit(cache=True, nogil=True)

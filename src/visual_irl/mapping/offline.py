@@ -1,7 +1,8 @@
 """The offline mapper: branches of every frame, one best path through all of them, smoothed while the hand stays exact.
 
 It sees the whole recording, so it is what the online mapper is measured against and what its prior learns from. Frames
-that no joint angles reach are said to be unreachable and hold the nearest pose; nothing is clipped in silence.
+that no joint angles reach, or only such in which the arm meets itself, are said to be unreachable and hold the nearest pose;
+nothing is clipped in silence.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price
-from visual_irl.mapping.hand_first import Pull, angle_of, hand_first, limb_direction, work_of
+from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
 from visual_irl.mapping.smoothing import TOLERANCE, SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots.chain import forward, tool_error
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import Solver, solutions, solver_of
 
 EXACT_POSITION, EXACT_ROTATION = 1e-3, np.radians(1.0)
@@ -54,7 +56,7 @@ class MappedPath:
     rotation_error: Float[ndarray, "T"]
     """[rad]"""
     reachable: Bool[ndarray, "T"]
-    """Whether any joint angles inside the limits put the hand there."""
+    """Whether any joint angles inside the limits, in which the arm does not meet itself, put the hand there."""
     joined: Bool[ndarray, "T"]
     """Whether the frame continues the one before it: false at the start of a segment and where the branch changes."""
 
@@ -148,7 +150,8 @@ def _search_again(robot: RobotModel, targets: ArmTargets, config: OfflineConfig,
             ]
             if before is not None:
                 costs = list(np.array(costs) + config.costs.motion * ((found - q[before]) ** 2).sum(axis=1))
-            q[t], solved[t] = found[int(np.argmin(costs))], True
+            if min(costs) < np.inf:
+                q[t], solved[t] = found[int(np.argmin(costs))], True
 
 
 def _nearest_poses(robot: RobotModel, targets: ArmTargets, solver: Solver, q: ndarray, solved: ndarray) -> None:
@@ -166,8 +169,24 @@ def _nearest_poses(robot: RobotModel, targets: ArmTargets, solver: Solver, q: nd
                 error = hand_first(
                     solver.chain, work, q[t], R, p, u, f, zero, pull, lower, upper, 0, NEAREST_STEPS, TOLERANCE
                 )  # fmt: skip
-                solved[t] = error < TOLERANCE
+                free = _kept_apart(solver, work, before, q[t])
+                solved[t] = error < TOLERANCE and free
             before = q[t]
+
+
+def _kept_apart(solver: Solver, work: Work, before: ndarray, q: ndarray) -> bool:
+    """Whether the arm at `q` does not meet itself; if it does, `q` is taken back towards `before` for as far as it must."""
+    share, step, goal = 1.0, 0.5, q.copy()
+    while step > 0.01:
+        forward(solver.chain, q, work.pose)
+        meets = clearance(solver.capsules, work.pose, 0.0) < -OVERLAP
+        if share == 1.0 and not meets:
+            return True
+        share += -step if meets else step
+        step *= 0.5
+        q[:] = before + share * (goal - before)
+    q[:] = before + max(share - 2.0 * step, 0.0) * (goal - before)
+    return False
 
 
 def _runs(whole: ndarray) -> list[slice]:

@@ -236,8 +236,19 @@ class OnlineMapper:
         A target with a number that is not finite, or a time step that is not positive, counts as not seen. Nothing raises:
         a live arm must get an answer.
         """
+        self.aim(R, p, upper, fore, seen, dt)
+        return self.advance()
+
+    def aim(
+        self, R: Float[ndarray, "3 3"], p: Float[ndarray, "3"], upper: Float[ndarray, "3"], fore: Float[ndarray, "3"],
+        seen: bool, dt: float,
+    ) -> None:  # fmt: skip
+        """Write down what `step` is given, whatever its memory layout; `advance` then does it."""
         self._R[:], self._p[:], self._upper[:], self._fore[:] = R, p, upper, fore
         self._target[18], self._target[19] = seen, dt
+
+    def advance(self) -> Status:
+        """The compiled part of `step`, alone."""
         return STATUS[_step(self._follower, self._target)]
 
     @property
@@ -424,7 +435,7 @@ def _change_branch(solver, work, state, prior, history, costs, weight, looks):
         if nearest == np.inf:
             break
         ways[i] = np.inf
-        if asked == looks and choice >= 0 or not prior.on and nearest >= best:
+        if (asked == looks and choice >= 0) or (not prior.on and nearest >= best):
             break
         if not prior.on:
             asked += 1

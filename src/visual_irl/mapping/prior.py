@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
-from visual_irl.mapping.hand_first import FAST, Work, limb_direction
-from visual_irl.robots.chain import Chain, forward
+from visual_irl.mapping.hand_first import Work, limb_direction
+from visual_irl.robots.chain import FAST, Chain, forward
 
 LAGS = 4
 """Past moments that are read besides the present one."""

@@ -17,6 +17,9 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput
 from visual_irl.robots.model import RobotModel
 
+FAST = {"contract", "reassoc", "arcp", "nsz"}
+"""What the compiler may do to sums and products in the innermost loops; numbers that are not finite stay what they are."""
+
 
 class Chain(NamedTuple):
     """A serial arm. J joints; lengths [m], angles [rad]."""
@@ -167,6 +170,31 @@ def manipulability(J: ndarray, S: ndarray) -> float:
                 S[r, r] = np.sqrt(max(s, 1e-30))
         product *= S[r, r]
     return product
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+@no_type_check
+def solve_hand(S: ndarray, m: ndarray) -> None:
+    """Solve the symmetric positive definite system whose lower half is `S` (6, 6), in place; the solution is in `m` (6,)."""
+    for r in range(6):
+        s = m[r]
+        for c in range(r):
+            d = S[r, c]
+            for k in range(c):
+                d -= S[r, k] * S[c, k]
+            d *= S[c, c]  # one over the factor's diagonal
+            S[r, c] = d
+            s -= d * m[c]
+        d = S[r, r]
+        for k in range(r):
+            d -= S[r, k] * S[r, k]
+        S[r, r] = 1.0 / np.sqrt(max(d, 1e-14))
+        m[r] = s * S[r, r]
+    for r in range(5, -1, -1):
+        s = m[r]
+        for k in range(r + 1, 6):
+            s -= S[k, r] * m[k]
+        m[r] = s * S[r, r]
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,17 @@ from jaxtyping import Float
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import Chain, Pose, chain_of, forward, manipulability, pose_of, tool_error, tool_jacobian
+from visual_irl.robots.chain import (
+    Chain,
+    Pose,
+    chain_of,
+    forward,
+    manipulability,
+    pose_of,
+    solve_hand,
+    tool_error,
+    tool_jacobian,
+)
 from visual_irl.robots.franka_ik import franka_solutions
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import Capsules, capsules_of
@@ -28,6 +38,8 @@ STARTS = 48
 """Random starts of the numeric method."""
 ITERATIONS = 40
 """Steps of the numeric method from each start."""
+PATIENCE, GAINED = 6, 0.5
+"""Steps after which the squared error must have fallen to that share, or the start is given up."""
 CONVERGED = 1e-14
 """Squared error (m^2, rad^2) below which a numeric solution is one."""
 POSTURES = 500
@@ -49,6 +61,14 @@ class Solver(NamedTuple):
     """(J,) joints that can turn all the way around, so that their angles count modulo a turn."""
     pose: Pose
     """Buffers of the numeric method."""
+    J: ndarray
+    """(6, J) buffer of it."""
+    S: ndarray
+    """(6, 6) buffer of it."""
+    e: ndarray
+    """(6,) buffer of it."""
+    dq: ndarray
+    """(J,) buffer of it."""
     spare: ndarray
     """(10, 3) buffer of the closed forms."""
     dexterity: float
@@ -68,9 +88,11 @@ def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) 
         lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
         starts = np.vstack([robot.home, np.random.default_rng(0).uniform(lower, upper, (STARTS, len(lower)))])
     periodic = (chain.upper - chain.lower > 4.0 * np.pi - 2.0 * margin - 1e-6) & (family == UR)
+    n = len(chain.lower)
     return Solver(
-        chain, family, values, starts, periodic, pose_of(chain), np.zeros((10, 3)), dexterity_of(robot), capsules_of(robot)
-    )
+        chain, family, values, starts, periodic, pose_of(chain), np.zeros((6, n)), np.zeros((6, 6)), np.zeros(6), np.zeros(n),
+        np.zeros((10, 3)), dexterity_of(robot), capsules_of(robot),
+    )  # fmt: skip
 
 
 @lru_cache
@@ -135,19 +157,43 @@ def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarra
 @njit(cache=True, nogil=True)
 @no_type_check
 def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
-    """Damped least squares inside the limits from `q`, in place (Nakamura and Hanafusa 1986)."""
-    J, e = np.zeros((6, len(q))), np.zeros(6)
-    for _ in range(ITERATIONS):
+    """Damped least squares inside the limits from `q`, in place (Nakamura and Hanafusa 1986); whether they end at a solution.
+
+    A start that no longer gets nearer is given up: most of those that fail stand at a limit.
+    """
+    J, S, e = solver.J, solver.S, solver.e
+    last = np.inf
+    for i in range(ITERATIONS):
         forward(solver.chain, q, solver.pose)
         tool_error(solver.pose, R, p, e)
-        size = (e * e).sum()
+        size = 0.0
+        for r in range(6):
+            size += e[r] * e[r]
         if size < CONVERGED:
             return True
+        if i % PATIENCE == 0:
+            if size > GAINED * last:
+                return False
+            last = size
         tool_jacobian(solver.pose, J)
-        dq = J.T @ np.linalg.solve(J @ J.T + 1e-2 * min(size, 1.0) * np.eye(6), e)
-        shrink = min(1.0, 0.5 / np.abs(dq).max())
+        damping = 1e-2 * min(size, 1.0)
+        for r in range(6):
+            for c in range(r + 1):
+                s = damping if r == c else 0.0
+                for j in range(len(q)):
+                    s += J[r, j] * J[c, j]
+                S[r, c] = s
+        solve_hand(S, e)
+        longest = 0.0
         for j in range(len(q)):
-            q[j] = min(max(q[j] + shrink * dq[j], solver.chain.lower[j]), solver.chain.upper[j])
+            s = 0.0
+            for r in range(6):
+                s += J[r, j] * e[r]
+            solver.dq[j] = s
+            longest = max(longest, abs(s))
+        shrink = min(1.0, 0.5 / max(longest, 1e-12))
+        for j in range(len(q)):
+            q[j] = min(max(q[j] + shrink * solver.dq[j], solver.chain.lower[j]), solver.chain.upper[j])
     return False
 
 
