@@ -19,12 +19,15 @@ from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene, SceneObject
 from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
+CURVES = "curves"
+"""Folder of a skill's learning curves, for TensorBoard."""
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
 STRIP = 8
@@ -150,8 +153,13 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.S
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
-    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show:
-        skill = pipeline.learn(demos, config, lambda i, loss: show(i, max(i, 60)))
+    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(out / CURVES) as curves:
+
+        def progress(i: int, loss: float) -> None:
+            show(i, max(i, 60))
+            curves.scalar("loss", loss, i)
+
+        skill = pipeline.learn(demos, config, progress)
     skill.save(out)
     inputs = {f"demonstration_{i}": path for i, path in enumerate(demonstrations)}
     artifacts.write_sidecar(out / pipeline.REWARD_FILE, config, inputs)
