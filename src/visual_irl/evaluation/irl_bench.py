@@ -42,6 +42,8 @@ OURS = "progress"
 """Name of the learner that is `ours`; the others of `SITUATION_LEARNERS` go by their own names."""
 PEERS = ("imitation_gail", "imitation_airl")
 """Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
+MOST_DEATHS = 5
+"""Times that workers may be killed before a bench gives up."""
 DISCOUNT = 0.97
 """Of STARC."""
 
@@ -157,10 +159,11 @@ def bench_irl(
 ) -> Result:
     """Run every method with every seed in worker processes and write the summary to `out`.
 
-    A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was.
+    A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was. When a
+    worker is killed the runs that were under way are begun again.
 
     Raises:
-        LearningFailed: a learner diverged, or a worker was killed.
+        LearningFailed: a learner diverged, or workers were killed more than `MOST_DEATHS` times.
     """
     require_writable_folder(out.parent)
     kept = out.with_suffix(".runs.jsonl")
@@ -168,19 +171,27 @@ def bench_irl(
     runs = _kept_runs(kept, config)
     todo = [job for job in jobs if job not in {(r["method"], r["seed"]) for r in runs}]
     progress(len(runs), len(jobs))
-    # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run_method, config, method, seed) for method, seed in todo]
-        try:
-            for future in as_completed(futures):
-                runs.append(future.result())
-                with kept.open("a") as file:
-                    file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
-                progress(len(runs), len(jobs))
-        except BrokenProcessPool:
-            raise LearningFailed("a worker was killed; run the same command again: finished runs are kept") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    deaths = 0
+    while todo:
+        # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = {pool.submit(run_method, config, method, seed): (method, seed) for method, seed in todo}
+            try:
+                for future in as_completed(futures):
+                    runs.append(future.result())
+                    todo.remove(futures[future])
+                    with kept.open("a") as file:
+                        file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
+                    progress(len(runs), len(jobs))
+            except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
+                deaths += 1
+                if deaths > MOST_DEATHS:
+                    raise LearningFailed(
+                        f"workers were killed {deaths} times (too little memory?); run the same command again, with fewer "
+                        "--workers: finished runs are kept"
+                    ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
     result = Result(config, sorted(runs, key=lambda r: (config.methods.index(r["method"]), r["seed"])))
     artifacts.write_json(out, result.summary())
     kept.unlink(missing_ok=True)
