@@ -11,10 +11,11 @@ from torch import Tensor
 from visual_irl.errors import LearningFailed
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.imitator import ClonedStart
+from visual_irl.policy.mppi import Mppi, PlannedPolicy, Planning
 from visual_irl.policy.ppo import PPO
 from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.reward.airl import Airl, energy_distance
-from visual_irl.reward.learner import SituationLearner
+from visual_irl.reward.learner import PLANNER, Imitator, SituationLearner
 from visual_irl.tasks.batch import roll_out
 from visual_irl.tasks.kinematic_pouring import KinematicPouring
 from visual_irl.tasks.kinematic_sorting import KinematicSorting
@@ -26,8 +27,13 @@ DEMOS = [TASK.split(s) for s in SHOWN]
 SMALL = PPO(iterations=8, environments=32)
 
 
-def imitator(shown: Tensor = SHOWN, ppo: PPO = SMALL) -> ClonedStart:
-    return ClonedStart(TASK, shown, ppo, Cloning(updates=150))
+def imitator() -> ClonedStart:
+    return ClonedStart(TASK, SHOWN, SMALL, Cloning(updates=150))
+
+
+def opponent(learner: SituationLearner) -> Imitator:
+    """What a learner plays against, small."""
+    return Planning(TASK, Mppi(candidates=8), environments=8, rounds=2) if learner.plays_against == PLANNER else imitator()
 
 
 @pytest.mark.parametrize("name", SITUATION_LEARNERS.names)
@@ -35,7 +41,7 @@ def test_every_learner_prefers_what_was_demonstrated(name: str) -> None:
     learner = SITUATION_LEARNERS.load(name)().build()
     assert isinstance(learner, SituationLearner)
     kept = []
-    learned = learner.learn(DEMOS, imitator(), seed=1, keep=kept.append)
+    learned = learner.learn(DEMOS, opponent(learner), seed=1, keep=kept.append)
     idle = roll_out(TASK.build(64, 9), lambda o: 2 * torch.rand(len(o), 4) - 1)[0]
     held_out = roll_out(TASK.build(64, 8), TASK.expert)[0]
 
@@ -108,3 +114,11 @@ def test_energy_distance_is_zero_for_the_same_and_grows_with_the_difference() ->
     same, near, far = energy_distance(a, b), energy_distance(a, b + 0.5), energy_distance(a, b + 2)
     assert abs(same) < 0.05 < near < far
     assert energy_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_planner_reaches_what_the_reward_is_for() -> None:
+    goal = torch.tensor([0.4, 0.3, 0.2])
+    policy = PlannedPolicy(TASK, Mppi(horizon=6), lambda now, then: -(then.hand - goal).norm(dim=-1))
+    seen, _, _ = roll_out(TASK.build(4, 3), policy)
+    distance = (TASK.split(seen).hand - goal).norm(dim=-1)
+    assert float(distance[:, 0].min()) > 0.1 and float(distance[:, 20:].max()) < 0.05

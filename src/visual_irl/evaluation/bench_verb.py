@@ -56,7 +56,7 @@ def bench(
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl.
+        methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl, mpail.
         seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
             execution how long each rate is streamed, 20 s when not given.
         scenes: Random table scenes an arm that execution's planner solves.

@@ -28,11 +28,12 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.imitator import ClonedStart
+from visual_irl.policy.mppi import Mppi, Planning
 from visual_irl.policy.ppo import PPO, PolicyNetwork
 from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.reward.distance import sampled_starc_distance
-from visual_irl.reward.learner import SituationReward
+from visual_irl.reward.learner import PLANNER, Imitator, SituationReward
 from visual_irl.tasks.batch import BatchTask, Policy, roll_out
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS
 
@@ -222,12 +223,14 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
             reward = _true_reward(task)
         else:
             learner = SITUATION_LEARNERS.load(OURS if method == "ours" else method)().build()
-            imitator = ClonedStart(task, shown, config.ppo, config.cloning, seed)
+            imitator: Imitator = ClonedStart(task, shown, config.ppo, config.cloning, seed)
+            if learner.plays_against == PLANNER:
+                imitator = Planning(task, Mppi(), seed=seed)
             learned = learner.learn([task.split(s) for s in shown], imitator, seed)
             reward, policy, steps = _on_observations(task, learned.reward), learned.policy, learned.env_steps
         if policy is None:
             policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
-        act = _acting(task, policy)
+        act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
     run |= {"reoptimised": [], "starc": None}

@@ -20,13 +20,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from visual_irl.errors import LearningFailed
-from visual_irl.reward.learner import Imitator, Keep, Learned, checked
+from visual_irl.reward.learner import POLICY, Imitator, Keep, Learned, checked
 from visual_irl.tasks.features import relational_features
 from visual_irl.tasks.situation import Situation
 
@@ -77,6 +78,8 @@ class Airl:
     penalty: float = 1.0
     """Weight of the squared gradient of f between demonstrated and other transitions."""
 
+    plays_against: ClassVar[str] = POLICY
+
     def build(self) -> Airl:
         """The learner itself: what it learns is in what it returns."""
         return self
@@ -99,7 +102,7 @@ class Airl:
         game = _Game(self, checked(demonstrations))
         best: dict[str, object] = {}
 
-        def after_round(policy: nn.Module) -> None:
+        def after_round(policy: Any) -> None:
             if "distance" not in best or game.distance < best["distance"]:  # type: ignore[operator]
                 reward = AdversarialReward(copy.deepcopy(game.g), game.attributes)
                 best.update(distance=game.distance, reward=reward, policy=copy.deepcopy(policy))
@@ -141,6 +144,10 @@ class _Game:
         self.distance = energy_distance(own[1][rows].flatten(1), self.shown[1][shown].flatten(1))
         with torch.no_grad():
             return self.f(*own)
+
+    def current(self, now: Situation, then: Situation) -> Float[Tensor, "B"]:
+        """f of transitions, from which nothing is learned."""
+        return self.f(relational_features(now, self.attributes), relational_features(then, self.attributes))
 
     def f(self, now: Float[Tensor, "B N F"], then: Float[Tensor, "B N F"]) -> Float[Tensor, "B"]:
         """Reward and shaping."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,6 +16,8 @@ from visual_irl.tasks.situation import Situation
 
 SituationReward = Callable[[Situation, Situation], Tensor]
 """Rewards (B) of transitions between situations (B)."""
+NOBODY, POLICY, PLANNER = "nobody", "policy", "planner"
+"""What a learner plays against: it says so in `plays_against`."""
 Keep = Callable[[SituationReward], None]
 """Told of every reward that is the best so far, so that nothing good is lost when learning fails later."""
 
@@ -46,6 +48,9 @@ class Imitator(Protocol):
 @runtime_checkable
 class SituationLearner(Protocol):
     """A learner of rewards from demonstrated situations (T) alone."""
+
+    plays_against: ClassVar[str]
+    """`NOBODY`, a `POLICY` that learns, or a `PLANNER`."""
 
     def learn(
         self,

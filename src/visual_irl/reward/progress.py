@@ -24,6 +24,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from torch import Tensor
 from visual_irl.errors import LearningFailed, MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
 from visual_irl.reward import phases
-from visual_irl.reward.learner import Imitator, Keep, Learned, checked
+from visual_irl.reward.learner import NOBODY, Imitator, Keep, Learned, checked
 from visual_irl.reward.places import Place, fit_place
 from visual_irl.reward.strategy import LAST_THING, TERMS, Pour, Strategy, anchor_name, anchors_of
 from visual_irl.tasks.situation import Situation
@@ -123,6 +124,8 @@ class Progress:
     """Width of the Gaussian under which a path is priced, in steps for noise as large as a stride; at most two steps."""
     least_event: float = 1.0
     """A pick or a release takes at least so many steps."""
+
+    plays_against: ClassVar[str] = NOBODY
 
     def build(self) -> Progress:
         """The learner itself: it has no state."""
