@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from visual_irl.evaluation import stages
 from visual_irl.io.event_file import EventFile, masked_crc
+
+TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
 
 
 def records(path: Path) -> list[bytes]:
@@ -47,3 +50,11 @@ def test_points_are_on_disk_at_once(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(ValueError, match="closed"):
         file.scalar("loss", 1.0, 2)
+
+
+def test_learning_leaves_its_curve_beside_the_skill(tmp_path: Path) -> None:
+    stages.learn((TRUTH,), tmp_path / "skill", "max_ent")
+    (file,) = stages.curves_of(tmp_path / "skill").iterdir()
+    assert not any("tfevents" in f.name for f in (tmp_path / "skill").rglob("*"))  # the skill's digest is of the skill alone
+    points = [struct.unpack("<f", event[-4:])[0] for event in records(file)[1:]]
+    assert len(points) > 5 and points[-1] < points[0]  # the loss fell

@@ -9,11 +9,11 @@ from visual_irl.execution import EXECUTORS
 from visual_irl.perception import CAMERAS, DETECTORS
 from visual_irl.planning import PLANNERS
 from visual_irl.registry import Registry
-from visual_irl.reward import LEARNERS
+from visual_irl.reward import LEARNERS, SITUATION_LEARNERS
 from visual_irl.robots import ROBOTS
 from visual_irl.tasks import TASKS
 
-ALL = (ROBOTS, TASKS, CAMERAS, DETECTORS, LEARNERS, PLANNERS, EXECUTORS)
+ALL = (ROBOTS, TASKS, CAMERAS, DETECTORS, LEARNERS, SITUATION_LEARNERS, PLANNERS, EXECUTORS)
 
 
 @pytest.mark.parametrize(("registry", "name"), [(r, n) for r in ALL for n in r.names])

@@ -26,8 +26,8 @@ from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
-CURVES = "curves"
-"""Folder of a skill's learning curves, for TensorBoard."""
+CURVES = "_curves"
+"""Learning curves for TensorBoard lie beside a skill's folder, by its name and this: in it they would change its digest."""
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
 STRIP = 8
@@ -148,12 +148,17 @@ def describe(demo: Demonstration) -> str:
     )
 
 
+def curves_of(skill: Path) -> Path:
+    """Folder of the learning curves of a skill's folder."""
+    return skill.with_name(skill.name + CURVES)
+
+
 def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.Skill:
     """Learn a skill; see `visual-irl learn --help`."""
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
-    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(out / CURVES) as curves:
+    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(curves_of(out)) as curves:
 
         def progress(i: int, loss: float) -> None:
             show(i, max(i, 60))
