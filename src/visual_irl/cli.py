@@ -88,7 +88,7 @@ def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/sk
 
     Args:
         demonstrations: Demonstration files of the same task.
-        out: Skill folder to write.
+        out: Skill folder to write; the learning curve for TensorBoard lies beside it, in OUT_curves.
         learner: Name of the reward learner.
     """
     from visual_irl.evaluation import stages

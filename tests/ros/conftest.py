@@ -24,6 +24,7 @@ else:
     from visual_irl.evaluation import up
     from visual_irl.evaluation.launch_file import read_launch_file
     from visual_irl.execution.following import TargetFollower
+    from visual_irl.execution.guard import SIMULATED
     from visual_irl.execution.mujoco_arm import MujocoArm
     from visual_irl.execution.streaming import StreamConfig
     from visual_irl.mapping.live_arm import LiveArm, LiveArmConfig
@@ -79,7 +80,7 @@ else:
         robot = load_robot("ur5e")
         TargetFollower(robot, robot.home, 0.002, surroundings(Scene((), ()), robot.T_world_base))
         LiveMapper(robot, LiveArm(LiveArmConfig(), robot.T_world_base))
-        Cell(MujocoArm(robot, robot.home), robot, StreamConfig(), lambda state: None).close()
+        Cell(MujocoArm(robot, robot.home), robot, StreamConfig(), lambda state: None, SIMULATED).close()
 
     @pytest.fixture
     def watcher() -> Iterator[Watcher]:

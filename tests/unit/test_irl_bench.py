@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,27 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
         IrlBench(task="knitting")
     with pytest.raises(InvalidInput, match="demos is 0"):
         IrlBench(demos=0)
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_loses_no_result(tmp_path: Path) -> None:
+    tiny = replace(SMALL, seeds=3, episodes=16, named=("bc",), cloning=Cloning(updates=20))
+    killed: list[int] = []
+
+    def kill_one(done: int, total: int) -> None:
+        if done == 1 and not killed:
+            worker = multiprocessing.active_children()[0]
+            worker.kill()
+            killed.append(worker.pid or 0)
+
+    result = bench_irl(tiny, tmp_path / "irl.json", workers=1, progress=kill_one)
+    assert killed and [r["seed"] for r in result.runs] == [0, 1, 2]
+    assert json.loads((tmp_path / "irl.json").read_text())["seeds"] == 3
+
+
+def test_methods_are_named_and_unknown_ones_refused() -> None:
+    assert IrlBench(named=("ours", "airl")).methods == ("ours", "airl")
+    with pytest.raises(UnknownName, match="airl"):
+        IrlBench(named=("magic",))
+    with pytest.raises(InvalidInput, match="no method"):
+        IrlBench(named=())

@@ -27,11 +27,11 @@ def learned(task: KinematicSorting, demos: int = 10, seed: int = 0, noise: float
     generator = torch.Generator().manual_seed(seed)
     places = 3 + 3 * task.objects
     seen[..., :places] += noise * torch.randn(*seen.shape[:2], places, generator=generator)
-    return Progress().learn([task.split(s) for s in seen])
+    return Progress().reward_of([task.split(s) for s in seen])
 
 
 def learned_pouring(task: KinematicPouring, demos: int = 10, seed: int = 0) -> ProgressReward:
-    return Progress().learn([task.split(s) for s in roll_out(task.build(demos, seed), task.expert)[0]])
+    return Progress().reward_of([task.split(s) for s in roll_out(task.build(demos, seed), task.expert)[0]])
 
 
 def wandered(task: KinematicSorting, seed: int, environments: int = 64) -> Tensor:
@@ -139,12 +139,12 @@ def test_demonstrations_that_say_nothing_are_refused() -> None:
     task = KinematicSorting()
     seen, _, _ = roll_out(task.build(2, 0), lambda o: torch.zeros(len(o), 4))
     with pytest.raises(LearningFailed, match="no demonstration"):
-        Progress().learn([])
+        Progress().reward_of([])
     with pytest.raises(LearningFailed, match="another task"):
-        Progress().learn([task.split(s) for s in seen])
+        Progress().reward_of([task.split(s) for s in seen])
     seen[1, 5, 0] = torch.nan
     with pytest.raises(LearningFailed, match="demonstration 2 holds NaN"):
-        Progress().learn([task.split(s) for s in seen])
+        Progress().reward_of([task.split(s) for s in seen])
 
 
 @pytest.mark.parametrize("name", sorted(POURING))

@@ -10,12 +10,14 @@ from visual_irl.execution import EXECUTORS
 from visual_irl.perception import CAMERAS, DETECTORS
 from visual_irl.planning import PLANNERS
 from visual_irl.registry import Registry
-from visual_irl.reward import LEARNERS
+from visual_irl.reward import LEARNERS, SITUATION_LEARNERS
 from visual_irl.robots import ROBOTS
 from visual_irl.skills import SKILLS
 from visual_irl.tasks import RELATIONS, TASKS
 
-ALL = (ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, LEARNERS, PLANNERS, EXECUTORS)
+ALL = (
+    ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, LEARNERS, SITUATION_LEARNERS, PLANNERS, EXECUTORS,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("registry", "name"), [(r, n) for r in ALL for n in r.names])

@@ -71,11 +71,21 @@ def bench_memory(json: Path, frames: int) -> None:
     say(f"wrote {json}")
 
 
-def bench_irl(json: Path, task: str, demos: int, seeds: int, workers: int, keypoint_noise_mm: float, peers: bool) -> None:
+def bench_irl(
+    json: Path,
+    task: str,
+    demos: int,
+    seeds: int,
+    workers: int,
+    keypoint_noise_mm: float,
+    peers: bool,
+    methods: tuple[str, ...] | None,
+) -> None:
     """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
     from visual_irl.evaluation import irl_bench
 
-    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, peers=peers)
+    named = irl_bench.METHODS if methods is None else methods
+    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, named=named, peers=peers)
     with progress_bar(f"{len(config.methods)} methods on {task}", "run") as show:
         result = irl_bench.bench_irl(config, json, workers, show)
     say(result.table())

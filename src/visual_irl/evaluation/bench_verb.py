@@ -23,6 +23,7 @@ def bench(
     workers: int = 1,
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
+    methods: tuple[str, ...] | None = None,
     seconds: float | None = None,
     scenes: int = 100,
     runs: int = 240,
@@ -51,12 +52,14 @@ def bench(
         out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
             the rendered frames; out/bench_perception when not given.
         seed: Seed of the training.
-        task: Kinematic task of irl: onion_sorting, or one of its variants with other bins, rules or numbers of onions.
+        task: Kinematic task of irl: onion_sorting or pouring, or one of their variants with other places, rules, numbers of
+            onions or another cup.
         demos: Demonstrations that irl learns from; they hold no actions.
         seeds: Independent runs of irl; each trains four policies on the learned reward.
         workers: Processes of irl; an interrupted run goes on where it was.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
+        methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl, mpail.
         seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
             execution how long each rate is streamed, 20 s when not given.
         scenes: Random table scenes an arm that execution's planner solves.
@@ -83,7 +86,7 @@ def bench(
     elif what == "memory":
         bench_stage.bench_memory(json, frames)
     elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers)
+        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers, methods)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:

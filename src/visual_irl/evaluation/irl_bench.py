@@ -27,17 +27,24 @@ from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_m
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.policy.cloning import Cloning
+from visual_irl.policy.imitator import ClonedStart
+from visual_irl.policy.mppi import Mppi, Planning
 from visual_irl.policy.ppo import PPO, PolicyNetwork
 from visual_irl.policy.ppo import RewardOfStates as Reward
+from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.reward.distance import sampled_starc_distance
-from visual_irl.reward.progress import Progress
+from visual_irl.reward.learner import PLANNER, Imitator, SituationReward
 from visual_irl.tasks.batch import BatchTask, Policy, roll_out
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS
 
 METHODS = ("ours", "bc", "bco", "true_reward")
 """`bc` is given the demonstrator's actions and `true_reward` the reward that the task's author meant; the others neither."""
+OURS = "progress"
+"""Name of the learner that is `ours`; the others of `SITUATION_LEARNERS` go by their own names."""
 PEERS = ("imitation_gail", "imitation_airl")
 """Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
+MOST_DEATHS = 5
+"""Times that workers may be killed before a bench gives up."""
 DISCOUNT = 0.97
 """Of STARC."""
 
@@ -64,6 +71,8 @@ class IrlBench:
     """Optimiser of every reward."""
     cloning: Cloning = field(default_factory=Cloning)
     """How actions are cloned."""
+    named: tuple[str, ...] = METHODS
+    """What is compared."""
     peers: bool = False
     """Measure the library `imitation` too."""
     peer_cpu_seconds: float = 110.0
@@ -72,11 +81,17 @@ class IrlBench:
     @property
     def methods(self) -> tuple[str, ...]:
         """What is compared."""
-        return METHODS + PEERS if self.peers else METHODS
+        return self.named + PEERS if self.peers else self.named
 
     def __post_init__(self) -> None:
         if self.task not in KINEMATIC_TASKS:
             raise UnknownName(f"unknown kinematic task '{self.task}'; known: {', '.join(KINEMATIC_TASKS)}")
+        known = METHODS + tuple(name for name in SITUATION_LEARNERS.names if name != OURS)
+        for name in self.named:
+            if name not in known:
+                raise UnknownName(f"unknown method '{name}'; known: {', '.join(known)}")
+        if not self.methods:
+            raise InvalidInput("bench irl: no method is named; leave --methods out for all")
         for name in ("demos", "seeds", "fresh", "episodes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
@@ -145,10 +160,11 @@ def bench_irl(
 ) -> Result:
     """Run every method with every seed in worker processes and write the summary to `out`.
 
-    A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was.
+    A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was. When a
+    worker is killed the runs that were under way are begun again.
 
     Raises:
-        LearningFailed: a learner diverged, or a worker was killed.
+        LearningFailed: a learner diverged, or workers were killed more than `MOST_DEATHS` times.
     """
     require_writable_folder(out.parent)
     kept = out.with_suffix(".runs.jsonl")
@@ -156,19 +172,27 @@ def bench_irl(
     runs = _kept_runs(kept, config)
     todo = [job for job in jobs if job not in {(r["method"], r["seed"]) for r in runs}]
     progress(len(runs), len(jobs))
-    # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(run_method, config, method, seed) for method, seed in todo]
-        try:
-            for future in as_completed(futures):
-                runs.append(future.result())
-                with kept.open("a") as file:
-                    file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
-                progress(len(runs), len(jobs))
-        except BrokenProcessPool:
-            raise LearningFailed("a worker was killed; run the same command again: finished runs are kept") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    deaths = 0
+    while todo:
+        # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = {pool.submit(run_method, config, method, seed): (method, seed) for method, seed in todo}
+            try:
+                for future in as_completed(futures):
+                    runs.append(future.result())
+                    todo.remove(futures[future])
+                    with kept.open("a") as file:
+                        file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
+                    progress(len(runs), len(jobs))
+            except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
+                deaths += 1
+                if deaths > MOST_DEATHS:
+                    raise LearningFailed(
+                        f"workers were killed {deaths} times (too little memory?); run the same command again, with fewer "
+                        "--workers: finished runs are kept"
+                    ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
     result = Result(config, sorted(runs, key=lambda r: (config.methods.index(r["method"]), r["seed"])))
     artifacts.write_json(out, result.summary())
     kept.unlink(missing_ok=True)
@@ -191,12 +215,22 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
     elif method == "bc":
         act, steps = _acting(task, config.cloning.clone(task, shown[:, :-1].flatten(0, 1), actions.flatten(0, 1), seed)), 0
     elif method == "bco":
-        clone, steps = config.cloning.from_observations(task.build(config.ppo.environments, seed=20_000 + seed), shown, seed)
+        clone, _, steps = config.cloning.from_observations(task.build(config.ppo.environments, seed=20_000 + seed), shown, seed)
         act = _acting(task, clone)
     else:
-        reward = _true_reward(task) if method == "true_reward" else _learned_reward(task, shown)
-        policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
-        act = _acting(task, policy)
+        policy, steps = None, 0
+        if method == "true_reward":
+            reward = _true_reward(task)
+        else:
+            learner = SITUATION_LEARNERS.load(OURS if method == "ours" else method)().build()
+            imitator: Imitator = ClonedStart(task, shown, config.ppo, config.cloning, seed)
+            if learner.plays_against == PLANNER:
+                imitator = Planning(task, Mppi(), seed=seed)
+            learned = learner.learn([task.split(s) for s in shown], imitator, seed)
+            reward, policy, steps = _on_observations(task, learned.reward), learned.policy, learned.env_steps
+        if policy is None:
+            policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
+        act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
     run |= {"reoptimised": [], "starc": None}
@@ -239,9 +273,8 @@ def _true_reward(task: BatchTask) -> Reward:
     return lambda s, s_next: task.true_reward(s_next)
 
 
-def _learned_reward(task: BatchTask, shown: Tensor) -> Reward:
-    learned = Progress().learn([task.split(s) for s in shown])
-    return lambda s, s_next: learned(task.split(s), task.split(s_next))
+def _on_observations(task: BatchTask, reward: SituationReward) -> Reward:
+    return lambda s, s_next: reward(task.split(s), task.split(s_next))
 
 
 def _with_noise(task: BatchTask, seen: Tensor, noise: float, seed: int) -> Tensor:
@@ -263,7 +296,7 @@ def _starc(task: BatchTask, reward: Reward, seed: int) -> float:
 
     seen = torch.cat([disturbed(spread) for spread in (0.3, 1.0, 2.0, 5.0)])
     s, s_next = seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1)
-    rewards = [r.double().numpy() for r in (reward(s, s_next), task.true_reward(s_next))]
+    rewards = [r.detach().double().numpy() for r in (reward(s, s_next), task.true_reward(s_next))]
     return sampled_starc_distance(rewards[0], rewards[1], s.double().numpy(), s_next.double().numpy(), DISCOUNT)
 
 

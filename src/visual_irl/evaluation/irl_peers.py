@@ -23,8 +23,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from visual_irl.policy.ppo import RewardOfStates, relational_features
+from visual_irl.policy.ppo import RewardOfStates
 from visual_irl.tasks.batch import BatchTask, Policy
+from visual_irl.tasks.features import relational_features
 
 ENVIRONMENTS = 32
 """Environments in step: fewer than ours, so that a round of the library is short and it gets many."""

@@ -19,12 +19,15 @@ from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene, SeenThing
 from visual_irl.types import Demonstration, RgbdFrame
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
+CURVES = "_curves"
+"""Learning curves for TensorBoard lie beside a skill's folder, by its name and this: in it they would change its digest."""
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
 STRIP = 8
@@ -150,13 +153,23 @@ def describe(demo: Demonstration) -> str:
     )
 
 
+def curves_of(skill: Path) -> Path:
+    """Folder of the learning curves of a skill's folder."""
+    return skill.with_name(skill.name + CURVES)
+
+
 def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.Skill:
     """Learn a skill; see `visual-irl learn --help`."""
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
-    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show:
-        skill = pipeline.learn(demos, config, lambda i, loss: show(i, max(i, 60)))
+    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(curves_of(out)) as curves:
+
+        def progress(i: int, loss: float) -> None:
+            show(i, max(i, 60))
+            curves.scalar("loss", loss, i)
+
+        skill = pipeline.learn(demos, config, progress)
     skill.save(out)
     inputs = {f"demonstration_{i}": path for i, path in enumerate(demonstrations)}
     artifacts.write_sidecar(out / pipeline.REWARD_FILE, config, inputs)

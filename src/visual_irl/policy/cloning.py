@@ -41,8 +41,11 @@ class Cloning:
         self._fit(network, lambda rows: network.act(now[rows]), actions)
         return network
 
-    def from_observations(self, batch: Batch, demos: Float[Tensor, "N T D"], seed: int = 0) -> tuple[PolicyNetwork, int]:
-        """BCO(alpha): a policy from demonstrated observations alone, and the environment steps that it took."""
+    def from_observations(
+        self, batch: Batch, demos: Float[Tensor, "N T D"], seed: int = 0
+    ) -> tuple[PolicyNetwork, Float[Tensor, "M A"], int]:
+        """BCO(alpha): a policy from demonstrated observations alone, the actions that it cloned (M = N (T - 1)), and the
+        environment steps that it took."""
         torch.manual_seed(seed)
         task, size = batch.task, batch.task.action_size
         inverse = nn.Sequential(
@@ -52,6 +55,7 @@ class Cloning:
         spread = demos.flatten(0, 1).std(dim=0).clamp(min=1e-2)
         pairs, done, steps = [], [], 0
         policy: PolicyNetwork | None = None
+        labels = demos.new_zeros(len(before), size)
         for r in range(self.rounds):
             seen = batch.reset()
             for _ in range(task.horizon):
@@ -71,7 +75,7 @@ class Cloning:
                 labels = inverse(_change(before, after, spread))
             policy = self.clone(task, before, labels, seed + r)
         assert policy is not None
-        return policy, steps
+        return policy, labels, steps
 
     def _fit(self, network: nn.Module, predict, targets: Tensor) -> None:  # type: ignore[no-untyped-def]
         from torch.optim import Adam  # not at the top: see policy.ppo
@@ -82,7 +86,7 @@ class Cloning:
             rows = torch.randint(len(targets), (self.samples,))
             loss = (predict(rows) - targets[rows]).square().mean()
             if not bool(loss.isfinite()):
-                raise LearningFailed(f"the clone's loss became {float(loss)}; the demonstrations or actions hold NaN")
+                raise LearningFailed(f"the clone's loss became {loss.item()}; the demonstrations or actions hold NaN")
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

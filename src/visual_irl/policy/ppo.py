@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from visual_irl.errors import LearningFailed
 from visual_irl.tasks.batch import Batch, BatchTask
+from visual_irl.tasks.features import relational_features
 from visual_irl.tasks.situation import Situation
 
 RewardOfStates = Callable[[Tensor, Tensor], Tensor]
@@ -60,41 +61,23 @@ class PolicyNetwork(nn.Module):
         actions = self.action(proposal).unflatten(-1, (-1, self.action_size))
         return _in_phase((attention[..., None] * actions).sum(dim=-3).flatten(-2), phase, self.action_size)
 
-    def _things(self, now: Situation) -> Float[Tensor, "B N 2*W"]:
+    def _things(self, now: Situation) -> Float[Tensor, "*B N W"]:
         """Each thing as the hand sees it, beside the mean of all."""
         each = torch.tanh(self.encode(relational_features(now, self.attributes)))
         return torch.cat([each, each.mean(dim=-2, keepdim=True).expand_as(each)], dim=-1)
 
 
-def phase_of(now: Situation) -> Int[Tensor, "B"] | None:
+def phase_of(now: Situation) -> Int[Tensor, "*B"] | None:
     """0, and 1 once something is full, where anything can be: what is right before is wrong then."""
     return None if now.vessels is None else now.vessels.full.any(dim=-1).long()
 
 
-def _in_phase(each: Float[Tensor, "B P*K"], phase: Tensor | None, size: int) -> Float[Tensor, "B K"]:
+def _in_phase(each: Float[Tensor, "*B M"], phase: Tensor | None, size: int) -> Float[Tensor, "*B K"]:
     """Of `size` numbers for each phase those of the present one."""
     if phase is None:
         return each
     rows = phase[..., None, None].expand(*phase.shape, 1, size)
     return each.unflatten(-1, (-1, size)).gather(-2, rows).squeeze(-2)
-
-
-def relational_features(now: Situation, attributes: int) -> Float[Tensor, "B N F"]:
-    """What the hand sees of each thing, all about one in size: both places, the way to it, held, its attribute, and where
-    something is poured how far hand and thing are tilted and what is in it."""
-    hand, n = now.hand, now.things.shape[-2]
-    own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
-    kind = torch.nn.functional.one_hot(now.attribute.clamp(max=attributes - 1), attributes).to(hand.dtype)
-    place = 4 * now.things - 1.2
-    apart, held = 8 * (now.things - hand.unsqueeze(-2)), now.held[..., None].to(hand.dtype)
-    by_kind = (kind[..., None] * (2 * place).unsqueeze(-2)).flatten(-2)
-    seen = torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
-    if now.vessels is None:
-        return seen
-    v = now.vessels
-    seen = torch.cat([seen, v.hand_tilt[..., None, None].expand_as(held), v.tilt[..., None], 2 * v.level[..., None]], dim=-1)
-    full = v.full.any(dim=-1)[..., None, None].to(hand.dtype)
-    return torch.cat([(1 - full) * seen, full * seen, full.expand_as(held)], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -135,8 +118,11 @@ class PPO:
         seed: int = 0,
         start: PolicyNetwork | None = None,
         progress: Callable[[int, int, PolicyNetwork], None] = lambda done, total, network: None,
+        anchor: Callable[[PolicyNetwork], Tensor] | None = None,
     ) -> tuple[PolicyNetwork, int]:
         """A policy for `reward` from scratch (or from `start`), and the environment steps that it took.
+
+        `reward` is asked once a round for all its transitions, so it may learn from them. `anchor` is added to the loss.
 
         Raises:
             LearningFailed: a reward or a loss is not finite.
@@ -158,7 +144,7 @@ class PPO:
                 group["lr"] = factor * self.learning_rate * (1 - 0.9 * done)
             samples = self._sample(batch, network, reward, scale)
             steps += len(samples[1])
-            self._update(batch, network, optimiser, samples)
+            self._update(batch, network, optimiser, samples, anchor)
             progress(iteration + 1, self.iterations, network)
         return network, steps
 
@@ -193,7 +179,12 @@ class PPO:
         return tuple(x.flatten(0, 1) for x in flat)  # type: ignore[return-value]
 
     def _update(
-        self, batch: Batch, network: PolicyNetwork, optimiser: torch.optim.Optimizer, samples: tuple[Tensor, ...]
+        self,
+        batch: Batch,
+        network: PolicyNetwork,
+        optimiser: torch.optim.Optimizer,
+        samples: tuple[Tensor, ...],
+        anchor: Callable[[PolicyNetwork], Tensor] | None,
     ) -> None:
         seen, actions, logs, advantages, returns = samples
         count = len(actions)
@@ -212,9 +203,11 @@ class PPO:
                     - self.entropy * std.log().sum(dim=-1).mean()
                 )
                 loss = loss
+                if anchor is not None:
+                    loss = loss + anchor(network)
                 if not bool(loss.isfinite()):
                     raise LearningFailed(
-                        f"the policy's loss became {float(loss)}; lower learning_rate below {self.learning_rate}"
+                        f"the policy's loss became {loss.item()}; lower learning_rate below {self.learning_rate}"
                     )
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()

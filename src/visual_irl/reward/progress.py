@@ -24,6 +24,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from torch import Tensor
 from visual_irl.errors import LearningFailed, MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
 from visual_irl.reward import phases
+from visual_irl.reward.learner import NOBODY, Imitator, Keep, Learned, checked
 from visual_irl.reward.places import Place, fit_place
 from visual_irl.reward.strategy import LAST_THING, TERMS, Pour, Strategy, anchor_name, anchors_of
 from visual_irl.tasks.situation import Situation
@@ -123,21 +125,31 @@ class Progress:
     least_event: float = 1.0
     """A pick or a release takes at least so many steps."""
 
+    plays_against: ClassVar[str] = NOBODY
+
     def build(self) -> Progress:
         """The learner itself: it has no state."""
         return self
 
-    def learn(self, demonstrations: Sequence[Situation]) -> ProgressReward:
-        """The reward of demonstrations, each the situations (T) of one after the other.
+    def learn(
+        self,
+        demonstrations: Sequence[Situation],
+        imitator: Imitator | None = None,
+        seed: int = 0,
+        keep: Keep = lambda reward: None,
+    ) -> Learned:
+        """The reward of demonstrations, each the situations (T) of one after the other; it needs no imitator and no chance.
 
         Raises:
             LearningFailed: there is none, one holds NaN, or nothing is ever picked up and let go.
         """
-        if not demonstrations:
-            raise LearningFailed("no demonstration was given; the task must be shown at least once")
-        for i, demo in enumerate(demonstrations):
-            if not (bool(demo.hand.isfinite().all()) and bool(demo.things.isfinite().all())):
-                raise LearningFailed(f"demonstration {i + 1} holds NaN or infinity; extract it again, or leave it out")
+        reward = self.reward_of(demonstrations)
+        keep(reward)
+        return Learned(reward)
+
+    def reward_of(self, demonstrations: Sequence[Situation]) -> ProgressReward:
+        """The same, by its own type."""
+        checked(demonstrations)
         steady = [replace(d, held=phases.debounced(d.held, self.debounce)) for d in demonstrations]
         smooth = [phases.smoothed(d, self.smoothing) for d in steady]
         ends = [phases.finish(d, phases.noise(raw)) for d, raw in zip(smooth, steady, strict=True)]

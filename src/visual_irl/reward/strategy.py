@@ -34,7 +34,7 @@ class Pour:
     place: Place
     """The emptied thing while it is poured [m]."""
     near: float
-    """At its place it is when nearer than this [m]."""
+    """At its place it is when nearer than this, and no more at three times as far [m]."""
     tilt: float
     """Tilt of the emptied thing while it is poured [rad] ..."""
     upright: float
@@ -121,10 +121,11 @@ class Strategy:
         finished = (in_it >= p.enough) | (rest_of_it < 1e-3)
         over = ~emptied | finished.unsqueeze(-1)
         place = p.place.at(now.attribute, anchors)
-        at_place = (now.held & emptied & (length(now.things - place) < p.near)).any(dim=-1)
+        off = length(now.things - place).masked_fill(~(now.held & emptied), torch.inf).amin(dim=-1)
+        away = ((off - p.near) / (2 * p.near)).clamp(0, 1)  # at its place it tilts, far from it not, between more and more
         way = abs(p.tilt - p.upright)
         lean = (v.hand_tilt - p.upright).abs()
-        towards = torch.where(at_place, (p.tilt - v.hand_tilt).abs(), lean + way) + way  # there and back
+        towards = (1 - away) * (p.tilt - v.hand_tilt).abs() + away * (lean + way) + way  # there and back
         upright = (v.tilt - p.upright).abs() < way / 2
         missing = (p.goal - in_it).clamp(min=0)
         lost = (p.kept - v.level.sum(dim=-1)).clamp(min=0)

@@ -1,0 +1,27 @@
+"""What networks see of a situation: relations of the hand to each thing, the same for policies and for learned rewards."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from visual_irl.tasks.situation import Situation
+
+
+def relational_features(now: Situation, attributes: int) -> Float[Tensor, "*B N F"]:
+    """What the hand sees of each thing, all about one in size: both places, the way to it, held, its attribute, and where
+    something is poured how far hand and thing are tilted and what is in it."""
+    hand, n = now.hand, now.things.shape[-2]
+    own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
+    kind = torch.nn.functional.one_hot(now.attribute.clamp(max=attributes - 1), attributes).to(hand.dtype)
+    place = 4 * now.things - 1.2
+    apart, held = 8 * (now.things - hand.unsqueeze(-2)), now.held[..., None].to(hand.dtype)
+    by_kind = (kind[..., None] * (2 * place).unsqueeze(-2)).flatten(-2)
+    seen = torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
+    if now.vessels is None:
+        return seen
+    v = now.vessels
+    seen = torch.cat([seen, v.hand_tilt[..., None, None].expand_as(held), v.tilt[..., None], 2 * v.level[..., None]], dim=-1)
+    full = v.full.any(dim=-1)[..., None, None].to(hand.dtype)
+    return torch.cat([(1 - full) * seen, full * seen, full.expand_as(held)], dim=-1)
