@@ -102,3 +102,9 @@ def test_a_hand_found_closer_is_looked_at_where_it_was_in_the_next_picture() -> 
     assert third is not None and networks.asked == ["again", "closer"] and "right" in third.hands
     finder.close()
     assert networks.asked[-1] == "closed"
+
+
+def test_a_stream_that_begins_anew_finds_its_person() -> None:
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), Scripted())
+    assert finder.detect(PICTURE, 3_600_000_000_000) is not None
+    assert finder.detect(PICTURE, STEP_NS) is not None  # an hour earlier: nobody is kept from another stream

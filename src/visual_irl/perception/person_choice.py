@@ -43,7 +43,7 @@ def demonstrator(people: Sequence[PersonDetection], width: int) -> PersonDetecti
 def same_person(person: PersonDetection, chosen: Chosen, stamp_ns: int) -> bool:
     """Whether a body may be the chosen one's, by where its shoulders are and how large it looks."""
     before, now = trunk_length(chosen.person), trunk_length(person)
-    reach = min(MAX_STEP + MAX_SPEED * 1e-9 * (stamp_ns - chosen.stamp_ns), FARTHEST) * before
+    reach = min(MAX_STEP + MAX_SPEED * 1e-9 * abs(stamp_ns - chosen.stamp_ns), FARTHEST) * before
     step = float(np.linalg.norm(_shoulders(person) - _shoulders(chosen.person)))
     return bool(step <= reach and before / MAX_GROWTH <= now <= before * MAX_GROWTH)
 

@@ -139,7 +139,7 @@ class PersonFinder:
 
     def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection], stamp_ns: int) -> PersonDetection | None:
         """What the pose networks find, unless it is no body with a head, or somebody else."""
-        if self._chosen is not None and stamp_ns - self._chosen.stamp_ns > KEEP_NS:
+        if self._chosen is not None and abs(stamp_ns - self._chosen.stamp_ns) > KEEP_NS:  # or another stream's
             self._chosen = self._near = None
         person = followed = self.networks.body(self._near)
         height, width = rgb.shape[:2]
