@@ -41,6 +41,8 @@ class OfflineConfig:
     """Distance kept from every joint limit [rad]."""
     costs: BranchCosts = field(default_factory=BranchCosts)
     smooth: SmoothCosts = field(default_factory=SmoothCosts)
+    beside: bool = True
+    """Search beside the grid of a redundant joint, too; placements are compared without, as each is then to be mapped once."""
     continuous: float = 0.6
     """Joint step between two frames above which the arm has changed its branch [rad]."""
 
@@ -87,7 +89,8 @@ def map_offline(
     if not solved.all():
         _search_again(robot, targets, config, q, solved)
         _nearest_poses(robot, targets, solver, q, solved)
-    q = refined(solver, targets, config.costs, BranchPath(q, solved), 1 if q_start is not None else 0).q
+    if config.beside:
+        q = refined(solver, targets, config.costs, BranchPath(q, solved), 1 if q_start is not None else 0).q
     joined = ~targets.start & np.r_[False, np.abs(np.diff(q, axis=0)).max(axis=1, initial=0.0) <= config.continuous]
     whole = joined & solved & np.r_[False, solved[:-1]]
     for part in _runs(whole):
