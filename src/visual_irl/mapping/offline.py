@@ -42,7 +42,7 @@ class OfflineConfig:
     costs: BranchCosts = field(default_factory=BranchCosts)
     smooth: SmoothCosts = field(default_factory=SmoothCosts)
     beside: bool = True
-    """Search beside the grid of a redundant joint, too; placements are compared without, as each is then to be mapped once."""
+    """Search beside the grid of a redundant joint, too."""
     continuous: float = 0.6
     """Joint step between two frames above which the arm has changed its branch [rad]."""
 
