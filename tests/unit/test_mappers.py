@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.mapping import online
-from visual_irl.mapping.branch_path import BranchCosts, best_path, price, step_cost, wound
+from visual_irl.mapping.branch_path import BranchCosts, best_path, price, refined, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status, Steadiness
@@ -84,12 +84,9 @@ def test_offline_is_exact_and_continuous(name: str) -> None:
     assert (path.q >= robot.lower).all() and (path.q <= robot.upper).all()
 
 
-@pytest.mark.parametrize("name", ["ur5e", "ur10e"])
+@EVERY
 def test_no_jump_where_a_continuous_path_exists(name: str) -> None:
-    """Wide motions of the arm itself, which are continuous and have its own limbs: whoever jumps on them need not have.
-
-    Arms with a grid of their redundant joint are not asked: near their shoulder's singularity its spacing is too wide for it.
-    """
+    """Wide motions of the arm itself, which are continuous and have its own limbs: whoever jumps on them need not have."""
     robot = load_robot(name)
     capsules, chain, walked = capsules_of(robot), chain_of(robot), 0
     pose, t = pose_of(chain), np.arange(240) / 60.0
@@ -113,7 +110,24 @@ def test_no_jump_where_a_continuous_path_exists(name: str) -> None:
         path = map_offline(robot, targets, OfflineConfig())
         assert path.exact.all()
         assert np.abs(np.diff(path.q, axis=0)).max() < max(0.2, 2.0 * np.abs(np.diff(q, axis=0)).max()), f"seed {seed}"
-    assert walked >= 4
+    assert walked >= 2
+
+
+def test_a_path_off_the_grid_costs_less_and_stays_exact() -> None:
+    robot, targets, costs = load_robot("panda"), targets_along("panda", 120, seed=3), BranchCosts()
+    solver = solver_of(robot)
+    work, grid = work_of(solver.chain), best_path(solver, targets, costs)
+
+    def cost(q: np.ndarray) -> float:
+        rows = zip(q, targets.upper, targets.fore, targets.posture, strict=True)
+        steps = sum(step_cost(solver.periodic, a, b, costs, np.inf) for a, b in pairwise(q))
+        return steps + sum(price(solver, work, row, u, f, posture, costs) for row, u, f, posture in rows)
+
+    finer = refined(solver, targets, costs, grid, fixed=1)
+    assert cost(finer.q) < cost(grid.q) - 1.0
+    np.testing.assert_array_equal(finer.q[0], grid.q[0])
+    for q, R, p in zip(finer.q, targets.R, targets.p, strict=True):
+        np.testing.assert_allclose(robot.fk(q)[:3], np.column_stack([R, p]), atol=1e-9)
 
 
 @EVERY

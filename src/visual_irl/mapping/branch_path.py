@@ -96,6 +96,84 @@ def best_path(
     return BranchPath(q, solved)
 
 
+FINER = np.radians(3.3)
+"""Spacing at which the redundant joint of a path is searched again beside where it is [rad]."""
+BESIDE = 2
+"""How many angles on either side are tried."""
+SAME = 0.6
+"""Joint step between neighbouring angles above which a solution is on another branch [rad]."""
+
+
+def refined(solver: Solver, targets: ArmTargets, costs: BranchCosts, path: BranchPath, fixed: int = 0) -> BranchPath:
+    """The path with its redundant joint off the grid: the best one through solutions beside it.
+
+    What a path costs on the grid is several times what it must, where the arm passes near a singularity of its shoulder. No
+    cost grows, as the path itself is among the solutions. Arms without a redundant joint keep theirs, and the first `fixed`
+    frames stay.
+    """
+    if not len(solver.values):
+        return path
+    single = solver._replace(values=np.zeros(1))
+    work, q, costs = work_of(solver.chain), path.q.copy(), at_rate(costs, targets)
+    for part in targets.segments():
+        _beside(
+            single, work, targets.R[part], targets.p[part], targets.upper[part], targets.fore[part], targets.posture[part],
+            costs, FINER, fixed if part.start == 0 else 0, path.solved[part], q[part],
+        )  # fmt: skip
+    return BranchPath(q, path.solved)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _beside(single, work, R, p, upper, fore, posture, costs, spacing, fixed, solved, q):
+    """`refined` on one segment, in place; `single` has room for one angle of the redundant joint."""
+    frames, joints = q.shape
+    width, last = 2 * BESIDE + 1, joints - 1
+    options, found = np.empty((frames, width, joints)), np.empty((8, joints))
+    back, total, through = np.zeros((frames, width), np.int8), np.full(width, np.inf), np.empty(width)
+    before = -1
+    for t in range(frames):
+        if not solved[t]:
+            continue
+        for i in range(width):
+            through[i] = np.inf
+            options[t, i] = q[t]
+            if i != BESIDE:
+                single.values[0] = q[t, last] + (i - BESIDE) * spacing
+                if t < fixed or not single.chain.lower[last] <= single.values[0] <= single.chain.upper[last]:
+                    continue
+                nearest = SAME
+                for k in range(solutions_into(single, R[t], p[t], found)):
+                    way = np.abs(found[k] - q[t]).max()
+                    if way < nearest:
+                        nearest = way
+                        options[t, i] = found[k]
+                if nearest == SAME:
+                    continue
+            cost = price(single, work, options[t, i], upper[t], fore[t], posture[t], costs)
+            if i == BESIDE:
+                cost = min(cost, 2.0 * costs.overlap)
+            if before < 0:
+                through[i] = cost
+                continue
+            for k in range(width):
+                if total[k] + cost < through[i]:
+                    rest = through[i] - total[k] - cost
+                    step = step_cost(single.periodic, options[before, k], options[t, i], costs, rest)
+                    if step < rest:
+                        through[i] = total[k] + cost + step
+                        back[t, i] = k
+        total[:] = through
+        before = t
+    choice = -1
+    for t in range(frames - 1, -1, -1):
+        if solved[t]:
+            if choice < 0:
+                choice = np.argmin(total)
+            q[t] = options[t, choice]
+            choice = back[t, choice]
+
+
 def at_rate(costs: BranchCosts, targets: ArmTargets) -> BranchCosts:
     """The costs for the motion's own frame rate: what counts is speed, not the step from frame to frame."""
     return costs._replace(motion=costs.motion / (60.0 * targets.interval()) ** 2)

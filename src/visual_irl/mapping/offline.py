@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.branch_path import BranchCosts, best_path, price
+from visual_irl.mapping.branch_path import BranchCosts, BranchPath, best_path, price, refined
 from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
 from visual_irl.mapping.smoothing import TOLERANCE, SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
@@ -41,6 +41,8 @@ class OfflineConfig:
     """Distance kept from every joint limit [rad]."""
     costs: BranchCosts = field(default_factory=BranchCosts)
     smooth: SmoothCosts = field(default_factory=SmoothCosts)
+    beside: bool = True
+    """Search beside the grid of a redundant joint, too."""
     continuous: float = 0.6
     """Joint step between two frames above which the arm has changed its branch [rad]."""
 
@@ -87,6 +89,8 @@ def map_offline(
     if not solved.all():
         _search_again(robot, targets, config, q, solved)
         _nearest_poses(robot, targets, solver, q, solved)
+    if config.beside:
+        q = refined(solver, targets, config.costs, BranchPath(q, solved), 1 if q_start is not None else 0).q
     joined = ~targets.start & np.r_[False, np.abs(np.diff(q, axis=0)).max(axis=1, initial=0.0) <= config.continuous]
     whole = joined & solved & np.r_[False, solved[:-1]]
     for part in _runs(whole):

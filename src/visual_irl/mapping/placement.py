@@ -172,7 +172,7 @@ def _path_cost(solver: Solver, targets: ArmTargets) -> float:
 
 def _look(robot: RobotModel, targets: ArmTargets) -> tuple[float, float]:
     """Cost of a frame when all is done: limbs, what is missed, jumps and jerk; and the share of frames that are reached."""
-    path = map_offline(robot, targets, OfflineConfig())
+    path = map_offline(robot, targets, OfflineConfig(beside=False))
     limbs = np.nanmean(limb_errors(robot, targets, path.q) ** 2, axis=0).sum()
     jumps = _jumps(path.q, targets, np.ones(len(path.q), bool)) / len(path.q)
     third = np.diff(path.q, 3, axis=0)[~(targets.start[1:-2] | targets.start[2:-1] | targets.start[3:])]
