@@ -213,13 +213,12 @@ def test_bounds_are_what_the_configuration_takes() -> None:
     assert parameters.bounds_of(LiveArmConfig(), "elbow_up") is None
     for config in CONFIGS:
         for p in parameters.described(config):
-            for bound in p.bounds or ():
+            for bound, outwards in zip(p.bounds or (), (-1, 1), strict=False):
                 if np.isfinite(bound):
                     parameters.changed(config, {p.name: bound})
+                    beyond = bound + outwards * (1 if isinstance(p.default, int) else 1e-6)
                     with pytest.raises(VisualIrlError):
-                        parameters.changed(
-                            config, {p.name: bound + np.sign(bound - p.default) * (1 if isinstance(bound, int) else 1e-6)}
-                        )
+                        parameters.changed(config, {p.name: beyond})
 
 
 def test_a_configuration_refuses_its_own_values() -> None:
