@@ -202,7 +202,6 @@ class PPO:
                     - surrogate
                     - self.entropy * std.log().sum(dim=-1).mean()
                 )
-                loss = loss
                 if anchor is not None:
                     loss = loss + anchor(network)
                 if not bool(loss.isfinite()):
