@@ -110,7 +110,7 @@ class PPO:
     """How far the probability ratio may leave 1."""
     entropy: float = 1e-3
     """Weight of the entropy."""
-    beyond: float = 0.0
+    beyond: float = 1.0
     """Weight of the square by which mean actions lie beyond +-1: from far there no sample would ever come back."""
     value_weight: float = 0.5
     """Weight of the value's squared error."""
