@@ -76,6 +76,15 @@ def test_a_bottle_let_go_aslant_falls_over_and_one_let_go_upright_stands() -> No
     assert vessels is not None and vessels.level[0, 0] == 0 and not bool(TASK.success(lies))
 
 
+def test_the_table_bears_a_held_bottle() -> None:
+    down = [[0.0, 0, -1, 1, 0]] * 4
+    for tilt, height in ((0.0, TASK.standing), (torch.pi / 2, TASK.standing / 3)):
+        pressed = TASK.split(after(holding(torch.tensor([0.25, 0.4, 0.1]), tilt), down))
+        lowest = max(height, TASK.workspace[0][2])
+        assert float(pressed.things[0, 0, 2]) == pytest.approx(lowest, abs=1e-5)
+        assert torch.equal(pressed.hand, pressed.things[:, 0])
+
+
 def test_no_success_while_it_is_held_or_spilled_or_not_full() -> None:
     place = torch.tensor([0.25, 0.4, 0.075])
     good = after(holding(place, 0.0, content=0.3, filled=0.98, gripper=0.5), [[0.0, 0, 0, -1, 0]] * 2)

@@ -23,6 +23,10 @@ RewardOfStates = Callable[[Tensor, Tensor], Tensor]
 """Rewards (B) of transitions between observations (B D)."""
 
 
+LOG_STD = (-2.5, 0.0)
+"""Bounds of the logarithm of the exploration's spread."""
+
+
 class PolicyNetwork(nn.Module):
     """A Gaussian policy and a value over any number of things, in any order.
 
@@ -47,7 +51,7 @@ class PolicyNetwork(nn.Module):
         each, phase = self._things(now), phase_of(now)
         value = self.value(torch.tanh(self.judge(each)).mean(dim=-2))
         log_std = self.log_std[0] if phase is None else self.log_std[phase]
-        return self._mean(each, phase), torch.exp(log_std.clamp(-2.5, 0.0)), _in_phase(value, phase, 1).squeeze(-1)
+        return self._mean(each, phase), log_std.exp(), _in_phase(value, phase, 1).squeeze(-1)
 
     def act(self, now: Situation) -> Float[Tensor, "B A"]:
         """Mean action, cut to [-1, 1]."""
@@ -106,6 +110,8 @@ class PPO:
     """How far the probability ratio may leave 1."""
     entropy: float = 1e-3
     """Weight of the entropy."""
+    beyond: float = 1.0
+    """Weight of the square by which mean actions lie beyond +-1: from far there no sample would ever come back."""
     value_weight: float = 0.5
     """Weight of the value's squared error."""
     max_gradient: float = 0.5
@@ -201,6 +207,7 @@ class PPO:
                     self.value_weight * (value - returns[rows]).square().mean()
                     - surrogate
                     - self.entropy * std.log().sum(dim=-1).mean()
+                    + self.beyond * (mean.abs() - 1).clamp(min=0).square().sum(dim=-1).mean()
                 )
                 if anchor is not None:
                     loss = loss + anchor(network)
@@ -212,6 +219,8 @@ class PPO:
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), self.max_gradient)
                 optimiser.step()
+                with torch.no_grad():  # the parameter itself: clamped on use, its gradient beyond a bound would be 0 for good
+                    network.log_std.clamp_(*LOG_STD)
 
 
 class _ReturnSpread:

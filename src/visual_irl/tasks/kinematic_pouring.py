@@ -2,6 +2,7 @@
 
 A point hand moves freely and tilts about one axis. What it holds tilts with it; a tilted bottle runs out at its mouth, into
 the cup where that is below, elsewhere on the table, and so does what no longer fits. What is spilled is lost for good.
+The table bears a held bottle, and the hand with it: its lowest point stays above the table.
 
 An observation is `hand (3), bottle (3), cup (3), held (2), attribute (2), tilt (2), level (2), hand tilt (1), gripper (1)`;
 positions in metres in the base frame, held 0 or 1, attribute 0 for a bottle and 1 for a cup, tilt in radians from upright,
@@ -260,6 +261,9 @@ class KinematicPouringBatch:
         self._tilt = torch.where(self._held, self._hand_tilt, torch.where(toppled, math.pi / 2, 0.0))
         floor = torch.where(toppled, task.standing / 3, task.standing)
         fallen = torch.cat([bottle[:, :2], torch.maximum(bottle[:, 2] - task.fall_step, floor)[:, None]], dim=-1)
+        lowest = task.standing * self._tilt.cos().abs() + task.standing / 3 * self._tilt.sin().abs()
+        borne = torch.cat([self._hand[:, :2], torch.maximum(self._hand[:, 2], lowest)[:, None]], dim=-1)
+        self._hand = torch.where(self._held[:, None], borne, self._hand)
         bottle = torch.where(self._held[:, None], self._hand, fallen)
         self._things = torch.stack([bottle, cup], dim=1)
         self._pour(toppled)
