@@ -39,9 +39,14 @@ class Controller:
 
     def reference(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions and speeds now."""
+        return self.stamped()[1:]
+
+    def stamped(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """Now on the monotonic clock [s], and positions and speeds at just that time."""
         with self._lock:
-            q, qd, _ = self._at(time.monotonic())
-            return q, qd
+            now = time.monotonic()
+            q, qd, _ = self._at(now)
+            return now, q, qd
 
     def _at(self, now: float) -> list[np.ndarray]:
         x = now - self._began

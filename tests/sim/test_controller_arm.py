@@ -57,8 +57,8 @@ class Cell:
 
     def _broadcast(self) -> None:
         while not self.ended:
-            q, qd = self.controller.reference()
-            self.seen.append(np.array([time.monotonic(), *q, *qd]))
+            now, q, qd = self.controller.stamped()
+            self.seen.append(np.array([now, *q, *qd]))
             names = self.robot.joint_names
             if not self.frozen:
                 self.arm.hear(dict(zip(names, q, strict=True)), dict(zip(names, qd, strict=True)), 0.0)

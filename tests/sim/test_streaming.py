@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 from visual_irl.errors import RefusedTrajectory
+from visual_irl.execution import pace, streaming
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.journal import Journal, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
@@ -156,3 +158,26 @@ def test_a_full_disk_stops_the_arm_and_the_reason_is_kept(tmp_path: Path, monkey
     assert report.outcome == "fault" and "No space left" in report.message
     journal.close()
     assert "No space left" in list(read_journal(journal.path))[-1]["reason"]
+
+
+def test_nothing_is_compiled_in_the_middle_of_a_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = load_robot("panda")
+    arm = Faulty(robot, "none", np.inf)
+    approved = approve(motion(robot, robot.home), robot, arm.read(), World(), SIMULATED, now_ns=arm.now_ns())
+    seen: dict[str, list[tuple[numba.types.Type, ...]]] = {"before": [], "while": []}
+    when, compiled = ["before"], pace._shortest
+
+    def shortest(*arguments: object) -> float:
+        seen[when[0]].append(tuple(numba.typeof(a) for a in arguments))
+        return float(compiled(*arguments))
+
+    monkeypatch.setattr(pace, "_shortest", shortest)
+    executor = streaming.StreamingExecutor(arm, robot)
+
+    def stop(cycle: Cycle) -> None:
+        when[0] = "while"
+        if cycle.s > 0.5:
+            executor.cancel()
+
+    assert executor.execute(approved, stop).outcome == "cancelled"
+    assert seen["while"] and set(seen["while"]) <= set(seen["before"]), "other types would be compiled while the arm moves"

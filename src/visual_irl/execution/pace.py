@@ -41,7 +41,7 @@ class Pace(NamedTuple):
 
 def steady(s: float, r: float) -> Pace:
     """The same pace `r` from motion time `s` [s] on."""
-    return Pace(s, r, 0.0, r, 0.0)
+    return Pace(float(s), float(r), 0.0, float(r), 0.0)
 
 
 def changed(

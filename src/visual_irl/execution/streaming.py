@@ -24,7 +24,7 @@ from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.braking import Brake
 from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.journal import Journal
-from visual_irl.execution.pace import at, changed, reference, steady
+from visual_irl.execution.pace import Pace, at, changed, reference, steady
 from visual_irl.execution.state import RobotState
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import ExecutionReport, JointTrajectory
@@ -108,7 +108,8 @@ class StreamingExecutor:
         self.phase, self.reason = Phase.IDLE, ""
         self._cancel = threading.Event()
         self._valid_from = -(2**62)
-        self._limits = (robot.velocity, robot.acceleration, robot.jerk)
+        limits = (robot.velocity, robot.acceleration, robot.jerk)
+        self._limits = [tuple(share * limit for limit in limits) for share in (MOST, STOP_SHARE)]
         self._row, self._out = np.zeros((3, len(robot.lower))), np.zeros((3, len(robot.lower)))
 
     def cancel(self) -> None:
@@ -227,8 +228,8 @@ class _Run:
         self.pace, self.since, self.goal = steady(0.0, c.speed_share), 0.0, c.speed_share
         self.time, self.s, self.settled = 0.0, 0.0, 0.0
         self.deadline = c.timeout * self.end / c.speed_share + 1.0
-        changed(self.motion, 0.0, c.speed_share, 0.0, 0.0, executor._limits)  # compiled at first use, which takes seconds:
-        reference(self.motion, self.pace, 0.0, executor._row, executor._out)  # not in the middle of a motion
+        self._changed(0.0, c.speed_share, 0.0, 0.0)  # compiled at first use, which takes seconds: not in the middle of a motion
+        reference(self.motion, self.pace, 0.0, executor._row, executor._out)
         self.outcome, self.reason, self.fault, self.aborted = "executed", "as approved", False, False
         self.stopped_at = self.reason_at = math.nan
         self.last_clock, self.last_stamp = executor.arm.now_ns(), state.stamp_ns
@@ -356,13 +357,17 @@ class _Run:
         if abs(r - goal) < 1e-12 and slope == 0.0:
             self.pace, self.since, self.goal = steady(s, goal), 0.0, goal
             return True
-        shares = [tuple(share * limit for limit in self.x._limits) for share in (MOST, STOP_SHARE)]
-        new, gentle = (changed(self.motion, s, r, slope, goal, (v, a, j)) for v, a, j in shares)
-        if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
-            new = gentle
+        new = self._changed(s, r, slope, goal)
         if new is not None:
             self.pace, self.since, self.goal = new, 0.0, goal
         return new is not None
+
+    def _changed(self, s: float, r: float, slope: float, goal: float) -> Pace | None:
+        """The quickest change of pace on the path, or a gentler one that takes little longer."""
+        new, gentle = (changed(self.motion, s, r, slope, goal, (v, a, j)) for v, a, j in self.x._limits)
+        if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
+            return gentle
+        return new
 
     def _follow_scaling(self, state: RobotState) -> None:
         scaling = min(max(state.speed_scaling, 0.0), 1.0) if math.isfinite(state.speed_scaling) else 0.0
