@@ -43,3 +43,5 @@ ACTION = {
     "feedback_pub_qos_profile": SERVICE, "status_pub_qos_profile": LATCHED,
 }  # fmt: skip
 """An action's three services and two topics, as every client expects them."""
+ACTION_CLIENT = {name.replace("_pub_", "_sub_"): profile for name, profile in ACTION.items()}
+"""The other side of an action."""

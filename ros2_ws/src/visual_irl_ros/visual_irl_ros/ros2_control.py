@@ -102,7 +102,8 @@ class TopicSender:
     def __init__(self, node: Any, robot: RobotModel, controller: str, group: Any) -> None:
         self._robot, self._node = robot, node
         self._publisher = node.create_publisher(JointTrajectory, f"{controller}/joint_trajectory", qos.COMMAND)
-        self._client = node.create_client(SetParameters, f"{controller}/set_parameters", callback_group=group)
+        name = f"{controller}/set_parameters"
+        self._client = node.create_client(SetParameters, name, qos_profile=qos.SERVICE, callback_group=group)
         self.tolerant = False
         """Whether the controller has taken its tolerances."""
         self._timer = node.create_timer(0.5, self._set_tolerances, callback_group=group)
@@ -140,7 +141,8 @@ class GoalSender:
                 "the controller's action needs control_msgs: install ros-$ROS_DISTRO-control-msgs, or use its topic"
             ) from error
         self._robot, self._action, self._tolerance = robot, FollowJointTrajectory, JointTolerance
-        self._client = ActionClient(node, FollowJointTrajectory, f"{controller}/follow_joint_trajectory", callback_group=group)
+        name = f"{controller}/follow_joint_trajectory"
+        self._client = ActionClient(node, FollowJointTrajectory, name, callback_group=group, **qos.ACTION_CLIENT)
         self._newest = 0
         self.arm: ControllerArm | None = None
 
