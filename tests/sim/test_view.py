@@ -171,7 +171,7 @@ def test_skeleton_lies_on_the_person_in_the_colours_of_its_sides(page: str, firs
                 pixel = uv[keypoint_index(f"{side}_{joint}")]
                 assert near(picture, pixel, COLOURS[side]) > 0.05, f"{side} {joint}"
                 assert near(picture, pixel, COLOURS[other]) < 0.02, f"{side} {joint} has the other side's colour"
-        assert "t = 0.00 s" in tab.text() and "holds" in tab.text()
+        assert "t = 0.00 s" in tab.text() and "right hand: open, aperture" in tab.text()
         tab.click("play")
         wait_for(lambda: "t = 0.00 s" not in tab.text(), "the next frame")
         tab.click("pause")
