@@ -365,9 +365,7 @@ class _Run:
     def _changed(self, s: float, r: float, slope: float, goal: float) -> Pace | None:
         """The quickest change of pace on the path, or a gentler one that takes little longer."""
         new, gentle = (changed(self.motion, s, r, slope, goal, (v, a, j)) for v, a, j in self.x._limits)
-        if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration:
-            return gentle
-        return new
+        return gentle if new is not None and gentle is not None and gentle.duration <= LONGER * new.duration else new
 
     def _follow_scaling(self, state: RobotState) -> None:
         scaling = min(max(state.speed_scaling, 0.0), 1.0) if math.isfinite(state.speed_scaling) else 0.0
