@@ -33,7 +33,7 @@ from visual_irl.execution.franka_client import (
     TARGET,
     realtime_kernel,
 )
-from visual_irl.execution.hardware import Check, flange_check, require_port
+from visual_irl.execution.hardware import Check, end_client, flange_check, require_port
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.robots.model import RobotModel
 
@@ -208,12 +208,7 @@ class FrankaArm:
 
     def close(self) -> None:
         """End the client; the robot holds."""
-        self._wire.close()
-        try:
-            self._client.wait(CONNECT)
-        except subprocess.TimeoutExpired:
-            self._client.kill()
-            self._client.wait()
+        end_client(self._client, self._wire, CONNECT)
 
     def _following(self) -> _Heard | None:
         """The newest state of a robot that takes targets."""

@@ -18,7 +18,7 @@ from typing import Any
 import pylibfranka
 
 from visual_irl.errors import InvalidInput, RobotUnreachable
-from visual_irl.execution.hardware import require_port
+from visual_irl.execution.hardware import end_client, require_port
 from visual_irl.robots.model import RobotModel
 
 PORT = 1338
@@ -114,12 +114,7 @@ class FrankaHand:
 
     def disconnect(self) -> None:
         """End the connection; the fingers stay as they are."""
-        self._wire.close()
-        try:
-            self._client.wait(CONNECT)
-        except subprocess.TimeoutExpired:
-            self._client.kill()
-            self._client.wait()
+        end_client(self._client, self._wire, CONNECT)
 
     def _newest(self) -> dict[str, Any]:
         with self._news:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -141,3 +142,13 @@ def flange_check(reported: Float[ndarray, "4 4"], modelled: Float[ndarray, "4 4"
     fine = off <= PLACE and turn <= TURN
     way = "" if fine else "; this is another arm, another tool, or needs its own calibrated description"
     return Check("calibration", fine, f"{what}: {1e3 * off:.1f} mm and {1e3 * turn:.1f} mrad from the model's{way}")
+
+
+def end_client(client: subprocess.Popen[bytes], wire: socket.socket, patience: float) -> None:
+    """Let go of the process that speaks with a robot; it ends when nobody listens, or is killed after `patience` [s]."""
+    wire.close()
+    try:
+        client.wait(patience)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        client.wait()
