@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.evaluation.bench_verb import bench
+from visual_irl.evaluation.interruption import interruptible
 
 
 def record(
@@ -392,12 +393,13 @@ VERBS: dict[str, Callable[..., Any]] = {
 def main(args: list[str] | None = None) -> None:
     """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file."""
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            VERBS,
-            prog="visual-irl",
-            description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
-            args=args,
-        )
+        with interruptible():
+            tyro.extras.subcommand_cli_from_dict(
+                VERBS,
+                prog="visual-irl",
+                description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
+                args=args,
+            )
     except VisualIrlError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

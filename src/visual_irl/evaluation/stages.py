@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from visual_irl import pipeline
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
+from visual_irl.evaluation.interruption import raise_if_asked, until_interrupted
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.io.event_file import EventFile
@@ -41,11 +42,12 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told (done, total); in a log file, a line every ten seconds."""
+    """A bar that is told (done, total), and ends the work if Ctrl-C was pressed; in a log file, a line every ten seconds."""
     live = sys.stderr.isatty()
     with tqdm(desc=f"  {what}", unit=unit, leave=False, dynamic_ncols=live, mininterval=0.2 if live else 10.0) as bar:
 
         def show(done: int, total: int) -> None:
+            raise_if_asked()
             if bar.total != total:
                 bar.reset(total)
             bar.update(done - bar.n)
@@ -90,7 +92,7 @@ def _record_live(out: Path, camera: Iterable[RgbdFrame], raw: bool) -> None:
     with progress_bar("recording; Ctrl-C ends it", "frame") as show:
         frames = iter(camera)
         first = next(frames)
-        with RecordingWriter(out, encoding="raw" if raw else "compressed") as writer, suppress(KeyboardInterrupt):
+        with RecordingWriter(out, encoding="raw" if raw else "compressed") as writer, until_interrupted():
             for frame in chain([first], frames):
                 writer.write(frame)
                 count += 1

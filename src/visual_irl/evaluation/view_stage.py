@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from visual_irl.errors import InvalidInput
+from visual_irl.evaluation.interruption import until_interrupted
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.evaluation.view_page import Snapshot, ViewPage
 from visual_irl.io import artifacts
@@ -40,8 +40,8 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
     if source in CAMERAS.names and not path.exists():
         if demonstration is not None:
             raise InvalidInput(f"'{source}' is a live camera, which has no demonstration; leave out --demonstration")
-        with ViewPage(host, port) as page:
-            _until_interrupted(lambda: show_camera(page, CAMERAS.load(source), seconds))
+        with ViewPage(host, port) as page, until_interrupted():  # how one leaves a page
+            show_camera(page, CAMERAS.load(source), seconds)
         return
     with ViewPage(host, port) as page:  # a port that is in use is found before any long work
         if not path.exists():
@@ -51,13 +51,8 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
         shown, note = _snapshots(page, path, demo)
         if note:
             say(f"note: {note}")
-        _until_interrupted(lambda: play(page, demo.t, shown, seconds))
-
-
-def _until_interrupted(show: Callable[[], None]) -> None:
-    """Ctrl-C is how one leaves a page."""
-    with suppress(KeyboardInterrupt):
-        show()
+        with until_interrupted():
+            play(page, demo.t, shown, seconds)
 
 
 def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
