@@ -17,8 +17,9 @@ from jaxtyping import Float
 from numba import njit
 from numpy import ndarray
 
+from visual_irl.robots.capsules import capsule_gap, place
 from visual_irl.robots.chain import Chain, Pose, forward, pose_of
-from visual_irl.robots.collision import SLACK, Checker, Contact, capsule_gap, checker_of, nearest, place
+from visual_irl.robots.collision import SLACK, Checker, Contact, checker_of, nearest
 from visual_irl.robots.hull import Body, Hull, exact_distance
 from visual_irl.robots.interpolation import Motion
 from visual_irl.robots.model import RobotModel

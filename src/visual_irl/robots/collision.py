@@ -18,6 +18,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.robots.capsules import capsule_gap, place
 from visual_irl.robots.chain import Chain, Pose, forward, pose_of
 from visual_irl.robots.hull import Body, Hull, body_of, exact_distance
 from visual_irl.robots.interpolation import Motion, evaluate, piece_at
@@ -116,23 +117,6 @@ def checker_of(robot: RobotModel, world: World) -> Checker:
         T = T_base_world @ obstacle.T_world
         exact.append((coal_shape(obstacle), coal.Transform3s(T[:3, :3], T[:3, 3])))
     return Checker(body_of(robot, world.carried), obstacles_of(world), world, tuple(exact))
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def place(hull: Hull, pose: Pose) -> None:
-    """Fill `hull.world` with the segments' ends in the base frame."""
-    for n in range(len(hull.radius)):
-        j = hull.carrier[n]
-        for end in range(2):
-            for r in range(3):
-                if j < 0:
-                    hull.world[n, end, r] = hull.ends[n, end, r]
-                else:
-                    s = pose.p[j, r]
-                    for k in range(3):
-                        s += pose.R[j, r, k] * hull.ends[n, end, k]
-                    hull.world[n, end, r] = s
 
 
 @njit(cache=True, nogil=True)
@@ -251,39 +235,3 @@ def travel_rate(hull: Hull, motion: Motion, k: int) -> float:
             most = max(most, abs(b))
         total += hull.reach[j] * most
     return total
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def capsule_gap(hull: Hull, i: int, k: int) -> float:
-    """Distance of two placed capsules [m] (closest points of segments; Ericson 2005, Real-Time Collision Detection, 5.1.9)."""
-    a = e = f = b = c = 0.0
-    for r in range(3):
-        d1 = hull.world[i, 1, r] - hull.world[i, 0, r]
-        d2 = hull.world[k, 1, r] - hull.world[k, 0, r]
-        w = hull.world[i, 0, r] - hull.world[k, 0, r]
-        a += d1 * d1
-        e += d2 * d2
-        f += d2 * w
-        b += d1 * d2
-        c += d1 * w
-    s = t = 0.0
-    if a > 1e-12 and e > 1e-12:
-        denominator = a * e - b * b
-        if denominator > 1e-12:
-            s = min(max((b * f - c * e) / denominator, 0.0), 1.0)
-        t = (b * s + f) / e
-        if t < 0.0:
-            t, s = 0.0, min(max(-c / a, 0.0), 1.0)
-        elif t > 1.0:
-            t, s = 1.0, min(max((b - c) / a, 0.0), 1.0)
-    elif a > 1e-12:
-        s = min(max(-c / a, 0.0), 1.0)
-    elif e > 1e-12:
-        t = min(max(f / e, 0.0), 1.0)
-    square = 0.0
-    for r in range(3):
-        x = hull.world[i, 0, r] + s * (hull.world[i, 1, r] - hull.world[i, 0, r])
-        y = hull.world[k, 0, r] + t * (hull.world[k, 1, r] - hull.world[k, 0, r])
-        square += (x - y) ** 2
-    return np.sqrt(square) - hull.radius[i] - hull.radius[k]

@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
+from visual_irl.robots.capsules import place
 from visual_irl.robots.chain import Chain, Pose, forward
-from visual_irl.robots.collision import place, travel_rate
+from visual_irl.robots.collision import travel_rate
 from visual_irl.robots.hull import Hull
 from visual_irl.robots.interpolation import Motion, evaluate
 

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
+from visual_irl.robots.capsules import capsule_gap, place
 from visual_irl.robots.chain import Pose, chain_of, forward, pose_of
 from visual_irl.robots.model import RobotModel
 
@@ -102,7 +103,7 @@ def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
 @no_type_check
 def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
     """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose."""
-    _place(capsules, pose)
+    place(capsules, pose)
     least = far
     for n in range(capsules.pairs.shape[0]):
         i, k = capsules.pairs[n, 0], capsules.pairs[n, 1]
@@ -112,7 +113,7 @@ def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
             square += 0.25 * apart * apart
         reach = capsules.bound[i] + capsules.bound[k] + least
         if reach > 0.0 and square < reach * reach:
-            least = min(least, _distance(capsules, i, k))
+            least = min(least, capsule_gap(capsules, i, k))
     return least
 
 
@@ -120,59 +121,6 @@ def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
 @no_type_check
 def pair_distances(capsules: Capsules, pose: Pose, out: ndarray) -> None:
     """Fill `out` (P,) with the distance of every pair [m]."""
-    _place(capsules, pose)
+    place(capsules, pose)
     for i in range(capsules.pairs.shape[0]):
-        out[i] = _distance(capsules, capsules.pairs[i, 0], capsules.pairs[i, 1])
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _place(capsules, pose):
-    """Move the segments' ends into the base frame."""
-    for n in range(len(capsules.radius)):
-        j = capsules.carrier[n]
-        for end in range(2):
-            for r in range(3):
-                if j < 0:
-                    capsules.world[n, end, r] = capsules.ends[n, end, r]
-                else:
-                    s = pose.p[j, r]
-                    for k in range(3):
-                        s += pose.R[j, r, k] * capsules.ends[n, end, k]
-                    capsules.world[n, end, r] = s
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _distance(capsules, i, k):
-    """Distance of two capsules (closest points of two segments; Ericson 2005, Real-Time Collision Detection, 5.1.9)."""
-    a = e = f = b = c = 0.0
-    for r in range(3):
-        d1 = capsules.world[i, 1, r] - capsules.world[i, 0, r]
-        d2 = capsules.world[k, 1, r] - capsules.world[k, 0, r]
-        w = capsules.world[i, 0, r] - capsules.world[k, 0, r]
-        a += d1 * d1
-        e += d2 * d2
-        f += d2 * w
-        b += d1 * d2
-        c += d1 * w
-    s = t = 0.0
-    if a > 1e-12 and e > 1e-12:
-        denominator = a * e - b * b
-        if denominator > 1e-12:
-            s = min(max((b * f - c * e) / denominator, 0.0), 1.0)
-        t = (b * s + f) / e
-        if t < 0.0:
-            t, s = 0.0, min(max(-c / a, 0.0), 1.0)
-        elif t > 1.0:
-            t, s = 1.0, min(max((b - c) / a, 0.0), 1.0)
-    elif a > 1e-12:
-        s = min(max(-c / a, 0.0), 1.0)
-    elif e > 1e-12:
-        t = min(max(f / e, 0.0), 1.0)
-    square = 0.0
-    for r in range(3):
-        x = capsules.world[i, 0, r] + s * (capsules.world[i, 1, r] - capsules.world[i, 0, r])
-        y = capsules.world[k, 0, r] + t * (capsules.world[k, 1, r] - capsules.world[k, 0, r])
-        square += (x - y) ** 2
-    return np.sqrt(square) - capsules.radius[i] - capsules.radius[k]
+        out[i] = capsule_gap(capsules, capsules.pairs[i, 0], capsules.pairs[i, 1])
