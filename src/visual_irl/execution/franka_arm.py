@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from visual_irl.execution.franka_client import (
     TARGET,
     realtime_kernel,
 )
-from visual_irl.execution.hardware import Check, end_client, flange_check, require_port
+from visual_irl.execution.hardware import Check, end_client, flange_check, require_port, start_client
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.robots.model import RobotModel
 
@@ -96,20 +95,9 @@ class FrankaArm:
         if robot.ik_family != "franka":
             raise InvalidInput(f"--executor franka drives Franka arms (fr3, panda), not the {robot.name}")
         require_port(address, PORT, "Franka controller", CONNECT)
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with there:
-            may = "move" if moving else LOOK_ONLY.decode()
-            command = [
-                sys.executable,
-                "-m",
-                "visual_irl.execution.franka_client",
-                str(there.fileno()),
-                address,
-                robot.name,
-                may,
-            ]
-            client = subprocess.Popen(command, pass_fds=(there.fileno(),))
-        arm = cls(robot, client, here, moving)
+        may = "move" if moving else LOOK_ONLY.decode()
+        client, wire = start_client("visual_irl.execution.franka_client", address, robot.name, may)
+        arm = cls(robot, client, wire, moving)
         with arm._news:
             arm._news.wait_for(lambda: arm._heard is not None or bool(arm._lost), FIRST_STATE)
         if arm._heard is None:

@@ -18,7 +18,7 @@ from typing import Any
 import pylibfranka
 
 from visual_irl.errors import InvalidInput, RobotUnreachable
-from visual_irl.execution.hardware import end_client, require_port
+from visual_irl.execution.hardware import end_client, require_port, start_client
 from visual_irl.robots.model import RobotModel
 
 PORT = 1338
@@ -53,11 +53,8 @@ class FrankaHand:
             RobotUnreachable: no hand answers there.
         """
         require_port(address, PORT, "Franka hand", CONNECT)
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with there:
-            program = [sys.executable, "-m", "visual_irl.execution.franka_hand"]
-            client = subprocess.Popen([*program, str(there.fileno()), address], pass_fds=(there.fileno(),))
-        hand = cls(robot, client, here)
+        client, wire = start_client("visual_irl.execution.franka_hand", address)
+        hand = cls(robot, client, wire)
         with hand._news:
             hand._news.wait_for(lambda: bool(hand._state or hand._lost), FIRST_STATE)
         if not hand._state:

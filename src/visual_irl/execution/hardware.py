@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -142,6 +143,14 @@ def flange_check(reported: Float[ndarray, "4 4"], modelled: Float[ndarray, "4 4"
     fine = off <= PLACE and turn <= TURN
     way = "" if fine else "; this is another arm, another tool, or needs its own calibrated description"
     return Check("calibration", fine, f"{what}: {1e3 * off:.1f} mm and {1e3 * turn:.1f} mrad from the model's{way}")
+
+
+def start_client(module: str, *arguments: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A process that speaks with a robot, and this end of the wire to it; the file number of its end is its first argument."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with there:
+        program = [sys.executable, "-m", module, str(there.fileno()), *arguments]
+        return subprocess.Popen(program, pass_fds=(there.fileno(),)), here
 
 
 def end_client(client: subprocess.Popen[bytes], wire: socket.socket, patience: float) -> None:
