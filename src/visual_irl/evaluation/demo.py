@@ -8,9 +8,8 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import VisualIrlError
@@ -23,6 +22,8 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.pipeline import LearnConfig
 from visual_irl.skills.sorting import SortingSkill, reward_over_time
+
+P = ParamSpec("P")
 
 ROBOTS = ("panda", "ur5e")
 REAL_DATA = "VISUAL_IRL_REAL_DATA"
@@ -60,9 +61,11 @@ class Stages:
         outputs: list[Path],
         key: Mapping[str, Any],
         inputs: list[Path],
-        make: Callable[[], object],
+        make: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
-        """Make `outputs` unless they are already there and current."""
+        """Make `outputs` by a call of `make`, unless they are already there and current."""
         record = self.folder / f"{name}.json"
         stated = {"key": artifacts.jsonable(key), "inputs": [artifacts.digest(p) for p in inputs], "code": self.code}
         if record.is_file() and all(p.exists() for p in outputs):
@@ -72,7 +75,7 @@ class Stages:
                 return
         stages.say(f"[{name}] {what}")
         began = time.monotonic()
-        make()
+        make(*args, **kwargs)
         artifacts.write_json(record, {"stated": stated, "outputs": [artifacts.digest(p) for p in outputs]})
         stages.say(f"[{name}] done in {time.monotonic() - began:.0f} s")
 
@@ -84,17 +87,21 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     source = recording or asset_path("models/recordings/onion_sorting")
     todo = Stages(out)
     demo, skill = out / "demonstration.npz", out / "skill"
-    make: Callable[[], object] = partial(stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1, None)
-    todo.run("extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source], make)
-    make = partial(stages.learn, [demo], skill, "max_ent")
-    todo.run("learn", "a reward from what was seen, and the policy that maximises it", [skill], {}, [demo], make)
+    todo.run(
+        "extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source],
+        stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1, None, None,
+    )  # fmt: skip
+    what = "a reward from what was seen, and the policy that maximises it"
+    todo.run("learn", what, [skill], {}, [demo], stages.learn, [demo], skill, "max_ent")
     truth = source / stages.TRUTH_FILE if (source / stages.TRUTH_FILE).is_file() else None
     results: dict[str, list[dict[str, Any]]] = {}
     for robot in ROBOTS:
         trajectory = out / f"{robot}.npz"
         pictures = [out / f"arms_{robot}.png", out / f"mapping_{robot}.png"]
-        make = partial(map_arm, demo, None, robot, skill, trajectory, None, False, None, out, None)
-        todo.run(f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill], make)
+        todo.run(
+            f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill],
+            map_arm, demo, None, robot, skill, trajectory, None, False, None, out, None,
+        )  # fmt: skip
         results[robot] = [_replay(todo, out, robot, trajectory, truth, seed) for seed in range(seeds)]
     clips = _real_clips(todo, out)
     figures = _figures(out, demo, skill, truth)
@@ -114,8 +121,10 @@ def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path |
     folder = out / f"replay_{robot}_{seed}"
     film = [folder / "replay.mp4", folder / "filmstrip.png"] if seed == 0 else []
     inputs = [trajectory] + ([truth] if truth else [])
-    make = partial(stages.replay, trajectory, folder, truth, seed, seed == 0)
-    todo.run(f"replay {robot} {seed}", "in MuJoCo", [folder / "report.json", *film], {"seed": seed}, inputs, make)
+    todo.run(
+        f"replay {robot} {seed}", "in MuJoCo", [folder / "report.json", *film], {"seed": seed}, inputs,
+        stages.replay, trajectory, folder, truth, seed, seed == 0,
+    )  # fmt: skip
     content: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return content
 
@@ -145,18 +154,20 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": clip.name, "credit": clip.credit, "folder": here, "robots": {}}
         demo = here / "demonstration.npz"
         try:
-            make: Callable[[], object] = partial(
-                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every, None
-            )
             outputs = [demo, here / "keypoints.png"]
-            todo.run(f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source], make)
+            todo.run(
+                f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source],
+                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every, None, None,
+            )  # fmt: skip
             loaded = artifacts.load_demonstration(demo)
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}
             for robot in ROBOTS:
                 trajectory = here / f"{robot}.npz"
-                make = partial(map_arm, demo, None, robot, None, trajectory, None, False, None, here, None)
                 outputs = [trajectory, here / f"arms_{robot}.png"]
-                todo.run(f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo], make)
+                todo.run(
+                    f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo],
+                    map_arm, demo, None, robot, None, trajectory, None, False, None, here, None,
+                )  # fmt: skip
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]
         except VisualIrlError as error:
             stages.say(f"  {clip.name}: {error}")
