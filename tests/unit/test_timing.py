@@ -140,6 +140,22 @@ def test_the_straight_line_is_left_by_a_fraction_of_a_step() -> None:
     assert distance.max() < 0.2 * 0.25
 
 
+@pytest.mark.parametrize("step", [0.02, 0.1, 0.3])
+def test_bounds_that_samples_keep_are_kept_between_them(step: float) -> None:
+    """A joint that comes fast, stays 2 mrad from its bound for some samples or turns there at once, and leaves fast."""
+    way, left = np.arange(12) * step, []
+    for stay in (0, 1, 6):
+        q = np.concatenate([way, np.full(stay, way[-1]), way[::-1]])
+        q = np.stack([q, -0.5 * q], axis=1)
+        t, bounds = np.arange(len(q)) / 30.0, (q.min(axis=0) - 2e-3, q.max(axis=0) + 2e-3)
+        free, kept = (time_parametrised(t, q, V, A, J, SHARE, RATE, bounds=b) for b in (None, bounds))
+        limits_hold(kept)
+        goes_through(kept, q)
+        assert (kept.q >= bounds[0]).all() and (kept.q <= bounds[1]).all()
+        left.append((free.q > bounds[1]).any())
+    assert any(left)  # without them it leaves
+
+
 def test_cost_is_linear_in_samples() -> None:
     """Not timed: fifteen thousand samples, ten minutes of a clip, come out whole."""
     x = np.arange(15000) / 60.0

@@ -158,7 +158,7 @@ def _timed(
         if b - a < 2:  # a frame alone between two changes: the arm passes it at rest
             t, q, qd, at = np.zeros(1), path.q[a:b], np.zeros_like(path.q[a:b]), np.zeros(1)
         else:
-            t, q, qd, at, _ = time_parametrised(targets.t[a:b], path.q[a:b], *limits)
+            t, q, qd, at, _ = time_parametrised(targets.t[a:b], path.q[a:b], *limits, bounds=(robot.lower, robot.upper))
         ts.append(clock + t)
         qs.append(q)
         qds.append(qd)

@@ -32,6 +32,8 @@ JUMP_SPEED = 20.0
 """Multiple of the speed limit that no demonstrated motion asks for."""
 GRADE = 4.0
 """Largest ratio of neighbouring intervals of the spline: a longer one is filled along the straight line."""
+TIGHTER = 5
+"""Most times that a spline is drawn towards its samples' straight lines; each time its swings there become about a third."""
 RAMP = 0.4
 """Part of the path's parameter at each end that is bent for the rest there [s]."""
 PIECE = 0.02
@@ -69,6 +71,7 @@ def time_parametrised(
     jerk: Float[ndarray, "J"],
     share: float,
     rate: float,
+    bounds: tuple[Float[ndarray, "J"], Float[ndarray, "J"]] | None = None,
 ) -> Timed:
     """The path as a motion within `share` of the limits, nowhere faster than demonstrated, at about `rate` [1/s].
 
@@ -83,6 +86,8 @@ def time_parametrised(
         jerk: jerk limits [rad/s^3].
         share: share of the limits that is used, in (0, 1].
         rate: samples a second of the result.
+        bounds: lowest and highest position [rad], which samples keep: the spline is drawn towards the straight line where it
+            would swing out of them. Up to `TIGHTER` times; a corner right at a bound may still pass it by a hair.
 
     Raises:
         InvalidInput: shapes, times or limits are unusable, or the path jumps; says where and by how much.
@@ -91,6 +96,11 @@ def time_parametrised(
     _check(t, q, limits, rate)
     s = _stretched(t, q, limits[0])
     path = CubicSpline(*_graded(s, q), axis=0, bc_type="natural")
+    for _ in range(TIGHTER if bounds else 0):
+        swings = _swinging(path, *bounds)  # type: ignore[misc]
+        if not len(swings):
+            break
+        path = _tightened(path, swings)
     grid = _grid(path)
     b = _within(grid, limits)
     motion = _motion(grid, b)
@@ -193,6 +203,25 @@ def _graded(s: ndarray, q: ndarray) -> tuple[ndarray, ndarray]:
         dense.append(_graded_inside(s[wide], s[wide + 1], left, right))
     new = np.sort(np.concatenate(dense))
     return new, np.column_stack([np.interp(new, s, column) for column in q.T])
+
+
+def _swinging(path: CubicSpline, lower: ndarray, upper: ndarray) -> ndarray:
+    """Intervals of the spline (N,) inside of which a joint is beyond its bounds."""
+    found = []
+    for joint, turns in enumerate(path.derivative().roots(extrapolate=False)):
+        turns = turns[np.isfinite(turns)]  # an interval at rest is a NaN
+        q = path(turns)[:, joint]
+        found.append(np.searchsorted(path.x, turns[(q < lower[joint]) | (q > upper[joint])], side="right") - 1)
+    return np.unique(np.clip(np.concatenate(found), 0, len(path.x) - 2))
+
+
+def _tightened(path: CubicSpline, intervals: ndarray) -> CubicSpline:
+    """The spline with two more points on the straight line in these intervals and in their neighbours: tangents are shared."""
+    wide = np.unique(np.clip(intervals[:, None] + np.arange(-1, 2), 0, len(path.x) - 2))
+    x, h = path.x, np.diff(path.x)
+    new = np.sort(np.concatenate([x, x[wide] + h[wide] / 3.0, x[wide] + 2.0 * h[wide] / 3.0]))
+    q = np.column_stack([np.interp(new, x, column) for column in path(x).T])
+    return CubicSpline(*_graded(new, q), axis=0, bc_type="natural")
 
 
 def _graded_inside(start: float, end: float, left: float, right: float) -> ndarray:
