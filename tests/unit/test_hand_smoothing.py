@@ -9,6 +9,7 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
+from visual_irl.evaluation.map_stage import remark_of_slowness
 from visual_irl.mapping.hand_smoothing import smoothed_hand
 from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.robots import load_robot
@@ -107,6 +108,7 @@ def test_a_noisy_hand_is_slowed_less_and_the_report_says_what_it_cost() -> None:
     arm = arm_along(p, R)
     exact, smooth = (retarget(arm, robot, np.eye(4), replace(RetargetConfig(), smooth_hand=width))[1] for width in (0.0, 0.06))
     assert not exact.smoothed_position.any() and exact.summary()["smoothed_mm_max"] == 0.0
+    assert "--smooth-hand-ms" in remark_of_slowness(exact, 0.0) and not remark_of_slowness(smooth, 0.06)
     assert exact.slowdown > 2.0 and smooth.slowdown < 0.6 * exact.slowdown
     assert 0.5 < smooth.summary()["smoothed_mm_mean"] < 4.0  # of the order of the jitter, 2 mm an axis
     assert smooth.reachable.all() and smooth.position_error.max() < 1e-3

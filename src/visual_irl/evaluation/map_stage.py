@@ -36,6 +36,8 @@ WAYS = 400
 """Ways of a skill that are looked at."""
 COMPARED = 8
 """Ways that can be gone of which the most human one is taken."""
+SLOW = 1.5
+"""A motion so many times as long as the demonstrated one is remarked on."""
 PER_FRAME = (
     "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
     "robot_points", "smoothed_position", "smoothed_rotation",
@@ -105,6 +107,8 @@ def map_arm(
         draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
         draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
     say(_said(mapped, placement, report, robot.name, skill is None and motion is None))
+    if note := remark_of_slowness(report, config.smooth_hand):
+        say(note)
     say(f"wrote {out}")
 
 
@@ -201,6 +205,16 @@ def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: st
             else ""
         )
         + (f"; the arm was seen in {100 * s['observed']:.0f} % of them, the rest is bridged" if seen else "")
+    )
+
+
+def remark_of_slowness(report: MappingReport, smooth_hand: float) -> str:
+    """What to do about a motion that takes much longer than the demonstrated one; empty where nothing is to be done."""
+    if report.slowdown <= SLOW or smooth_hand > 0.0:
+        return ""
+    return (
+        f"note: {report.slowdown:.1f} times as long as shown: a hand so noisy or so fast asks for more than the arm's speed, "
+        "acceleration or jerk; with --smooth-hand-ms 60 the arm follows a smoothed path, mostly much sooner"
     )
 
 
