@@ -158,8 +158,11 @@ def test_world_frame_and_sigma_follow_the_camera() -> None:
     frame = to_world(lifted, 7, T_world_camera)
     row = keypoint_index("left_hip")
     assert np.allclose(frame.p_world[row], se3.apply(T_world_camera, lifted.p_camera[row]), atol=1e-9)
-    # the camera looks along -x: the uncertain direction
-    assert frame.sigma[row, 0] > frame.sigma[row, 1]
+    across, along = float(lifted.sigma_lateral[row]), float(lifted.sigma_depth[row])
+    ray = frame.p_world[row] - T_world_camera[:3, 3]
+    ray = ray / np.linalg.norm(ray)
+    variances, axes = np.linalg.eigh(frame.covariance[row])
+    assert np.allclose(variances, [across**2, across**2, along**2]) and abs(axes[:, 2] @ ray) > 0.9999
 
 
 def moving_clip(steps: int = 20) -> list[KeypointFrame]:

@@ -125,7 +125,7 @@ def demonstrated(demo: Demonstration, i: int, grasp: str) -> Snapshot:
     held = f" {demo.held[i]}" if demo.held[i] else ""
     text = f"t = {demo.t[i]:.2f} s{lost}\n\n{demo.side} hand: {grasp}{held}, aperture {aperture}"
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
-    return Snapshot(*nothing, demo.p_world[i], demo.sigma[i], objects, text)
+    return Snapshot(*nothing, demo.p_world[i], demo.covariance[i], objects, text)
 
 
 def play(page: ViewPage, t: np.ndarray, rows: list[Snapshot], seconds: float | None = None) -> None:
@@ -177,7 +177,7 @@ def seen(frame: RgbdFrame, keypoints: KeypointFrame, pace: str, problems: Mappin
     text = pace if keypoints.person else f"{pace}\n\n**nobody is seen**"
     if problems:
         text += "\n\nunusable: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in problems.items())
-    return Snapshot(*coloured_points(frame), keypoints.p_world, keypoints.sigma, keypoints.objects, text)
+    return Snapshot(*coloured_points(frame), keypoints.p_world, keypoints.covariance, keypoints.objects, text)
 
 
 def look_through(page: ViewPage, frame: RgbdFrame) -> None:

@@ -126,8 +126,8 @@ def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[Keyp
     paths = smooth_keypoints(t, frames, config)
     found = np.isfinite(paths.p_world).all(axis=2)
     return [
-        dataclasses.replace(f, p_world=p, sigma=s, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
-        for f, p, s, ok in zip(frames, paths.p_world, paths.sigma, found, strict=True)
+        dataclasses.replace(f, p_world=p, covariance=c, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
+        for f, p, c, ok in zip(frames, paths.p_world, paths.covariance, found, strict=True)
     ]
 
 

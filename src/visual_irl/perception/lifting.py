@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.covariance import about_rays, turned
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
 from visual_irl.perception.hand_lifting import place_hand, seen_from
@@ -118,7 +119,8 @@ def _place_body(
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
             found = arm_depth(p[arm[0]], rays[arm[1:]], z_seen[arm[1:]], w[arm, 2], lengths, config.arm)
-            p[arm[1:]], sigma[arm[1:]] = rays[arm[1:]] * found.z[:, None], np.maximum(found.sigma, config.sigma_depth)
+            p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
+            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
             if found.own.min() > 0.8:
                 limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * z_seen[arm[1:], None])], axis=0), axis=1)
@@ -219,11 +221,10 @@ def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray
     k = len(KEYPOINTS)
     if lifted is None:
         nothing = np.full((k, 3), np.nan)
-        return KeypointFrame(stamp_ns, nothing, nothing, np.zeros(k), nothing[:, :2])
+        return KeypointFrame(stamp_ns, nothing, np.full((k, 3, 3), np.nan), np.zeros(k), nothing[:, :2])
     T = np.eye(4) if T_world_camera is None else T_world_camera
-    ray = lifted.p_camera / np.linalg.norm(lifted.p_camera, axis=1, keepdims=True) @ T[:3, :3].T
-    variance = lifted.sigma_lateral[:, None] ** 2 * (1.0 - ray**2) + lifted.sigma_depth[:, None] ** 2 * ray**2
-    return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), np.sqrt(variance), lifted.confidence, lifted.uv)
+    covariance = turned(about_rays(lifted.p_camera, lifted.sigma_lateral, lifted.sigma_depth), T[:3, :3])
+    return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), covariance, lifted.confidence, lifted.uv)
 
 
 def _insets(config: LiftingConfig) -> Float[ndarray, "8"]:
