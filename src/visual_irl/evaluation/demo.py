@@ -84,7 +84,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     source = recording or asset_path("models/recordings/onion_sorting")
     todo = Stages(out)
     demo, skill = out / "demonstration.npz", out / "skill"
-    make: Callable[[], object] = partial(stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1, None)
+    make: Callable[[], object] = partial(stages.extract, (source,), demo, "auto", "onion_sorting", out, None, None, 1, None)
     todo.run("extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source], make)
     make = partial(stages.learn, [demo], skill, "max_ent")
     todo.run("learn", "a reward from what was seen, and the policy that maximises it", [skill], {}, [demo], make)
@@ -146,7 +146,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
         demo = here / "demonstration.npz"
         try:
             make: Callable[[], object] = partial(
-                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every, None
+                stages.extract, (source,), demo, "auto", "onion_sorting", here, None, None, clip.every, None
             )
             outputs = [demo, here / "keypoints.png"]
             todo.run(f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source], make)

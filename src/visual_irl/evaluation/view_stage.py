@@ -65,7 +65,7 @@ def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
     if given is not None or path.suffix == ".npz":
         return artifacts.load_demonstration(given or path)
     with progress_bar("keypoints and objects", "frame") as show:
-        demo, _ = extract_demonstration(path, replace(ExtractionConfig(), every=every), 0, show)
+        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), every=every), 0, show)
     if demo.provenance["note"]:
         say(f"note: {demo.provenance['note']}")
     return demo
