@@ -50,7 +50,7 @@ def record(
 
 
 def extract(
-    source: Positional[Path],
+    sources: Positional[tuple[Path, ...]],
     out: Path = Path("out/demonstration.npz"),
     side: Literal["auto", "right", "left"] = "auto",
     task: str = "onion_sorting",
@@ -63,10 +63,14 @@ def extract(
 ) -> None:
     """Extract 3D keypoints and objects from a recording, a folder of colour and depth pictures, or any video.
 
+    Several are calibrated cameras that filmed the same person at the same time; they are fused.
+
     Example: visual-irl extract models/recordings/onion_sorting --out out/demonstration.npz --pictures out/pictures
+    Example: visual-irl extract left.mp4 right.mp4 --out out/demonstration.npz
 
     Args:
-        source: Recording folder or .mcap, folder of pictures with a camera.json, or a video file.
+        sources: Recording folder or .mcap, folder of pictures with a camera.json, or a video file; the camera of clip.mp4,
+            where it is calibrated, is clip.camera.json.
         out: Demonstration file to write.
         side: The arm that demonstrates; auto takes the one that moves more.
         task: Task whose objects are looked for.
@@ -79,7 +83,7 @@ def extract(
     """
     from visual_irl.evaluation import stages
 
-    stages.extract(source, out, side, task, pictures, upper_arm, forearm, every, backend, config)
+    stages.extract(sources, out, side, task, pictures, upper_arm, forearm, every, backend, config)
 
 
 def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:

@@ -152,12 +152,12 @@ class ObjectEstimate:
 class KeypointFrame:
     """Joint centres [m] of one person in one frame, ordered as `KEYPOINTS`; a lost one is NaN with confidence 0.
 
-    `sigma` [m] is one standard deviation per axis, `uv` [px] the 2D landmarks, for pictures.
+    `covariance` [m^2] is that of each place, `uv` [px] the 2D landmarks, for pictures.
     """
 
     stamp_ns: int
     p_world: Float[ndarray, "K 3"]
-    sigma: Float[ndarray, "K 3"]
+    covariance: Float[ndarray, "K 3 3"]
     confidence: Float[ndarray, "K"]
     uv: Float[ndarray, "K 2"]
     objects: tuple[ObjectEstimate, ...] = ()
@@ -167,7 +167,7 @@ class KeypointFrame:
         _set(
             self,
             p_world=_frozen(self.p_world, "keypoint positions", (k, 3), finite=False),
-            sigma=_frozen(self.sigma, "keypoint sigmas", (k, 3), finite=False),
+            covariance=_frozen(self.covariance, "keypoint covariances", (k, 3, 3), finite=False),
             confidence=_frozen(self.confidence, "keypoint confidences", (k,)),
             uv=_frozen(self.uv, "keypoint pixels", (k, 2), finite=False),
         )
@@ -182,18 +182,18 @@ class KeypointFrame:
 class Demonstration:
     """What was extracted from one recording: the person and the objects over time, in the world frame.
 
-    A keypoint that was lost is NaN; `seen` tells frames with a person from frames without one. `held` names the
-    object in the hand per frame ('' for none). `fixtures` are things that do not move (bins, the inspection place is
-    not one: it is learned). `turns` are the orientations of objects of which they are known, and `heights` [m] those of
-    things that stand: their path is then that of the foot's centre, and z of their orientation is their axis.
-    `frame` says what the world is: 'world' (calibrated) or 'torso' (a plain video: origin at
-    the demonstrating shoulder, x forward, y left, z up).
+    A keypoint that was lost is NaN; `covariance` [m^2] is that of each place. `seen` tells frames with a person from frames
+    without one. `held` names the object in the hand per frame ('' for none). `fixtures` are things that do not move (bins, the
+    inspection place is not one: it is learned). `turns` are the orientations of objects of which they are known, and `heights`
+    [m] those of things that stand: their path is then that of the foot's centre, and z of their orientation is their axis.
+    `frame` says what the world is: 'world' (calibrated) or 'torso' (a plain video: origin at the demonstrating shoulder, x
+    forward, y left, z up).
     """
 
     t: Float[ndarray, "T"]
     side: str
     p_world: Float[ndarray, "T K 3"]
-    sigma: Float[ndarray, "T K 3"]
+    covariance: Float[ndarray, "T K 3 3"]
     seen: Bool[ndarray, "T"]
     aperture: Float[ndarray, "T"]
     objects: Mapping[str, Float[ndarray, "T 3"]]
@@ -221,7 +221,7 @@ class Demonstration:
             self,
             t=t,
             p_world=_frozen(self.p_world, "demonstration keypoints", (n, k, 3), finite=False),
-            sigma=_frozen(self.sigma, "demonstration sigmas", (n, k, 3), finite=False),
+            covariance=_frozen(self.covariance, "demonstration covariances", (n, k, 3, 3), finite=False),
             seen=_frozen(self.seen, "demonstration seen flags", (n,), dtype=bool),
             aperture=_frozen(self.aperture, "hand aperture", (n,), finite=False),
             objects={o: _frozen(p, f"path of object '{o}'", (n, 3)) for o, p in self.objects.items()},

@@ -166,7 +166,7 @@ def test_nearly_sound_targets_and_keypoints_are_refused_counted_and_move_nothing
     keypoints = watcher.create_publisher(Keypoints, "perception/keypoints", qos.NEWEST)
     assert watcher.wait(lambda: targets.get_subscription_count() > 0 and keypoints.get_subscription_count() > 0, 30.0)
     k = len(KEYPOINTS)
-    shown = KeypointFrame(0, np.full((k, 3), 0.3), np.full((k, 3), 0.01), np.ones(k), np.ones((k, 2)))
+    shown = KeypointFrame(0, np.full((k, 3), 0.3), np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), np.ones((k, 2)))
     watcher.q.clear()
     sent = [0, 0]
 

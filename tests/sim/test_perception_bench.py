@@ -51,7 +51,7 @@ def scored(offset: float, sigma: float | None) -> dict[str, object]:
     true = rng.normal(0.0, 0.3, (400, K, 3))
     truth = Truth(true, np.ones((400, 10), bool), "right")
     p = true + rng.normal(0.0, offset, true.shape)
-    return figures([Paths(p, None if sigma is None else np.full(p.shape, sigma))], [truth])
+    return figures([Paths(p, None if sigma is None else np.tile(sigma**2 * np.eye(3), (400, K, 1, 1)))], [truth])
 
 
 def test_figures_of_known_noise() -> None:
@@ -59,7 +59,7 @@ def test_figures_of_known_noise() -> None:
     assert honest["arm_mm_mean"] == pytest.approx(15.96, rel=0.03)  # mean of a 3D normal's length: sigma sqrt(8/pi)
     assert honest["fingertip_mm_mean"] == pytest.approx(15.96, rel=0.03)
     assert honest["interval90_coverage"] == pytest.approx(0.90, abs=0.01)
-    assert scored(0.01, 0.005)["interval90_coverage"] == pytest.approx(0.589, abs=0.02)  # normal within 0.82 sigma
+    assert scored(0.01, 0.005)["interval90_coverage"] == pytest.approx(0.333, abs=0.02)  # chi-squared (3) below 6.25 / 4
     assert scored(0.01, None)["interval90_coverage"] is None
     assert honest["missed"] == 0.0 and honest["swapped"] == 0.0
 

@@ -182,26 +182,26 @@ def test_skeleton_lies_on_the_person_in_the_colours_of_its_sides(page: str, firs
 
 def test_lost_keypoints_are_not_drawn_and_regions_hold_90_percent() -> None:
     rng = np.random.default_rng(0)
-    p, sigma = rng.normal(size=(K, 3)), rng.uniform(0.01, 0.02, (K, 3))
+    p, spread = rng.normal(size=(K, 3)), rng.normal(0.0, 0.01, (K, 3, 3))
     p[keypoint_index("left_elbow")] = np.nan
     ends, colours = skeleton_lines(p)["limbs"]
     whole, _ = skeleton_lines(rng.normal(size=(K, 3)))["limbs"]
     assert len(whole) - len(ends) == 2 and np.isfinite(ends).all() and colours.shape == ends.shape
-    centres, axes, rgb = regions(p, sigma)
+    centres, axes, turns, rgb = regions(p, spread @ np.swapaxes(spread, 1, 2))
     assert len(centres) == K - 1 and {tuple(c) for c in rgb.tolist()} == set(COLOURS.values())
-    draws = rng.normal(size=(40_000, 3)) * sigma[0]
+    draws = rng.normal(size=(40_000, 3)) @ spread[0].T @ se3.rotation_of_quaternion(turns[0])
     assert (((draws / axes[0]) ** 2).sum(1) < 1.0).mean() == pytest.approx(0.9, abs=0.01)  # 7 sigma of 40,000 draws
     assert ELLIPSOID > 2.0
 
 
 def test_an_empty_snapshot_and_a_full_one_replace_each_other() -> None:
     nothing = Snapshot(
-        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.full((K, 3), np.nan), np.full((K, 3), np.nan)
+        np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8), np.full((K, 3), np.nan), np.full((K, 3, 3), np.nan)
     )
     truth = artifacts.load_demonstration(RECORDING / "truth.npz")
     with ViewPage(port=0) as opened:
         for p in (truth.p_world[0], nothing.p_world, truth.p_world[1]):
-            opened.show(Snapshot(nothing.points, nothing.colours, p, np.full((K, 3), 0.01) + 0.0 * p))
+            opened.show(Snapshot(nothing.points, nothing.colours, p, 1e-4 * np.eye(3) + 0.0 * p[..., None]))
         with urllib.request.urlopen(opened.address, timeout=20) as reply:
             assert b"<html" in reply.read().lower()
 

@@ -23,6 +23,15 @@ def turn(angle: float) -> np.ndarray:
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
+def skin(p: np.ndarray) -> np.ndarray:
+    """Depth of the skin at the pixels of elbow and wrist: that of a cone about the forearm, as thick as the arm at its ends."""
+    along = (p[1] - p[0]) / np.linalg.norm(p[1] - p[0])
+    rays = p / np.linalg.norm(p, axis=1, keepdims=True)
+    across = np.linalg.norm(np.cross(rays, along), axis=1)
+    distance = np.array([CONFIG.radius_elbow, CONFIG.radius_wrist]) / np.maximum(across, CONFIG.steepest)
+    return p[:, 2] - distance * rays[:, 2]
+
+
 def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, lengths: LimbLengths = KNOWN):
     z_shape = np.array([SHOULDER[2], p[0, 2] + shape_error, p[1, 2] + shape_error])
     return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, lengths, CONFIG)
@@ -32,8 +41,10 @@ def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, lengths
 @pytest.mark.parametrize("forward", [-0.6, 0.0, 0.6])
 def test_seen_joints_keep_their_measured_depth(bend: float, forward: float) -> None:
     p = arm(bend, forward)
-    found = solve(p, p[:, 2])
-    assert np.abs(found.z - p[:, 2]).max() < 0.006  # within the grid's step of 15 mm
+    found = solve(p, skin(p))
+    assert (
+        np.abs(found.z_own - p[:, 2]).max() < 0.006 and np.abs(found.z - p[:, 2]).max() < 0.006
+    )  # within the grid's step of 15 mm
     assert (found.own > 0.9).all() and (found.sigma < 0.02).all()
 
 
@@ -41,16 +52,16 @@ def test_seen_joints_keep_their_measured_depth(bend: float, forward: float) -> N
 def test_an_elbow_behind_its_own_forearm_is_found_by_its_limbs(forward: float) -> None:
     """The usual case when a hand reaches for the camera: the picture's depth there is the forearm's, 0.2 m too near."""
     p = arm(0.5, forward)
-    found = solve(p, np.array([p[0, 2] - 0.20, p[1, 2]]), shape_error=-0.10)
+    found = solve(p, skin(p) - [0.20, 0.0], shape_error=-0.10)
     assert abs(found.z[0] - p[0, 2]) < 0.03  # limbs fix it but for the 18 mm by which lengths between landmarks err
     assert abs(found.z[1] - p[1, 2]) < 0.01
     assert found.own[0] < 0.1 and found.own[1] > 0.9
-    assert found.sigma[0] > solve(p, p[:, 2]).sigma[0]
+    assert found.sigma[0] > solve(p, skin(p)).sigma[0]
 
 
 def test_unknown_depth_widens_the_interval() -> None:
     p = arm(0.3, 0.2)
-    seen, blind = solve(p, p[:, 2]), solve(p, np.array([np.nan, np.nan]))
+    seen, blind = solve(p, skin(p)), solve(p, np.array([np.nan, np.nan]))
     assert (blind.sigma > 2.0 * seen.sigma).all() and (blind.own < 1e-6).all()
     assert (np.abs(blind.z - p[:, 2]) < 3.0 * blind.sigma).all()
 
@@ -58,7 +69,7 @@ def test_unknown_depth_widens_the_interval() -> None:
 def test_what_lies_behind_is_hardly_believed() -> None:
     """A pixel that misses the wrist shows the wall: the wrist is not put there."""
     p = arm(0.3, 0.2)
-    found = solve(p, np.array([p[0, 2], p[1, 2] + 1.0]))
+    found = solve(p, skin(p) + [0.0, 1.0])
     assert abs(found.z[1] - p[1, 2]) < 0.06 and found.own[1] < 0.1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import atomic_path, require_writable_folder
@@ -22,7 +23,7 @@ def demonstration(frames: int = 7) -> Demonstration:
         t=np.arange(frames) / 15.0,
         side="right",
         p_world=p,
-        sigma=np.abs(p),
+        covariance=p[..., None] * p[..., None, :] + 1e-4 * np.eye(3),
         seen=np.isfinite(p).all(axis=(1, 2)),
         aperture=np.full(frames, 0.05),
         objects={"onion_0": rng.normal(size=(frames, 3))},
@@ -40,9 +41,35 @@ def test_demonstration_round_trip(tmp_path: Path) -> None:
     demo = demonstration()
     artifacts.save_demonstration(tmp_path / "demo.npz", demo)
     back = artifacts.load_demonstration(tmp_path / "demo.npz")
-    assert np.array_equal(back.p_world, demo.p_world, equal_nan=True)
+    for name in ("p_world", "covariance"):
+        assert np.array_equal(getattr(back, name), getattr(demo, name), equal_nan=True)
     assert back.held == demo.held and back.attributes == demo.attributes and back.side == demo.side
     assert np.array_equal(back.objects["onion_0"], demo.objects["onion_0"])
+
+
+def changed(path: Path, demo: Demonstration, format: int, **arrays: np.ndarray | None) -> Path:
+    """The file of `demo` as of a format, with arrays replaced or left out."""
+    artifacts.save_demonstration(path, demo)
+    with np.load(path) as archive:
+        content = {name: archive[name] for name in archive.files}
+    content["header"] = np.array(json.dumps({**json.loads(str(content["header"])), "format": format}))
+    np.savez(path, **{name: a for name, a in {**content, **arrays}.items() if a is not None})
+    return path
+
+
+def test_a_file_of_the_first_format_has_deviations_and_one_of_the_next_is_refused(tmp_path: Path) -> None:
+    demo = demonstration()
+    sigma = np.abs(demo.p_world)
+    old = artifacts.load_demonstration(changed(tmp_path / "old.npz", demo, 1, covariance=None, sigma=sigma))
+    assert np.array_equal(old.covariance, cov.of_deviations(sigma), equal_nan=True)
+    assert np.allclose(old.covariance[0, 3], np.diag(sigma[0, 3] ** 2)) and np.isnan(old.covariance[2]).all()
+    with pytest.raises(UnreadableFile, match="format 3"):
+        artifacts.load_demonstration(changed(tmp_path / "new.npz", demo, 3))
+    with pytest.raises(UnreadableFile, match="lacks covariance"):
+        artifacts.load_demonstration(changed(tmp_path / "part.npz", demo, 2, covariance=None))
+    negative = np.tile([-1.0, 0.0, 0.0, 1.0, 0.0, 1.0], (*demo.p_world.shape[:2], 1))
+    with pytest.raises(InvalidInput, match="negative direction"):
+        artifacts.load_demonstration(changed(tmp_path / "negative.npz", demo, 2, covariance=negative))
 
 
 def test_arrays_are_copies_and_read_only() -> None:

@@ -18,7 +18,7 @@ def test_states_follow_aperture_and_what_is_held_with_hysteresis() -> None:
         t=np.arange(n) / 10.0,
         side="right",
         p_world=p,
-        sigma=np.ones_like(p),
+        covariance=np.ones((*p.shape, 3)),
         seen=np.ones(n, bool),
         aperture=aperture,
         objects={"onion_0": np.zeros((n, 3))},

@@ -144,7 +144,7 @@ def test_reward_does_not_depend_on_the_frame_rate(skill: SortingSkill, demo: Dem
 
     keep = np.arange(0, len(demo.t), 2)
     thinned = dataclasses.replace(
-        demo, t=demo.t[keep], p_world=demo.p_world[keep], sigma=demo.sigma[keep], seen=demo.seen[keep],
+        demo, t=demo.t[keep], p_world=demo.p_world[keep], covariance=demo.covariance[keep], seen=demo.seen[keep],
         aperture=demo.aperture[keep], objects={n: p[keep] for n, p in demo.objects.items()},
         held=tuple(demo.held[k] for k in keep),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.live import LiveFilter
 from visual_irl.types import KEYPOINTS, KeypointFrame
@@ -15,17 +16,17 @@ SIGMA = 0.03
 
 def frame(i: int, p: np.ndarray, found: bool = True) -> KeypointFrame:
     points = np.tile(p, (K, 1)) if found else np.full((K, 3), np.nan)
-    sigma = np.full((K, 3), SIGMA) if found else np.full((K, 3), np.nan)
-    return KeypointFrame(i * 66_000_000, points, sigma, np.full(K, float(found)), np.full((K, 2), np.nan))
+    covariance = np.tile((SIGMA**2 if found else np.nan) * np.eye(3), (K, 1, 1))
+    return KeypointFrame(i * 66_000_000, points, covariance, np.full(K, float(found)), np.full((K, 2), np.nan))
 
 
 def test_noise_of_a_still_joint_shrinks_and_the_interval_holds() -> None:
     rng, live = np.random.default_rng(0), LiveFilter()
     out = [live.step(frame(i, rng.normal(0.0, SIGMA, 3))) for i in range(200)]
     p = np.array([f.p_world[0] for f in out])[20:]
-    sigma = np.array([f.sigma[0] for f in out])[20:]
+    covariance = np.array([f.covariance[0] for f in out])[20:]
     assert p.std() < 0.75 * SIGMA
-    assert (np.abs(p) < 1.645 * sigma).mean() > 0.85
+    assert (cov.distance(p, covariance) < 2.5).mean() > 0.85  # 0.9 when all is known
 
 
 def test_a_lost_frame_is_lost_and_the_motion_is_found_again() -> None:

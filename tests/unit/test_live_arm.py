@@ -22,7 +22,10 @@ def frames() -> tuple[list[KeypointFrame], object]:
     p = equivalent_keypoints(arm)
     k = len(KEYPOINTS)
     nothing = np.zeros((k, 2))
-    return [KeypointFrame(round(1e9 * t), p[i], np.full((k, 3), 0.01), np.ones(k), nothing) for i, t in enumerate(arm.t)], arm
+    return [
+        KeypointFrame(round(1e9 * t), p[i], np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), nothing)
+        for i, t in enumerate(arm.t)
+    ], arm
 
 
 def test_live_targets_are_the_offline_ones() -> None:

@@ -157,7 +157,7 @@ def _still(first: Demonstration, scene: Scene) -> Demonstration:
     keep = slice(0, 2)
     objects = {name: np.tile(scene.vessel(name).T_world[:3, 3], (2, 1)) for name in (BOTTLE, CUP)}
     return dataclasses.replace(
-        first, t=first.t[keep], p_world=first.p_world[keep], sigma=first.sigma[keep], seen=first.seen[keep],
+        first, t=first.t[keep], p_world=first.p_world[keep], covariance=first.covariance[keep], seen=first.seen[keep],
         aperture=first.aperture[keep], held=first.held[keep], objects=objects,
         turns={n: R[keep] for n, R in first.turns.items()}, fixtures={ZONE: scene.zone(ZONE).T_world},
     )  # fmt: skip

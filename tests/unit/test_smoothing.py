@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.smoothing import (
     KeypointPaths,
@@ -37,9 +38,10 @@ def frames_of(t: np.ndarray, arm: np.ndarray, lost: np.ndarray | None = None) ->
     if lost is not None:
         p[lost] = np.nan
     found = np.isfinite(p).all(-1)
-    sigma = np.where(np.isfinite(p), SIGMA, np.nan)
+    covariance = np.where(found[..., None, None], SIGMA**2 * np.eye(3), np.nan)
     return [
-        KeypointFrame(round(s * 1e9), p[i], sigma[i], found[i].astype(float), np.full((K, 2), np.nan)) for i, s in enumerate(t)
+        KeypointFrame(round(s * 1e9), p[i], covariance[i], found[i].astype(float), np.full((K, 2), np.nan))
+        for i, s in enumerate(t)
     ]
 
 
@@ -55,7 +57,7 @@ def test_smoothing_halves_the_noise_and_knows_its_error(seed: int) -> None:
     paths, truth, noisy = smoothed(seed)
     error = paths.p_world[:, ARM[2]] - truth[:, 2]
     assert np.sqrt((error**2).mean()) < 0.5 * np.sqrt(((noisy[:, 2] - truth[:, 2]) ** 2).mean())
-    inside = np.abs(error) < 1.645 * paths.sigma[:, ARM[2]]
+    inside = cov.distance(error, paths.covariance[:, ARM[2]]) < 2.5
     assert inside.mean() > 0.75  # nominal 0.9; errors of neighbouring frames are correlated
 
 
@@ -80,13 +82,13 @@ def test_a_short_gap_is_bridged_with_growing_sigma_and_a_long_one_is_not() -> No
     frames = frames_of(t, arm)
     wrist = ARM[2]
     for i in [*range(20, 30), *range(45, 75)]:  # 0.33 s and 1 s
-        p, sigma, confidence = frames[i].p_world.copy(), frames[i].sigma.copy(), frames[i].confidence.copy()
-        p[wrist], sigma[wrist], confidence[wrist] = np.nan, np.nan, 0.0
-        frames[i] = KeypointFrame(frames[i].stamp_ns, p, sigma, confidence, frames[i].uv)
+        p, covariance, confidence = (getattr(frames[i], n).copy() for n in ("p_world", "covariance", "confidence"))
+        p[wrist], covariance[wrist], confidence[wrist] = np.nan, np.nan, 0.0
+        frames[i] = KeypointFrame(frames[i].stamp_ns, p, covariance, confidence, frames[i].uv)
     paths = smooth_keypoints(t, frames)
     assert np.isfinite(paths.p_world[20:30, wrist]).all()
     assert not paths.observed[20:30, wrist].any()
-    assert paths.sigma[25, wrist, 0] > 1.5 * paths.sigma[18, wrist, 0]
+    assert cov.deviations(paths.covariance[25, wrist])[0] > 1.5 * cov.deviations(paths.covariance[18, wrist])[0]
     assert np.isnan(paths.p_world[46:74, wrist]).all()
     assert np.isfinite(paths.p_world[45:75, ARM[0]]).all()  # what is still seen stays
 
@@ -126,7 +128,7 @@ def test_gap_before_the_first_and_after_the_last_observation_stays() -> None:
 def test_constant_velocity_without_noise_is_reproduced() -> None:
     t = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.05, 50))
     p = (t[:, None] * np.array([0.3, -0.2, 0.1]))[:, None]
-    smooth, _ = rts_smooth(t, p, np.full_like(p, 0.001), 1.0)
+    smooth, _ = rts_smooth(t, p, np.tile(1e-6 * np.eye(3), (50, 1, 1, 1)), 1.0)
     assert np.allclose(smooth, p, atol=1e-5)  # the weak prior pulls by (0.001 m / 1 m)^2 of the path
 
 

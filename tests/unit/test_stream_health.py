@@ -93,7 +93,7 @@ def test_no_live_stream_of_broken_frames_crashes_or_invents_a_keypoint(
         assert out is not None and out.stamp_ns == stamp
         lost = out.confidence == 0.0
         assert np.isnan(out.p_world[lost]).all() and np.isfinite(out.p_world[~lost]).all()
-        assert (out.sigma[~lost] > 0.0).all()
+        assert (np.linalg.eigvalsh(out.covariance[~lost]) > 0.0).all()
         assert np.linalg.norm(out.p_world[~lost], axis=1).max(initial=0.0) < 3.0  # [m], of a world that is a table
         usable = kind in ("good", "half_depth")
         assert out.person == usable, kind

@@ -363,7 +363,7 @@ def keypoint_frame(k: int, hand: np.ndarray, objects: tuple[ObjectEstimate, ...]
     for name, d in (("thumb_tip", [0.0, 0.03, 0.0]), ("index_tip", [0.0, -0.03, 0.0]), ("middle_tip", [0.0, 0.0, 0.0])):
         p[keypoint_index(f"right_hand_{name}")] = hand + d
     known = np.isfinite(p).all(1).astype(float)
-    return KeypointFrame(round(k / RATE * 1e9), p, np.full_like(p, 0.01), known, np.zeros((len(p), 2)), objects)
+    return KeypointFrame(round(k / RATE * 1e9), p, np.full((*p.shape, 3), 1e-4), known, np.zeros((len(p), 2)), objects)
 
 
 def test_assembly() -> None:

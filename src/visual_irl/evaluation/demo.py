@@ -89,7 +89,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     demo, skill = out / "demonstration.npz", out / "skill"
     todo.run(
         "extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source],
-        stages.extract, source, demo, "auto", "onion_sorting", out, None, None, 1, None, None,
+        stages.extract, (source,), demo, "auto", "onion_sorting", out, None, None, 1, None, None,
     )  # fmt: skip
     what = "a reward from what was seen, and the policy that maximises it"
     todo.run("learn", what, [skill], {}, [demo], stages.learn, [demo], skill, "max_ent")
@@ -157,7 +157,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
             outputs = [demo, here / "keypoints.png"]
             todo.run(
                 f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source],
-                stages.extract, source, demo, "auto", "onion_sorting", here, None, None, clip.every, None, None,
+                stages.extract, (source,), demo, "auto", "onion_sorting", here, None, None, clip.every, None, None,
             )  # fmt: skip
             loaded = artifacts.load_demonstration(demo)
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}

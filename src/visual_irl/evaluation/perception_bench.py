@@ -185,7 +185,7 @@ def _judge(clips: tuple[Clip, ...], runs: list[_Run], truths: list[Demonstration
     methods = {name: figures(paths[name], true) for name in METHODS}
     tracked = [
         assemble(
-            [replace(f, p_world=p, sigma=s) for f, p, s in zip(run.frames, x.p, x.sigma, strict=True)],  # type: ignore[arg-type]
+            [replace(f, p_world=p, covariance=c) for f, p, c in zip(run.frames, x.p, x.covariance, strict=True)],  # type: ignore[arg-type]
             truth.side, truth.fixtures, truth.task, "world", {},
         )
         for run, truth, x in zip(runs, truths, smoothed, strict=True)
@@ -216,18 +216,18 @@ def _latency(ms: ndarray) -> dict[str, float]:
 
 
 def _paths(frames: list[KeypointFrame]) -> Paths:
-    return Paths(np.array([f.p_world for f in frames]), np.array([f.sigma for f in frames]))
+    return Paths(np.array([f.p_world for f in frames]), np.array([f.covariance for f in frames]))
 
 
 def _smoothed(run: _Run, truth: Demonstration) -> Paths:
     smooth = smooth_keypoints(truth.t, run.frames)
-    return Paths(smooth.p_world, smooth.sigma)
+    return Paths(smooth.p_world, smooth.covariance)
 
 
 def _smoothed_paths(run: _Run) -> Paths:
     stamps = np.array([f.stamp_ns for f in run.frames])
     smooth = smooth_keypoints((stamps - stamps[0]) * 1e-9, run.frames)
-    return Paths(smooth.p_world, smooth.sigma)
+    return Paths(smooth.p_world, smooth.covariance)
 
 
 def _jitter(p: ndarray) -> float | None:

@@ -96,7 +96,7 @@ def _cut(truth: Demonstration, rows: np.ndarray, rate: float) -> Demonstration:
         truth,
         t=np.arange(len(rows)) / rate,
         p_world=truth.p_world[rows],
-        sigma=truth.sigma[rows],
+        covariance=truth.covariance[rows],
         seen=truth.seen[rows],
         aperture=truth.aperture[rows],
         objects={name: path[rows] for name, path in truth.objects.items()},

@@ -101,7 +101,7 @@ def _record_live(out: Path, camera: Iterable[RgbdFrame], raw: bool) -> None:
 
 
 def extract(
-    source: Path,
+    sources: tuple[Path, ...],
     out: Path,
     side: str,
     task: str,
@@ -112,7 +112,7 @@ def extract(
     backend: str | None,
     config_file: Path | None,
 ) -> Demonstration:
-    """Extract a demonstration from frames; see `visual-irl extract --help`."""
+    """Extract a demonstration from one or more cameras; see `visual-irl extract --help`."""
     from visual_irl.evaluation.pictures import contact_sheet
     from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
 
@@ -124,15 +124,21 @@ def extract(
     if backend is not None:
         config = replace(config, keypoints=replace(config.keypoints, detector=backend))
     with progress_bar("keypoints and objects", "frame") as show:
-        demo, overlays = extract_demonstration(source, config, STRIP if pictures else 0, show)
+        demo, overlays = extract_demonstration(sources, config, STRIP if pictures else 0, show)
     artifacts.save_demonstration(out, demo)
-    artifacts.write_sidecar(out, config, {"source": source})
+    names = ["source", *(f"source_{i}" for i in range(2, len(sources) + 1))]
+    artifacts.write_sidecar(out, config, dict(zip(names, sources, strict=True)))
     if pictures is not None:
-        contact_sheet(pictures / "keypoints.png", [image for _, image in overlays], [f"t = {t:.1f} s" for t, _ in overlays])
+        contact_sheet(pictures / "keypoints.png", [image for _, image in overlays], [title for title, _ in overlays])
     if demo.provenance["note"]:
         say(f"note: {demo.provenance['note']}")
+    for name, share in demo.provenance.get("cameras", []):
+        say(f"camera {name}: a person in {100 * share:.0f} % of the moments")
+    if demo.provenance.get("left_out"):
+        counts = ", ".join(f"{n} {what}" for what, n in demo.provenance["left_out"].items())
+        say(f"left out, for they contradict the other cameras: {counts}")
     say(describe(demo))
-    truth = source / TRUTH_FILE if source.is_dir() else source.parent / TRUTH_FILE
+    truth = sources[0] / TRUTH_FILE if sources[0].is_dir() else sources[0].parent / TRUTH_FILE
     if truth.is_file():
         from visual_irl.evaluation.metrics import extraction_error
 

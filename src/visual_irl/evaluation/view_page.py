@@ -29,12 +29,12 @@ SOUND, BAD = (235, 150, 40), (90, 55, 35)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is shown at one time: points with colours, keypoints with deviations (NaN: lost), objects, and a line of text."""
+    """What is shown at one time: points with colours, keypoints with covariances (NaN: lost), objects, and a line of text."""
 
     points: Float32[ndarray, "N 3"]
     colours: UInt8[ndarray, "N 3"]
     p_world: Float[ndarray, "K 3"]
-    sigma: Float[ndarray, "K 3"]
+    covariance: Float[ndarray, "K 3 3"]
     objects: tuple[ObjectEstimate, ...] = ()
     text: str = ""
 
@@ -104,18 +104,19 @@ class ViewPage:
                 thickness = LIMB if name == "limbs" else FINGER
                 shown = on["skeleton"] and len(ends) > 0
                 scene.add_line_segments(f"/skeleton/{name}", ends, colours, thickness=thickness, visible=shown)
-            self._balls("/regions", *regions(snapshot.p_world, snapshot.sigma), opacity=0.2, visible=on["90 % regions"])
+            self._balls("/regions", *regions(snapshot.p_world, snapshot.covariance), opacity=0.2, visible=on["90 % regions"])
             self._balls("/objects", *object_balls(snapshot.objects), opacity=0.6, visible=on["objects"])
 
-    def _balls(self, name: str, centres: ndarray, axes: ndarray, colours: ndarray, opacity: float, visible: bool) -> None:
-        """Ellipsoids with semi-axes [m] along the world's."""
+    def _balls(
+        self, name: str, centres: ndarray, axes: ndarray, q_wxyz: ndarray, colours: ndarray, opacity: float, visible: bool
+    ) -> None:
+        """Ellipsoids with semi-axes [m], turned by quaternions."""
         if not len(centres):
             self._server.scene.remove_by_name(name)
             return
         vertices, faces = self._sphere
-        upright = np.tile([1.0, 0.0, 0.0, 0.0], (len(centres), 1))
         self._server.scene.add_batched_meshes_simple(
-            name, vertices, faces, upright, centres, batched_scales=axes, batched_colors=colours, opacity=opacity,
+            name, vertices, faces, q_wxyz, centres, batched_scales=axes, batched_colors=colours, opacity=opacity,
             visible=visible, cast_shadow=False, receive_shadow=False,
         )  # fmt: skip
 
@@ -169,22 +170,25 @@ def _side(a: str, b: str) -> str:
 
 
 def regions(
-    p_world: Float[ndarray, "K 3"], sigma: Float[ndarray, "K 3"]
-) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], UInt8[ndarray, "N 3"]]:
-    """Centres, semi-axes [m] and colours of the ellipsoids in which found keypoints lie with 90 %."""
-    found = np.isfinite(p_world).all(1) & np.isfinite(sigma).all(1)
+    p_world: Float[ndarray, "K 3"], covariance: Float[ndarray, "K 3 3"]
+) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], Float[ndarray, "N 4"], UInt8[ndarray, "N 3"]]:
+    """Centres, semi-axes [m], orientations and colours of the ellipsoids in which found keypoints lie with 90 %."""
+    found = np.isfinite(p_world).all(1) & np.isfinite(covariance).all((1, 2))
+    variances, axes = np.linalg.eigh(covariance[found])
+    axes[..., 0] *= np.linalg.det(axes)[:, None]  # right-handed
+    turns = np.array([se3.quaternion_wxyz(R) for R in axes]).reshape(-1, 4)
     sides = np.array([COLOURS[_side(name, name)] for name in KEYPOINTS], np.uint8)
-    return p_world[found], ELLIPSOID * sigma[found], sides[found]
+    return p_world[found], ELLIPSOID * np.sqrt(np.maximum(variances, 0.0)), turns, sides[found]
 
 
 def object_balls(
     objects: tuple[ObjectEstimate, ...],
-) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], UInt8[ndarray, "N 3"]]:
-    """Centres, radii [m] on three axes and colours; a blemished one is dark."""
+) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], Float[ndarray, "N 4"], UInt8[ndarray, "N 3"]]:
+    """Centres, radii [m] on three axes, orientations and colours; a blemished one is dark."""
     centres = np.array([item.p_world for item in objects]).reshape(-1, 3)
     radii = np.array([[item.radius] * 3 for item in objects]).reshape(-1, 3)
     rgb = [BAD if item.attributes.get(BLEMISHED, 0.0) > 0.5 else SOUND for item in objects]
-    return centres, radii, np.array(rgb, np.uint8).reshape(-1, 3)
+    return centres, radii, np.tile([1.0, 0.0, 0.0, 0.0], (len(centres), 1)), np.array(rgb, np.uint8).reshape(-1, 3)
 
 
 def free_port(host: str, port: int) -> int:

@@ -60,7 +60,7 @@ def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
     if given is not None or path.suffix == ".npz":
         return artifacts.load_demonstration(given or path)
     with progress_bar("keypoints and objects", "frame") as show:
-        demo, _ = extract_demonstration(path, replace(ExtractionConfig(), every=every), 0, show)
+        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), every=every), 0, show)
     if demo.provenance["note"]:
         say(f"note: {demo.provenance['note']}")
     return demo
@@ -120,7 +120,7 @@ def demonstrated(demo: Demonstration, i: int, grasp: str) -> Snapshot:
     held = f" {demo.held[i]}" if demo.held[i] else ""
     text = f"t = {demo.t[i]:.2f} s{lost}\n\n{demo.side} hand: {grasp}{held}, aperture {aperture}"
     nothing = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint8)
-    return Snapshot(*nothing, demo.p_world[i], demo.sigma[i], objects, text)
+    return Snapshot(*nothing, demo.p_world[i], demo.covariance[i], objects, text)
 
 
 def play(page: ViewPage, t: np.ndarray, rows: list[Snapshot], seconds: float | None = None) -> None:
@@ -172,7 +172,7 @@ def seen(frame: RgbdFrame, keypoints: KeypointFrame, pace: str, problems: Mappin
     text = pace if keypoints.person else f"{pace}\n\n**nobody is seen**"
     if problems:
         text += "\n\nunusable: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in problems.items())
-    return Snapshot(*coloured_points(frame), keypoints.p_world, keypoints.sigma, keypoints.objects, text)
+    return Snapshot(*coloured_points(frame), keypoints.p_world, keypoints.covariance, keypoints.objects, text)
 
 
 def look_through(page: ViewPage, frame: RgbdFrame) -> None:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 import visual_irl
+from visual_irl import covariance
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
 from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
 
-FORMAT = 1
-"""Version of the artefact files; a file of another version is refused."""
+FORMATS = {"demonstration": 2, "trajectory": 1}
+"""Version that each kind of file is written in; of demonstrations, version 1 is read, too: deviations for covariances."""
 
 
 def digest(path: Path) -> str:
@@ -89,7 +90,7 @@ def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
 
 
 def _save(path: Path, kind: str, arrays: Mapping[str, Any], header: Mapping[str, Any]) -> None:
-    head = json.dumps(jsonable({"kind": kind, "format": FORMAT, **header}))
+    head = json.dumps(jsonable({"kind": kind, "format": FORMATS[kind], **header}))
     with atomic_path(Path(path)) as partial, open(partial, "wb") as stream:
         np.savez_compressed(stream, header=np.array(head), **arrays)
 
@@ -104,10 +105,10 @@ def _load(path: Path, kind: str, maker: str) -> tuple[dict[str, Any], dict[str, 
         header = json.loads(str(arrays.pop("header")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableFile(f"'{path}' is not a {kind} file: {error}; `{maker}` makes one") from error
-    if header.get("kind") != kind or header.get("format") != FORMAT:
+    if header.get("kind") != kind or header.get("format") not in range(1, FORMATS[kind] + 1):
         raise UnreadableFile(
-            f"'{path}' is a {header.get('kind')} of format {header.get('format')}, expected a {kind} of format {FORMAT}; "
-            f"`{maker}` makes one"
+            f"'{path}' is a {header.get('kind')} of format {header.get('format')}, expected a {kind} of format "
+            f"{FORMATS[kind]} or below; `{maker}` makes one"
         )
     return arrays, header
 
@@ -117,7 +118,8 @@ def save_demonstration(path: Path, demo: Demonstration) -> None:
     objects = {f"object:{name}": p for name, p in demo.objects.items()}
     fixtures = {f"fixture:{name}": T for name, T in demo.fixtures.items()}
     turns = {f"turn:{name}": R for name, R in demo.turns.items()}
-    plain = {name: getattr(demo, name) for name in ("t", "p_world", "sigma", "seen", "aperture")}
+    plain = {name: getattr(demo, name) for name in ("t", "p_world", "seen", "aperture")}
+    plain["covariance"] = covariance.packed(demo.covariance)
     stated = ("side", "radii", "attributes", "held", "frame", "task", "provenance", "heights")
     header = {name: getattr(demo, name) for name in stated}
     _save(path, "demonstration", {**plain, **objects, **fixtures, **turns}, {**header, "keypoints": KEYPOINTS})
@@ -137,6 +139,14 @@ def load_demonstration(path: Path) -> Demonstration:
         group, _, name = key.partition(":")
         named[group][name] = arrays.pop(key)
     header["held"] = tuple(header["held"])
+    stored = "sigma" if header["format"] == 1 else "covariance"
+    missing = {"t", "p_world", "seen", "aperture", stored} - set(arrays)
+    if missing:
+        raise UnreadableFile(f"'{path}' lacks {', '.join(sorted(missing))}; extract it again")
+    numbers = arrays.pop(stored)
+    if stored == "covariance" and not (covariance.possible(numbers) | np.isnan(numbers).any(-1)).all():
+        raise InvalidInput(f"'{path}' holds a covariance with a negative direction; extract it again")
+    arrays["covariance"] = covariance.of_deviations(numbers) if stored == "sigma" else covariance.unpacked(numbers)
     del header["kind"], header["format"]
     return Demonstration(**arrays, objects=named["object"], fixtures=named["fixture"], turns=named["turn"], **header)
 

@@ -4,6 +4,10 @@ The depth at a joint's pixel is often not the joint's: a forearm that points at 
 hides the other. What hides a joint is nearer than it, never farther, and a hidden joint still hangs on its limbs. So the
 depths of elbow and wrist are found together, as the mode of their posterior on a grid: a mixture for each depth (the
 joint's own skin, something in front of it, something behind), normal errors of both limb lengths, and of the shape.
+
+A forearm is a cylinder about its bones: the joint lies behind the skin by its radius over the sine of the angle between ray
+and forearm, of which each cell of the grid has its own. (On rendered people, seen from both sides, a fit of the distance gives
+one radius for its constant and for what grows with the angle.)
 """
 
 from __future__ import annotations
@@ -47,6 +51,12 @@ class LimbLengths:
 class ArmDepthConfig:
     """How much each piece of evidence counts."""
 
+    radius_elbow: float = 0.041
+    """From the elbow's centre to its skin, across the forearm [m]."""
+    radius_wrist: float = 0.021
+    """The same for the wrist [m]."""
+    steepest: float = 0.5
+    """The sine of the angle between ray and forearm counts as no less: there a cylinder's end is seen."""
     sigma_depth: float = 0.011
     """Of a joint's depth, measured on its own skin [m]."""
     sigma_length: float = 0.018
@@ -70,12 +80,14 @@ class ArmDepth:
     z: Float[ndarray, "2"]
     sigma: Float[ndarray, "2"]
     own: Float[ndarray, "2"]
+    z_own: Float[ndarray, "2"]
+    """Where they are if it was [m]; NaN where nothing was measured."""
 
 
 def arm_depth(
     shoulder: Float[ndarray, "3"],
     rays: Float[ndarray, "2 3"],
-    z_measured: Float[ndarray, "2"],
+    z_skin: Float[ndarray, "2"],
     z_shape: Float[ndarray, "3"],
     lengths: LimbLengths,
     config: ArmDepthConfig,
@@ -85,7 +97,7 @@ def arm_depth(
     Args:
         shoulder: the shoulder's centre [m].
         rays: viewing rays of elbow and wrist with z = 1.
-        z_measured: depths of elbow and wrist centres if what is seen at their pixels is their skin [m]; NaN: unknown.
+        z_skin: what is seen at the pixels of elbow and wrist [m]; NaN: unknown.
         z_shape: depths of all three in the body's shape [m], up to an offset.
         lengths: the person's limbs.
         config: weights.
@@ -96,14 +108,16 @@ def arm_depth(
     wrist = elbow[:, None] + ahead
     p_elbow = elbow[:, None] * rays[0]
     upper = np.linalg.norm(p_elbow - shoulder, axis=1)
-    fore = np.sqrt(sum((wrist * rays[1, i] - p_elbow[:, i, None]) ** 2 for i in range(3)))
+    along = [wrist * rays[1, i] - p_elbow[:, i, None] for i in range(3)]
+    fore = np.sqrt(sum(a * a for a in along))
+    radii = (config.radius_elbow, config.radius_wrist)
+    z_own = [_own_depth(float(z_skin[k]), rays[k], along, fore, radii[k], config.steepest) for k in range(2)]
     sigma = np.hypot(config.sigma_length, lengths.sigma)
     from_shape = np.diff(z_shape)
     cost = _square((upper - lengths.length[0]) / sigma[0])
     cost = cost + _tailed((elbow - shoulder[2] - from_shape[0]) / config.sigma_shape)
-    elbow_own, elbow_else = _depth_likelihood(elbow, z_measured[0], config)
-    wrist_own, wrist_else = _depth_likelihood(wrist, z_measured[1], config)
-    joint = (cost - np.log(elbow_own + elbow_else))[:, None] - np.log(wrist_own + wrist_else)
+    seen = [_depth_likelihood(z, measured, config) for z, measured in ((elbow[:, None], z_own[0]), (wrist, z_own[1]))]
+    joint = cost[:, None] - np.log((seen[0][0] + seen[0][1]) * (seen[1][0] + seen[1][1]))
     joint = joint + _square((fore - lengths.length[1]) / sigma[1])
     joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
     density = np.exp(joint.min() - joint)
@@ -112,8 +126,8 @@ def arm_depth(
     z = np.array([(near.sum(1) @ elbow), (near * wrist).sum()]) / near.sum()
     order = np.argsort(wrist, axis=None)
     sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist.ravel()[order], density.ravel()[order])])
-    own = np.array([elbow_own[e] / (elbow_own + elbow_else)[e], wrist_own[e, w] / (wrist_own + wrist_else)[e, w]])
-    return ArmDepth(z, sigma_z, own)
+    own = np.array([skin[e, w] / (skin[e, w] + other[e, w]) for skin, other in seen])
+    return ArmDepth(z, sigma_z, own, np.array([each[e, w] for each in z_own]))
 
 
 def _deviation(z: ndarray, density: ndarray) -> float:
@@ -132,10 +146,17 @@ def _tailed(x: ndarray) -> ndarray:
     return np.asarray(2.0 * np.log1p(x * x / 3.0))
 
 
-def _depth_likelihood(z: ndarray, measured: float, config: ArmDepthConfig) -> tuple[ndarray, ndarray]:
+def _own_depth(z_skin: float, ray: ndarray, along: list[ndarray], length: ndarray, radius: float, steepest: float) -> ndarray:
+    """Depth of a joint [m] whose own skin is seen, for forearms `along` [m] of a length [m]."""
+    norm = float(np.linalg.norm(ray))
+    cosine = sum(a * r for a, r in zip(along, ray, strict=True)) / (norm * np.maximum(length, 1e-3))
+    return np.asarray(z_skin + radius / (norm * np.sqrt(np.maximum(1.0 - cosine * cosine, steepest**2))))
+
+
+def _depth_likelihood(z: ndarray, measured: ndarray, config: ArmDepthConfig) -> tuple[ndarray, ndarray]:
     """Densities [1/m] of a depth picture's value where the joint is at `z`: of its own skin, and of something else."""
-    if not np.isfinite(measured):
-        return np.zeros_like(z), np.ones_like(z)
+    if not np.isfinite(measured[0, 0]):
+        return np.zeros_like(measured), np.ones_like(measured)
     chance = 1.0 - config.in_front - config.behind
     own = chance / (np.sqrt(2.0 * np.pi) * config.sigma_depth) * np.exp(-_square((z - measured) / config.sigma_depth))
     return own, np.where(z > measured, config.in_front, config.behind) / config.span

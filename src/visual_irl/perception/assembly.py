@@ -58,7 +58,7 @@ def assemble(
         t=t,
         side=side,
         p_world=p_world,
-        sigma=np.array([f.sigma for f in frames]),
+        covariance=np.array([f.covariance for f in frames]),
         seen=np.array([f.person for f in frames]),
         aperture=np.linalg.norm(thumb - index, axis=1),
         objects=tracks.objects,

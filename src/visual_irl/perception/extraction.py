@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput
+from visual_irl.errors import InvalidInput, NoPersonFound, UnreadableFile
 from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
+from visual_irl.perception.fusion import FusionConfig
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.moments import fuse_cameras
 from visual_irl.perception.objects import OnionDetectorConfig
 from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
@@ -41,6 +43,8 @@ class ExtractionConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    """How several cameras become one."""
     lengths: ArmLengths = field(default_factory=ArmLengths)
     """The person's arm, which gives a video without depth its scale."""
 
@@ -62,22 +66,58 @@ class ExtractionConfig:
 
 
 def extract_demonstration(
-    path: Path,
+    paths: Sequence[Path],
     config: ExtractionConfig,
     pictures: int,
     progress: Callable[[int, int], None],
-) -> tuple[Demonstration, list[tuple[float, UInt8[ndarray, "H W 3"]]]]:
-    """The demonstration that a recording, folder or video shows, and up to `pictures` frames with the keypoints on them.
+) -> tuple[Demonstration, list[tuple[str, UInt8[ndarray, "H W 3"]]]]:
+    """The demonstration that a recording, folder or video shows, and about `pictures` titled frames with the keypoints on them.
 
-    Objects are looked for where there is depth in a calibrated world. Without one, the world is the person's torso.
+    Several are cameras of one world that filmed the same person at the same time: they are fused. Objects are looked for where
+    there is depth in a calibrated world. Without such a world, it is the person's torso.
 
     Raises:
-        MissingFile, UnreadableFile, InvalidInput: the input cannot be read.
+        MissingFile, UnreadableFile, InvalidInput: the input cannot be read, or cameras have no common world or time. Of several
+            cameras, one that breaks off only ends there; the demonstration's note says so.
         NoPersonFound: no arm is seen in enough frames.
     """
-    album = _Album(pictures)
+    views: list[_View] = []
+    for path in paths:
+        done = sum(len(view.frames) for view in views)
+        views.append(_watched(Path(path), config, len(paths), pictures, lambda n, of, done=done: progress(done + n, done + of)))  # type: ignore[misc]
+    found = [view for view in views if view.frames]
+    if not found:
+        raise NoPersonFound("; ".join(view.notes["note"] for view in views))
+    frames, notes = (found[0].frames, found[0].notes) if len(paths) == 1 else _fused(views, config.fusion)
+    side = demonstrating_side(frames) if config.side == "auto" else config.side
+    calibrated, fixtures = notes["calibrated"], {}
+    if not calibrated:
+        frames, _ = align_to_torso(frames, side, None if notes["depth"] else config.lengths)
+        frames = [dataclasses.replace(f, objects=()) for f in frames]
+    else:
+        fixtures = {name: T for view in reversed(found) for name, T in view.fixtures.items()}
+    frames = _smoothed(frames, config.smoothing)
+    world = "world" if calibrated else "torso"
+    demo = assemble(frames, side, fixtures, config.task, world, _provenance(notes, frames), config.tracking)
+    return demo, [page for view in views for page in view.pages]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one camera saw."""
+
+    frames: list[KeypointFrame]
+    fixtures: Mapping[str, Float[ndarray, "4 4"]]
+    notes: dict[str, Any]
+    pages: list[tuple[str, ndarray]]
+
+
+def _watched(path: Path, config: ExtractionConfig, cameras: int, pictures: int, progress: Callable[[int, int], None]) -> _View:
+    """All that one camera saw. What fails raises, but one of several cameras only ends."""
+    album = _Album(-(-pictures // cameras))
     frames: list[KeypointFrame] = []
     calibrated = metric = True
+    failure = None
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
@@ -86,24 +126,38 @@ def extract_demonstration(
             for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health):
                 calibrated &= frame.T_world_camera is not None
                 metric &= frame.depth is not None
+                if cameras > 1 and not calibrated:
+                    raise InvalidInput(
+                        f"'{path}' does not say where its camera stands, as each of {cameras} cameras must; "
+                        "`visual-irl calibrate extrinsics` finds it"
+                    )
                 if frame.depth is not None and frame.T_world_camera is not None:
                     keypoints = dataclasses.replace(keypoints, objects=finder.detect(frame))
                 frames.append(keypoints)
                 album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
                 progress(len(frames), source.count or len(frames))
+        except (UnreadableFile, NoPersonFound) as error:
+            if cameras == 1:
+                raise
+            failure = f"camera '{path.name}': {error}; its {len(frames)} frames before that were used"
         finally:
             detector.close()
-        fixtures = source.fixtures if calibrated else {}
-        notes = {"source": Path(path).name, "calibrated": calibrated, "depth": metric, "note": _note(source.note, health)}
-        notes["problems"] = health.problems()
-    side = demonstrating_side(frames) if config.side == "auto" else config.side
-    if not calibrated:
-        frames, _ = align_to_torso(frames, side, None if metric else config.lengths)
-        frames = [dataclasses.replace(f, objects=()) for f in frames]
-    frames = _smoothed(frames, config.smoothing)
-    world = "world" if calibrated else "torso"
-    demo = assemble(frames, side, fixtures, config.task, world, _provenance(notes, frames), config.tracking)
-    return demo, album.pages
+        fixtures, note = source.fixtures, source.note
+    said = "; ".join(part for part in (note, _unusable(health), failure) if part) or None
+    notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
+    title = f"{path.stem}, " if cameras > 1 else ""
+    return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages])
+
+
+def _fused(views: Sequence[_View], config: FusionConfig) -> tuple[list[KeypointFrame], dict[str, Any]]:
+    """The keypoints of several cameras as those of one, and what is to be said about it."""
+    frames, shares, left_out = fuse_cameras([view.frames for view in views], config)
+    names = [view.notes["source"] for view in views]
+    notes = {"source": ", ".join(names), "calibrated": True, "depth": True, "left_out": left_out}
+    notes["note"] = "; ".join(view.notes["note"] for view in views if view.notes["note"]) or None
+    notes["problems"] = [view.notes["problems"] for view in views]
+    notes["cameras"] = list(zip(names, shares, strict=True))
+    return frames, notes
 
 
 def thinned(source: FrameSource, every: int) -> FrameSource:
@@ -126,16 +180,15 @@ def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[Keyp
     paths = smooth_keypoints(t, frames, config)
     found = np.isfinite(paths.p_world).all(axis=2)
     return [
-        dataclasses.replace(f, p_world=p, sigma=s, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
-        for f, p, s, ok in zip(frames, paths.p_world, paths.sigma, found, strict=True)
+        dataclasses.replace(f, p_world=p, covariance=c, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
+        for f, p, c, ok in zip(frames, paths.p_world, paths.covariance, found, strict=True)
     ]
 
 
-def _note(note: str | None, health: StreamHealth) -> str | None:
-    """What the user should know of the source, and which of its frames could not be used."""
+def _unusable(health: StreamHealth) -> str | None:
+    """Which frames of a source could not be used."""
     unused = [f"{n} {name.replace('_', ' ')}" for name, n in health.problems().items() if name != "no_person"]
-    parts = [note, f"unusable frames: {', '.join(unused)} of {health.frames}" if unused else None]
-    return "; ".join(part for part in parts if part) or None
+    return f"unusable frames: {', '.join(unused)} of {health.frames}" if unused else None
 
 
 def _provenance(notes: dict[str, Any], frames: list[KeypointFrame]) -> dict[str, Any]:

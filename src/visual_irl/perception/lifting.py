@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.covariance import about_rays, turned
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
 from visual_irl.perception.hand_lifting import place_hand, seen_from
@@ -37,6 +38,8 @@ class Lifted:
     p_camera: Float[ndarray, "K 3"]
     sigma_lateral: Float[ndarray, "K"]
     sigma_depth: Float[ndarray, "K"]
+    sigma_distance: float
+    """Share of the distance by which all of it may be off together; 0 with depth."""
     confidence: Float[ndarray, "K"]
     uv: Float[ndarray, "K 2"]
     measured: Bool[ndarray, "K"]
@@ -65,7 +68,11 @@ def lift_keypoints(
         if anchor is None:
             return None
         uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
-        body = _Body(uv, intrinsics.back_project(uv, z), confidence, np.zeros(len(z), bool), _sigma(config, False), _NO_LIMBS)
+        p = intrinsics.back_project(uv, z)
+        p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
+        body = _Body(
+            uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
+        )
     else:
         placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths or LimbLengths())
         if placed is None:
@@ -76,13 +83,15 @@ def lift_keypoints(
 
 @dataclass(frozen=True)
 class _Body:
-    """Joints of `BODY_KEYPOINTS`: pixels, places [m], confidence, which have depth of their own, deviation along the ray."""
+    """Joints of `BODY_KEYPOINTS`: pixels, places [m], confidence, which have depth of their own, deviations along and across
+    the ray [m]."""
 
     uv: Float[ndarray, "8 2"]
     p: Float[ndarray, "8 3"]
     confidence: Float[ndarray, "8"]
     measured: Bool[ndarray, "8"]
     sigma: Float[ndarray, "8"]
+    across: Float[ndarray, "8"]
     limbs: Float[ndarray, "2 2"]
 
 
@@ -101,29 +110,32 @@ def _place_body(
     uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
     px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
     z_skin = skin_depths(depth, uv, config.patch * px_per_m)
-    z_seen = z_skin + _insets(config) * _cosine(uv, intrinsics)
-    z_seen[confidence == 0.0] = np.nan
+    rays = intrinsics.back_project(uv, np.ones(len(uv)))
+    z_seen = z_skin + _insets(config, w, rays) / np.linalg.norm(rays, axis=1)
+    far = np.array(_HEIGHT[0])[_outwardness(w, rays) < config.far_shoulder]
+    z_skin[far] = z_seen[far] = np.nan
+    z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
     if anchor is None:
         return None
     z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range)
     measured = np.isfinite(z)
-    sigma = np.where(measured, _sigma(config, True), config.sigma_shape)
+    sigma, across = np.where(measured, config.sigma_depth, config.sigma_shape), _lateral(config)
     z = np.where(measured, z, w[:, 2] + anchor)
-    rays = intrinsics.back_project(uv, np.ones(len(uv)))
     p = rays * z[:, None]
-    down = w[_HEIGHT[1]].mean(0) - w[_HEIGHT[0]].mean(0)
-    p[_HEIGHT[0]] += config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6)
+    p[_HEIGHT[0]] += _to_shoulder_centres(w, config)
     limbs = _NO_LIMBS.copy()
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
-            found = arm_depth(p[arm[0]], rays[arm[1:]], z_seen[arm[1:]], w[arm, 2], lengths, config.arm)
-            p[arm[1:]], sigma[arm[1:]] = rays[arm[1:]] * found.z[:, None], np.maximum(found.sigma, config.sigma_depth)
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm)
+            p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
+            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
+            across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
             if found.own.min() > 0.8:
-                limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * z_seen[arm[1:], None])], axis=0), axis=1)
+                limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
     confidence = np.where(p[:, 2] > 0.05, confidence * np.where(measured, 1.0, 0.5), 0.0)
-    return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, limbs)
+    return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, across, limbs)
 
 
 def _with_hands_wrists(
@@ -149,9 +161,9 @@ def _assemble(
     """The body's joints and, on each wrist that was found, its hand."""
     k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
     p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
-    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), _lateral(config)
+    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), _hands_lateral(config)
     p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
-    sigma[rows] = body.sigma
+    sigma[rows], lateral[rows] = body.sigma, body.across
     for side, hand in person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
         if confidence[wrist] > 0.0:
@@ -165,11 +177,8 @@ def _assemble(
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
         return None
-    return Lifted(p, np.where(lost, np.nan, lateral), sigma, confidence, uv, measured, body.limbs)
-
-
-def _sigma(config: LiftingConfig, measured: bool) -> Float[ndarray, "8"]:
-    return np.full(len(_ROWS), config.sigma_depth if measured else config.sigma_shape)
+    distance = config.sigma_distance if depth is None else 0.0
+    return Lifted(p, np.where(lost, np.nan, lateral), sigma, distance, confidence, uv, measured, body.limbs)
 
 
 def reject_by_shape(
@@ -219,26 +228,44 @@ def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray
     k = len(KEYPOINTS)
     if lifted is None:
         nothing = np.full((k, 3), np.nan)
-        return KeypointFrame(stamp_ns, nothing, nothing, np.zeros(k), nothing[:, :2])
-    T = np.eye(4) if T_world_camera is None else T_world_camera
-    ray = lifted.p_camera / np.linalg.norm(lifted.p_camera, axis=1, keepdims=True) @ T[:3, :3].T
-    variance = lifted.sigma_lateral[:, None] ** 2 * (1.0 - ray**2) + lifted.sigma_depth[:, None] ** 2 * ray**2
-    return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), np.sqrt(variance), lifted.confidence, lifted.uv)
+        return KeypointFrame(stamp_ns, nothing, np.full((k, 3, 3), np.nan), np.zeros(k), nothing[:, :2])
+    T, along = np.eye(4), lifted.sigma_depth
+    if T_world_camera is not None:  # otherwise the distance does not matter
+        T, along = T_world_camera, np.hypot(along, lifted.sigma_distance * np.linalg.norm(lifted.p_camera, axis=1))
+    covariance = turned(about_rays(lifted.p_camera, lifted.sigma_lateral, along), T[:3, :3])
+    return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), covariance, lifted.confidence, lifted.uv)
 
 
-def _insets(config: LiftingConfig) -> Float[ndarray, "8"]:
-    return np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+def _insets(config: LiftingConfig, w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "8"]:
+    """From the skin to each joint along its ray [m], for a body of shape `w`."""
+    inset = np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+    inset[_HEIGHT[0]] -= config.inset_shoulder_outward * _outwardness(w, rays)
+    return inset
 
 
-def _lateral(config: LiftingConfig) -> Float[ndarray, "K"]:
-    body = [getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS]
-    hand = [config.lateral_thumb if "thumb" in name else config.lateral_hand for name in KEYPOINTS[len(BODY_KEYPOINTS) :]]
-    return np.array(body + hand)
+def _outwardness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "2"]:
+    """How much each shoulder is seen from its own side: 1 wholly, 0 from the front or from behind, -1 through the chest."""
+    left, right = _HEIGHT[0]
+    across = w[left] - w[right]
+    cosine = rays[_HEIGHT[0]] @ across / np.maximum(np.linalg.norm(across) * np.linalg.norm(rays[_HEIGHT[0]], axis=1), 1e-6)
+    return np.array([-cosine[0], cosine[1]])
 
 
-def _cosine(uv: Float[ndarray, "N 2"], intrinsics: Intrinsics) -> Float[ndarray, "N"]:
-    """Share of a step along a pixel's ray that goes along the camera's z."""
-    return 1.0 / np.linalg.norm(intrinsics.back_project(uv, np.ones(len(uv))), axis=1)
+def _to_shoulder_centres(w: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "2 3"]:
+    """From the landmarks of the shoulders to the joints' centres [m]."""
+    (left, right), hips = _HEIGHT
+    down, across = w[hips].mean(0) - w[_HEIGHT[0]].mean(0), w[left] - w[right]
+    outward = config.shoulder_outward * across / max(float(np.linalg.norm(across)), 1e-6)
+    return config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6) + np.array([outward, -outward])
+
+
+def _lateral(config: LiftingConfig) -> Float[ndarray, "8"]:
+    return np.array([getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+
+
+def _hands_lateral(config: LiftingConfig) -> Float[ndarray, "K"]:
+    """Of the hands' joints; the body's are not known here."""
+    return np.array([config.lateral_thumb if "thumb" in name else config.lateral_hand for name in KEYPOINTS])
 
 
 def _depth_by_projection(

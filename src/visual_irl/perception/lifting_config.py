@@ -13,22 +13,28 @@ class LiftingConfig:
 
     min_visibility: float = 0.5
     """A landmark with a lower visibility in [0, 1] is lost: below it the network guesses."""
-    inset_shoulder: float = 0.06
-    """From the skin that the camera sees to the shoulder's centre, along the viewing ray [m]. This one, the elbow's and
-    the wrist's were chosen to centre that error on rendered demonstrations of three bodies."""
-    inset_elbow: float = 0.065
-    """The same for the elbow [m]."""
-    inset_wrist: float = 0.04
-    """The same for the wrist [m]."""
+    inset_shoulder: float = 0.053
+    """From the skin that the camera sees to the shoulder's centre, along the viewing ray, seen from the front [m]. This and
+    the next were fitted on rendered people, seen from both sides."""
+    inset_shoulder_outward: float = 0.040
+    """So much less from the outside, and more across the chest [m]: the joint lies near the shoulder's outer skin."""
+    inset_elbow: float = 0.055
+    """The same for the elbow [m], to compare with the body's shape only: `arm.radius_elbow` places it."""
+    inset_wrist: float = 0.028
+    """The same for the wrist [m], likewise."""
     inset_hip: float = 0.09
     """The same for the hip [m]; a guess, for rendered people sit behind a table."""
     inset_hand_wrist: float = 0.028
     """The same for the wrist as the hand's network sees it [m]."""
     inset_hand: float = 0.007
     """The same for the joints of the hand [m]: half a finger."""
-    shoulder_drop: float = 0.023
+    shoulder_drop: float = 0.027
     """From the shoulder's landmark to the joint's centre, along the trunk [m]: the landmark is set near the acromion, which
-    people can see; the centre of the humeral head lies below it."""
+    people can see; the centre of the humeral head lies below it ..."""
+    shoulder_outward: float = 0.010
+    """... and outward along the line of the shoulders [m]."""
+    far_shoulder: float = -0.85
+    """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
     wrist_pixels: tuple[float, float] = (7.0, 4.0)
     """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
     finger_sigma: tuple[float, float] = (0.008, 0.02)
@@ -43,13 +49,15 @@ class LiftingConfig:
     shape itself errs by 0.05 m on average."""
     limb_range: tuple[float, float] = (0.20, 0.36)
     """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
-    lateral_shoulder: float = 0.0085
+    lateral_shoulder: float = 0.0095
     """Standard deviation across the ray [m]. These and the depths' were chosen so that 90 % intervals of rendered people
     held 90 %, and are a little wider."""
     lateral_elbow: float = 0.017
     """The same for the elbow [m]."""
-    lateral_wrist: float = 0.007
+    lateral_wrist: float = 0.0085
     """The same for the wrist [m]."""
+    hidden_growth: float = 1.5
+    """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
     lateral_hip: float = 0.025
     """The same for the hip [m]; a guess."""
     lateral_hand: float = 0.006
@@ -64,3 +72,5 @@ class LiftingConfig:
     """Standard deviation along the ray of a hand that was placed by its wrist [m]."""
     sigma_shape: float = 0.08
     """Standard deviation along the ray of a joint placed by the body's shape alone [m]."""
+    sigma_distance: float = 0.15
+    """The same of a whole body in the world of which no depth is known, as a share of its distance: small, or far away?"""

@@ -1,7 +1,7 @@
 """Fixed-interval smoothing of keypoint paths: outliers out, short gaps bridged, limbs of constant length.
 
-Each coordinate moves with white-noise acceleration; forward Kalman filter, backward smoother (Rauch, Tung and Striebel
-1965). The smoother knows how far away the next measurement is, so that its sigma grows into a gap.
+Keypoints move as `motion_model` says; forward Kalman filter, backward smoother (Rauch, Tung and Striebel 1965). The smoother
+knows how far away the next measurement is, so that its covariance grows into a gap.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
+from visual_irl.perception.motion_model import motion, predicted, updated
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
 
 
@@ -29,7 +30,7 @@ class SmoothingConfig:
     """A point further from its window's median than this many robust standard deviations is an outlier."""
     outlier_floor: float = 0.05
     """A point nearer to the median than this [m] is never an outlier."""
-    persistent: float = 0.55
+    persistent: float = 0.45
     """Share of a measurement's variance that does not change from frame to frame (landmarks err alike in like pictures):
     no smoothing takes it away."""
     max_gap: float = 0.5
@@ -42,7 +43,7 @@ class KeypointPaths:
 
     t: Float[ndarray, "T"]
     p_world: Float[ndarray, "T K 3"]
-    sigma: Float[ndarray, "T K 3"]
+    covariance: Float[ndarray, "T K 3 3"]
     observed: Bool[ndarray, "T K"]
     seen: Bool[ndarray, "T"]
 
@@ -61,20 +62,20 @@ def smooth_keypoints(
     if len(frames) < 2 or len(t) != len(frames) or not (np.diff(t) > 0).all():
         raise InvalidInput(f"smoothing needs two or more frames at increasing times, got {len(frames)} and {len(t)} times")
     p = np.stack([frame.p_world for frame in frames])
-    sigma = np.stack([frame.sigma for frame in frames])
+    measured = np.stack([frame.covariance for frame in frames])
     seen = np.array([frame.person for frame in frames])
     p[outliers(t, p, config)] = np.nan
     observed = np.isfinite(p).all(-1)
-    smooth, random_sigma = rts_smooth(t, p, sigma, config.acceleration_density)
-    smooth_sigma = np.hypot(random_sigma, np.sqrt(config.persistent) * _held(sigma, observed))
+    smooth, covariance = rts_smooth(t, p, measured, config.acceleration_density)
+    covariance += config.persistent * _held(measured, observed)
     lost = ~bridged(t, observed, config.max_gap) | ~seen[:, None]
-    smooth[lost], smooth_sigma[lost] = np.nan, np.nan
+    smooth[lost], covariance[lost] = np.nan, np.nan
     for side in SIDES:
         rows = np.array([keypoint_index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")])
         whole = np.flatnonzero(np.isfinite(smooth[:, rows]).all((1, 2)))
         if len(whole):
             smooth[np.ix_(whole, rows)] = with_constant_limbs(smooth[np.ix_(whole, rows)])
-    return KeypointPaths(np.asarray(t, float), smooth, smooth_sigma, observed & ~lost, seen)
+    return KeypointPaths(np.asarray(t, float), smooth, covariance, observed & ~lost, seen)
 
 
 def outliers(t: Float[ndarray, "T"], p: Float[ndarray, "T K 3"], config: SmoothingConfig) -> Bool[ndarray, "T K"]:
@@ -102,53 +103,43 @@ def bridged(t: Float[ndarray, "T"], observed: Bool[ndarray, "T K"], max_gap: flo
 
 
 def rts_smooth(
-    t: Float[ndarray, "T"], p: Float[ndarray, "T K 3"], sigma: Float[ndarray, "T K 3"], density: float
-) -> tuple[Float[ndarray, "T K 3"], Float[ndarray, "T K 3"]]:
-    """Smoothed positions [m] and their standard deviations; NaN measurements are gaps, an empty path stays NaN.
-
-    State per coordinate: position and velocity. With step d and density q: F = [[1, d], [0, 1]],
-    Q = q [[d^3/3, d^2/2], [d^2/2, d]].
-    """
-    n, known = len(t), np.isfinite(p)
-    shape = p.shape[1:]
-    x, P = np.zeros((n, *shape, 2)), np.zeros((n, *shape, 2, 2))
-    x_prior, P_prior = np.zeros_like(x), np.zeros_like(P)
+    t: Float[ndarray, "T"], p: Float[ndarray, "T K 3"], covariance: Float[ndarray, "T K 3 3"], density: float
+) -> tuple[Float[ndarray, "T K 3"], Float[ndarray, "T K 3 3"]]:
+    """Smoothed positions [m] and their covariances; NaN measurements are gaps, an empty path stays NaN."""
+    known = np.isfinite(p).all(-1) & np.isfinite(covariance).all((-2, -1))
+    n, k = known.shape
+    x, P = np.zeros((n, k, 6)), np.zeros((n, k, 6, 6))
     first = np.argmax(known, axis=0)
-    x_now = np.stack([np.take_along_axis(np.nan_to_num(p), first[None], 0)[0], np.zeros(shape)], -1)
-    P_now = np.broadcast_to(np.diag([1.0, 4.0]), (*shape, 2, 2))  # weak prior: within 1 m, below 2 m/s
+    x_now = np.concatenate([np.nan_to_num(p[first, np.arange(k)]), np.zeros((k, 3))], 1)
+    P_now = np.tile(np.diag([1.0, 1.0, 1.0, 4.0, 4.0, 4.0]), (k, 1, 1))  # weak prior: within 1 m, below 2 m/s
     for i in range(n):
         if i:
-            F, Q = _motion(float(t[i] - t[i - 1]), density)
-            x_now, P_now = x_now @ F.T, F @ P_now @ F.T + Q
-        x_prior[i], P_prior[i] = x_now, P_now
-        gain = P_now[..., :, 0] / (P_now[..., 0, 0] + np.where(known[i], np.nan_to_num(sigma[i], nan=1.0), 1.0) ** 2)[..., None]
-        gain = np.where(known[i][..., None], gain, 0.0)
-        x_now = x_now + gain * (np.nan_to_num(p[i]) - x_now[..., 0])[..., None]
-        P_now = P_now - gain[..., :, None] * P_now[..., None, 0, :]
+            x_now, P_now = predicted(x_now, P_now, float(t[i] - t[i - 1]), density)
+        rows = known[i]
+        x_now[rows], P_now[rows] = updated(x_now[rows], P_now[rows], p[i, rows], covariance[i, rows])
         x[i], P[i] = x_now, P_now
     for i in range(n - 2, -1, -1):
-        F, _ = _motion(float(t[i + 1] - t[i]), density)
-        back = P[i] @ F.T @ np.linalg.inv(P_prior[i + 1])
-        x[i] = x[i] + (back @ (x[i + 1] - x_prior[i + 1])[..., None])[..., 0]
-        P[i] = P[i] + back @ (P[i + 1] - P_prior[i + 1]) @ np.swapaxes(back, -1, -2)
+        d = float(t[i + 1] - t[i])
+        x_prior, P_prior = predicted(x[i], P[i], d, density)
+        back = P[i] @ motion(d, density)[0].T @ np.linalg.inv(P_prior)
+        x[i] = x[i] + (back @ (x[i + 1] - x_prior)[..., None])[..., 0]
+        P[i] = P[i] + back @ (P[i + 1] - P_prior) @ np.swapaxes(back, -1, -2)
     empty = ~known.any(0)
     x[:, empty], P[:, empty] = np.nan, np.nan
-    return x[..., 0], np.sqrt(P[..., 0, 0])
+    return x[..., :3], P[..., :3, :3]
 
 
-def _held(sigma: Float[ndarray, "T K 3"], observed: Bool[ndarray, "T K"]) -> Float[ndarray, "T K 3"]:
-    """Deviations with those of unobserved frames taken from the neighbouring observations, the larger one."""
-    rows = np.arange(len(sigma))[:, None]
+def _held(covariance: Float[ndarray, "T K 3 3"], observed: Bool[ndarray, "T K"]) -> Float[ndarray, "T K 3 3"]:
+    """Covariances with those of unobserved frames taken from the neighbouring observations, the larger one."""
+    n = len(covariance)
+    rows = np.arange(n)[:, None]
     last = np.maximum.accumulate(np.where(observed, rows, -1), axis=0)
-    following = np.minimum.accumulate(np.where(observed, rows, len(sigma))[::-1], axis=0)[::-1]
-    last = np.where(last < 0, np.minimum(following, len(sigma) - 1), last)
-    following = np.where(following == len(sigma), last, following)
-    ends = [np.take_along_axis(sigma, end[..., None], 0) for end in (last, following)]
-    return np.fmax(*ends)
-
-
-def _motion(d: float, q: float) -> tuple[Float[ndarray, "2 2"], Float[ndarray, "2 2"]]:
-    return np.array([[1.0, d], [0.0, 1.0]]), q * np.array([[d**3 / 3, d**2 / 2], [d**2 / 2, d]])
+    following = np.minimum.accumulate(np.where(observed, rows, n)[::-1], axis=0)[::-1]
+    last = np.where(last < 0, np.minimum(following, n - 1), last)
+    following = np.where(following == n, last, following)
+    before, after = (np.take_along_axis(covariance, end[..., None, None], 0) for end in (last, following))
+    larger = np.trace(after, axis1=-2, axis2=-1) > np.trace(before, axis1=-2, axis2=-1)
+    return np.where(larger[..., None, None], after, before)
 
 
 def with_constant_limbs(arm: Float[ndarray, "T 3 3"]) -> Float[ndarray, "T 3 3"]:

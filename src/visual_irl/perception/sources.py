@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, VisualIrlError
-from visual_irl.io.messages import undistortion
 from visual_irl.io.recording import open_recording
+from visual_irl.perception.camera_file import CameraFile, read_camera
 from visual_irl.types import Intrinsics, RgbdFrame
 
+CAMERA_FILE = "camera.json"
+"""Name of the camera in a folder of pictures. That of a video, where there is one, lies beside it: clip.camera.json."""
 FORMATS = (
     "a rosbag2 folder, an .mcap file, a RealSense .bag or .db3, a video file, "
     "or a folder with camera.json and color*.png (and depth*.png)"
@@ -85,7 +86,7 @@ def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
     path = Path(path)
     if not path.exists():
         raise MissingFile(f"no recording or video at '{path}'; give {FORMATS}")
-    if path.is_dir() and (path / "camera.json").is_file():
+    if path.is_dir() and (path / CAMERA_FILE).is_file():
         return _open_folder(path)
     if path.suffix == ".mcap" or (path.is_dir() and ((path / "metadata.yaml").is_file() or any(path.glob("*.mcap")))):
         recording = open_recording(path, require_depth=True)
@@ -114,7 +115,9 @@ def _open_video(path: Path, config: VideoConfig) -> FrameSource:
                 raise UnreadableFile(f"'{path}' holds no frame (0 decoded); copy or record it again")
     except av.error.FFmpegError as error:
         raise UnreadableFile(f"'{path}' is no video that can be read: {error.strerror}; give {FORMATS}") from error
-    return FrameSource(path, lambda: _video_frames(path, config, count), count, False, {})
+    beside = path.with_suffix("." + CAMERA_FILE)
+    camera = read_camera(beside) if beside.is_file() else None
+    return FrameSource(path, lambda: _video_frames(path, config, camera, count), count, False, {})
 
 
 def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
@@ -131,7 +134,7 @@ def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.V
         ) from error
 
 
-def _video_frames(path: Path, config: VideoConfig, count: int | None) -> Iterator[RgbdFrame]:
+def _video_frames(path: Path, config: VideoConfig, camera: CameraFile | None, count: int | None) -> Iterator[RgbdFrame]:
     number, last = 0, None
     with av.open(str(path)) as container:
         for frame in _decode(container, path):
@@ -144,7 +147,11 @@ def _video_frames(path: Path, config: VideoConfig, count: int | None) -> Iterato
                     f"({last / 1e9:.3f} s); convert it to .mp4"
                 )
             rgb = upright(frame.to_ndarray(format="rgb24"), frame.rotation)
-            yield RgbdFrame(stamp_ns, rgb, None, _assumed_intrinsics(rgb, config.horizontal_fov), None)
+            if camera is None:
+                yield RgbdFrame(stamp_ns, rgb, None, _assumed_intrinsics(rgb, config.horizontal_fov), None)
+            else:
+                shared = stamp_ns + round(1e9 * camera.start)
+                yield RgbdFrame(shared, camera.straightened(rgb, 0.0), None, camera.intrinsics, camera.T_world_camera)
             number, last = number + 1, stamp_ns
     if count is not None and number < 0.9 * count:
         raise UnreadableFile(f"'{path}' is cut off: {number} of {count} frames are there; copy or record it again")
@@ -164,39 +171,26 @@ def _assumed_intrinsics(rgb: UInt8[ndarray, "H W 3"], fov: float) -> Intrinsics:
 
 
 def _open_folder(path: Path) -> FrameSource:
-    try:
-        camera = json.loads((path / "camera.json").read_text())
-        fx, fy, cx, cy = (float(camera[name]) for name in ("fx", "fy", "cx", "cy"))
-        intrinsics = Intrinsics(fx, fy, cx, cy, int(camera["width"]), int(camera["height"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(
-            f"'{path / 'camera.json'}' needs numbers fx, fy, cx, cy [px], width and height: {error!r}"
-        ) from error
+    camera = read_camera(path / CAMERA_FILE)
     colours, depths = sorted(path.glob("color*.png")), sorted(path.glob("depth*.png"))
-    distortion = np.array(camera.get("distortion", ()), float)
-    if distortion.any() and len(distortion) not in (4, 5, 8):
-        raise InvalidInput(f"'{path / 'camera.json'}' has {len(distortion)} distortion coefficients; 4, 5 or 8 are supported")
-    straight = undistortion(intrinsics, distortion) if distortion.any() else None
     if not colours:
         raise UnreadableFile(f"'{path}' has a camera.json but no color*.png")
     if depths and [d.name.removeprefix("depth") for d in depths] != [c.name.removeprefix("color") for c in colours]:
         raise InvalidInput(f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name")
-    if depths and not camera.get("depth_unit_m", 0) > 0:
+    if depths and not camera.depth_unit > 0:
         raise InvalidInput(f"'{path / 'camera.json'}' needs depth_unit_m > 0, the metres of one step of depth*.png")
-    if len(colours) > 1 and not camera.get("fps", 0) > 0:
+    if len(colours) > 1 and not camera.fps > 0:
         raise InvalidInput(f"'{path / 'camera.json'}' needs fps > 0 for its {len(colours)} pictures")
 
-    T = camera.get("T_world_camera")
     refused: Counter[str] = Counter()
 
     def frame(i: int) -> RgbdFrame:
         rgb = _read_picture(colours[i], cv2.IMREAD_COLOR_RGB)
-        depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera["depth_unit_m"]) if depths else None
-        if straight is not None:
-            rgb = _straightened(rgb, straight, 0.0)
-            depth = None if depth is None else _straightened(depth, straight, np.nan)
-        stamp_ns = round(i * 1e9 / camera["fps"]) if i else 0
-        return RgbdFrame(stamp_ns, rgb, depth, intrinsics, None if T is None else np.array(T, float))
+        depth = metres(_read_picture(depths[i], cv2.IMREAD_UNCHANGED), camera.depth_unit) if depths else None
+        rgb = camera.straightened(rgb, 0.0)
+        depth = None if depth is None else camera.straightened(depth, np.nan)
+        stamp_ns = round(1e9 * (camera.start + (i / camera.fps if i else 0.0)))
+        return RgbdFrame(stamp_ns, rgb, depth, camera.intrinsics, camera.T_world_camera)
 
     def frames() -> Iterator[RgbdFrame]:
         refused.clear()
@@ -213,18 +207,6 @@ def _open_folder(path: Path) -> FrameSource:
             raise failure
 
     return FrameSource(path, frames, len(colours), bool(depths), {}, refused=refused)
-
-
-def _straightened(picture: ndarray, source: Int[ndarray, "H W"], outside: float) -> ndarray:
-    """A picture without its lens's distortion; see `undistortion`."""
-    if picture.shape[:2] != source.shape:
-        raise InvalidInput(
-            f"a picture is {picture.shape[1]}x{picture.shape[0]} px, camera.json has {source.shape[1]}x{source.shape[0]}: both "
-            "must be the same to take the distortion out"
-        )
-    straight = picture.reshape(-1, *picture.shape[2:])[np.maximum(source, 0)]
-    straight[source < 0] = outside
-    return straight
 
 
 def metres(steps: ndarray, unit: float) -> Float32[ndarray, "H W"]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.covariance import turned
 from visual_irl.errors import NoPersonFound
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
 
@@ -89,7 +90,8 @@ def align_to_torso(
     origin = scale * np.median(_path(frames, f"{side}_shoulder", seen), axis=0)
     T = se3.transform(R_torso_camera, -R_torso_camera @ origin)
     aligned = [
-        replace(f, p_world=se3.apply(T, scale * f.p_world), sigma=_turned(scale * f.sigma, R_torso_camera)) for f in frames
+        replace(f, p_world=se3.apply(T, scale * f.p_world), covariance=turned(scale**2 * f.covariance, R_torso_camera))
+        for f in frames
     ]
     return aligned, T
 
@@ -108,10 +110,6 @@ def _torso_axes(frames: Sequence[KeypointFrame], both: Bool[ndarray, "T"]) -> Fl
     left = left - (left @ up) * up
     left = left / np.linalg.norm(left)
     return np.stack([np.cross(left, up), left, up], axis=1)
-
-
-def _turned(sigma: Float[ndarray, "K 3"], R: Float[ndarray, "3 3"]) -> Float[ndarray, "K 3"]:
-    return np.sqrt(sigma**2 @ (R**2).T)
 
 
 def _found(frames: Sequence[KeypointFrame], *names: str) -> Bool[ndarray, "T"]:

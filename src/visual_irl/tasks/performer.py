@@ -217,7 +217,7 @@ class Performer:
             t=t,
             side=side,
             p_world=keypoints,
-            sigma=np.zeros((len(t), len(KEYPOINTS), 3)),
+            covariance=np.zeros((len(t), len(KEYPOINTS), 3, 3)),
             seen=np.ones(len(t), dtype=bool),
             aperture=np.linalg.norm(thumb - index, axis=1),
             objects=objects,

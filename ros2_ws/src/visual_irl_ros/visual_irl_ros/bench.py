@@ -41,7 +41,7 @@ def _send(part: str, seconds: float, sent: Any) -> None:
     node = Node("bench_sender")
     out = node.create_publisher(Keypoints, "bench/keypoints", qos.NEWEST)
     k = len(KEYPOINTS)
-    rows = (np.full((k, 3), 0.5), np.full((k, 3), 0.01), np.ones(k), np.full((k, 2), 100.0))
+    rows = (np.full((k, 3), 0.5), np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), np.full((k, 2), 100.0))
     wire, message, begin = KeypointWire("world"), convert.keypoints_to_msg(KeypointFrame(0, *rows), "world"), time.monotonic()
     for i in range(len(sent)):
         frame = KeypointFrame(i, *rows)

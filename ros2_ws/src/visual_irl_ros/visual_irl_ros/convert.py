@@ -22,13 +22,12 @@ from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
 from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
 
+from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.execution.state import RobotState
 from visual_irl.types import KEYPOINTS, ExecutionReport, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
 
-DIAGONAL = (0, 3, 5)
-"""Places of xx, yy and zz in the upper triangle."""
 _NAMES = list(KEYPOINTS)
 
 
@@ -62,19 +61,17 @@ class Effort(NamedTuple):
 
 
 def keypoints_to_msg(frame: KeypointFrame, frame_id: str, effort: Effort | None = None) -> Keypoints:
-    """Keypoints with their covariances; axes are independent, so that only the diagonals are not zero."""
+    """Keypoints with their covariances."""
     effort = effort or Effort()
-    covariance = np.zeros((len(KEYPOINTS), 6))
-    covariance[:, DIAGONAL] = frame.sigma**2
     return Keypoints(
         header=header(frame.stamp_ns, frame_id), names=list(_NAMES), positions=_doubles(frame.p_world),
-        covariances=_doubles(covariance), confidences=_doubles(frame.confidence), pixels=_doubles(frame.uv),
+        covariances=_doubles(cov.packed(frame.covariance)), confidences=_doubles(frame.confidence), pixels=_doubles(frame.uv),
         waited=effort.waited, inference=effort.inference,
     )  # fmt: skip
 
 
 def keypoints_of_msg(message: Keypoints) -> KeypointFrame:
-    """The frame; keypoints in any order, covariances between axes are left out."""
+    """The frame; keypoints in any order."""
     rows = [
         _rows(getattr(message, what), width, what)
         for what, width in (("positions", 3), ("covariances", 6), ("confidences", 1), ("pixels", 2))
@@ -89,18 +86,22 @@ def sound_keypoints(stamp_ns: int, p: ndarray, covariance: ndarray, confidence: 
     """The frame of a message's numbers, ordered as `KEYPOINTS`: (K, 3) [m], (K, 6) [m^2], (K, 1) and (K, 2) [px].
 
     Raises:
-        InvalidInput: a keypoint that claims to be seen has no possible place or variance.
+        InvalidInput: a keypoint that claims to be seen has no possible place or covariance.
     """
-    confidence, variance = confidence[:, 0], covariance.take(DIAGONAL, 1)
+    confidence = confidence[:, 0]
     if np.count_nonzero((confidence >= 0.0) & (confidence <= 1.0)) != len(confidence):
         raise InvalidInput(f"confidences reach from {confidence.min()} to {confidence.max()}, must lie in [0, 1]")
     seen = confidence > 0.0
-    count = 3 * np.count_nonzero(seen)
-    if count != p.size:
-        p, variance = np.where(seen[:, None], p, np.nan), np.where(seen[:, None], variance, np.nan)
-    if np.count_nonzero(np.abs(p) <= 100.0) != count or np.count_nonzero((variance >= 0.0) & (variance <= 1e4)) != count:
-        raise InvalidInput("a keypoint with confidence above 0 needs a position within 100 m and variances in [0, 1e4] m^2")
-    return KeypointFrame(stamp_ns, p, np.sqrt(variance), confidence, uv)
+    count = np.count_nonzero(seen)
+    if count != len(p):
+        p, covariance = np.where(seen[:, None], p, np.nan), np.where(seen[:, None], covariance, np.nan)
+    sound = np.count_nonzero(np.abs(covariance) <= 1e4) == 6 * count and np.count_nonzero(cov.possible(covariance)) == count
+    if np.count_nonzero(np.abs(p) <= 100.0) != 3 * count or not sound:
+        raise InvalidInput(
+            "a keypoint with confidence above 0 needs a position within 100 m and a covariance: symmetric, no direction "
+            "negative, at most 1e4 m^2"
+        )
+    return KeypointFrame(stamp_ns, p, cov.unpacked(covariance), confidence, uv)
 
 
 def _order(names: Sequence[str]) -> list[int]:

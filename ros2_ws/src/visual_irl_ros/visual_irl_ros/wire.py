@@ -14,6 +14,7 @@ from numpy import ndarray
 from rclpy.serialization import deserialize_message
 from visual_irl_msgs.msg import Keypoints
 
+from visual_irl.covariance import packed
 from visual_irl.errors import InvalidInput
 from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert
@@ -80,11 +81,11 @@ class KeypointWire:
         return np.frombuffer(data, "<f8", _K * width, self._places[name]).reshape(_K, width)
 
     def encode(self, frame: KeypointFrame, effort: convert.Effort | None = None) -> bytes:
-        """The bytes of `convert.keypoints_to_msg`'s message; axes are independent: only the diagonals are ever written."""
+        """The bytes of `convert.keypoints_to_msg`'s message."""
         out = self._out
         struct.pack_into("<iI", self._bytes, 4, *divmod(frame.stamp_ns, 1_000_000_000))
         out["positions"][:] = frame.p_world
-        out["covariances"][:, convert.DIAGONAL] = frame.sigma**2
+        out["covariances"][:] = packed(frame.covariance)
         out["confidences"][:, 0] = frame.confidence
         out["pixels"][:] = frame.uv
         _TIMES.pack_into(self._bytes, self._times, *(effort or convert.Effort()))
