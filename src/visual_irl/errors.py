@@ -77,5 +77,9 @@ class LearningFailed(VisualIrlError, RuntimeError):
     """A learner did not converge or its demonstrations carry no signal."""
 
 
+class ClusterUnreachable(VisualIrlError, ConnectionError):
+    """No cluster at an address."""
+
+
 class CalibrationFailed(VisualIrlError, ValueError):
     """A camera calibration has too little to go by, or does not explain what was seen."""

@@ -22,13 +22,14 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
     marked |= {"reoptimised": [], "starc": None}
-    out.with_suffix(".runs.jsonl").write_text(json.dumps({"config": repr(SMALL), **marked}) + '\n{"config": "cut o')
+    kept = {"config": repr(SMALL), "part": "bc 0", "value": marked}
+    out.with_suffix(".parts.jsonl").write_text(json.dumps(kept) + '\n{"config": "cut o')
     seen: list[tuple[int, int]] = []
     result = bench_irl(SMALL, out, workers=2, progress=lambda done, total: seen.append((done, total)))
     content = json.loads(out.read_text())
     assert set(content["methods"]) == set(METHODS) and seen[0] == (1, 4) and seen[-1] == (4, 4)
     assert content["methods"]["bc"]["success_iqm"] == 0.125  # as it was kept
-    assert not out.with_suffix(".runs.jsonl").exists()
+    assert not out.with_suffix(".parts.jsonl").exists()
     for method in ("ours", "true_reward"):
         row = content["methods"][method]
         assert row["return"] > 0.1  # 0 is random; the small budget does not reach 1

@@ -131,7 +131,7 @@ def test_a_file_gives_the_same_reward(tmp_path: Path) -> None:
     now = task.split(wandered(task, seed=1))
     assert torch.equal(again.steps_left(now), reward.steps_left(now))
     (tmp_path / "broken.safetensors").write_bytes(b"no reward")
-    with pytest.raises(UnreadableFile, match="not a reward file"):
+    with pytest.raises(UnreadableFile, match="not a progress reward"):
         ProgressReward.load(tmp_path / "broken.safetensors")
 
 

@@ -77,6 +77,7 @@ def bench_irl(
     demos: int,
     seeds: int,
     workers: int,
+    address: str | None,
     keypoint_noise_mm: float,
     peers: bool,
     methods: tuple[str, ...] | None,
@@ -87,8 +88,19 @@ def bench_irl(
     named = irl_bench.METHODS if methods is None else methods
     config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, named=named, peers=peers)
     with progress_bar(f"{len(config.methods)} methods on {task}", "run") as show:
-        result = irl_bench.bench_irl(config, json, workers, show)
+        result = irl_bench.bench_irl(config, json, workers, show, address)
     say(result.table())
+    say(f"wrote {json}")
+
+
+def bench_transfer(json: Path, robot: str, demos: int, seeds: int, workers: int, address: str | None) -> None:
+    """Optimise a reward learned from people on a robot; see `visual-irl bench --help`."""
+    from visual_irl.evaluation import transfer_bench
+
+    config = transfer_bench.TransferBench(robot, demos, seeds)
+    with progress_bar(f"a reward of people on the {robot}", "seed") as show:
+        result = transfer_bench.bench_transfer(config, json, workers, show, address)
+    say(transfer_bench.table(result))
     say(f"wrote {json}")
 
 

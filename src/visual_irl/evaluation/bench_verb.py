@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 
 def bench(
-    what: Positional[Literal["mapping", "perception", "memory", "irl", "ros", "execution"]],
+    what: Positional[Literal["mapping", "perception", "memory", "irl", "transfer", "ros", "execution"]],
     motion: Path | None = None,
     robot: str = "panda",
     json: Path | None = None,
@@ -21,6 +21,7 @@ def bench(
     demos: int = 10,
     seeds: int = 10,
     workers: int = 1,
+    address: str | None = None,
     keypoint_noise_mm: float = 0.0,
     peers: bool = False,
     methods: tuple[str, ...] | None = None,
@@ -40,6 +41,7 @@ def bench(
     The networks in PyTorch: visual-irl bench perception --backend torch --json out/torch.json
     Whether the live chain's memory stays flat: visual-irl bench memory --frames 10000
     Rewards are learned on kinematic tasks: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10
+    The reward of people optimised in a robot's joints: visual-irl bench transfer --robot panda --demos 10 --seeds 10
     Guard, planner, stream and faults, in half an hour or more: visual-irl bench execution --json out/execution.json
 
     Args:
@@ -54,9 +56,11 @@ def bench(
         seed: Seed of the training.
         task: Kinematic task of irl: onion_sorting or pouring, or one of their variants with other places, rules, numbers of
             onions or another cup.
-        demos: Demonstrations that irl learns from; they hold no actions.
-        seeds: Independent runs of irl; each trains four policies on the learned reward.
-        workers: Processes of irl; an interrupted run goes on where it was.
+        demos: Demonstrations that irl and transfer learn from; they hold no actions.
+        seeds: Independent runs of irl and transfer; each of irl trains four policies on the learned reward.
+        workers: Runs of irl and transfer at once; what was interrupted goes on where it was, and a killed worker loses nothing.
+        address: Of a Ray cluster on which they run: HOST:PORT, auto, or local for one that is started here. In processes of
+            this machine when not given.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
         methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl, mpail.
@@ -86,7 +90,9 @@ def bench(
     elif what == "memory":
         bench_stage.bench_memory(json, frames)
     elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, keypoint_noise_mm, peers, methods)
+        bench_stage.bench_irl(json, task, demos, seeds, workers, address, keypoint_noise_mm, peers, methods)
+    elif what == "transfer":
+        bench_stage.bench_transfer(json, robot, demos, seeds, workers, address)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:

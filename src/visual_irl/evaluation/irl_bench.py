@@ -7,12 +7,8 @@ alone and had no part in learning it. Seeds of demonstrations, learning, optimis
 from __future__ import annotations
 
 import itertools
-import json
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_irl.errors import InvalidInput, LearningFailed, MissingDependency, UnknownName
+from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.evaluation.kept_parts import KeptParts
+from visual_irl.evaluation.spread import spread
 from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
@@ -43,8 +41,6 @@ OURS = "progress"
 """Name of the learner that is `ours`; the others of `SITUATION_LEARNERS` go by their own names."""
 PEERS = ("imitation_gail", "imitation_airl")
 """Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
-MOST_DEATHS = 5
-"""Times that workers may be killed before a bench gives up."""
 DISCOUNT = 0.97
 """Of STARC."""
 
@@ -82,6 +78,11 @@ class IrlBench:
     def methods(self) -> tuple[str, ...]:
         """What is compared."""
         return self.named + PEERS if self.peers else self.named
+
+    @property
+    def all_seeds(self) -> range:
+        """Every seed."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def __post_init__(self) -> None:
         if self.task not in KINEMATIC_TASKS:
@@ -156,46 +157,32 @@ class Result:
 
 
 def bench_irl(
-    config: IrlBench, out: Path, workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None
+    config: IrlBench,
+    out: Path,
+    workers: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    address: str | None = None,
 ) -> Result:
     """Run every method with every seed in worker processes and write the summary to `out`.
 
     A finished run is kept beside `out` until all are done, so a bench that was interrupted goes on where it was. When a
-    worker is killed the runs that were under way are begun again.
+    worker is killed the runs that were under way are begun again (`evaluation.spread`, also for `address`).
 
     Raises:
-        LearningFailed: a learner diverged, or workers were killed more than `MOST_DEATHS` times.
+        LearningFailed: a learner diverged, or workers were killed too often.
     """
     require_writable_folder(out.parent)
-    kept = out.with_suffix(".runs.jsonl")
-    jobs = list(itertools.product(config.methods, range(config.first_seed, config.first_seed + config.seeds)))
-    runs = _kept_runs(kept, config)
-    todo = [job for job in jobs if job not in {(r["method"], r["seed"]) for r in runs}]
-    progress(len(runs), len(jobs))
-    deaths = 0
-    while todo:
-        # workers are fresh processes: torch's optimisers clash with off-screen OpenGL in one process
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(run_method, config, method, seed): (method, seed) for method, seed in todo}
-            try:
-                for future in as_completed(futures):
-                    runs.append(future.result())
-                    todo.remove(futures[future])
-                    with kept.open("a") as file:
-                        file.write(json.dumps({"config": repr(config), **runs[-1]}) + "\n")
-                    progress(len(runs), len(jobs))
-            except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
-                deaths += 1
-                if deaths > MOST_DEATHS:
-                    raise LearningFailed(
-                        f"workers were killed {deaths} times (too little memory?); run the same command again, with fewer "
-                        "--workers: finished runs are kept"
-                    ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
-    result = Result(config, sorted(runs, key=lambda r: (config.methods.index(r["method"]), r["seed"])))
+    kept = KeptParts(out, config)
+    jobs = {f"{method} {seed}": (config, method, seed) for method, seed in itertools.product(config.methods, config.all_seeds)}
+    todo = [name for name in jobs if name not in kept]
+    progress(len(jobs) - len(todo), len(jobs))
+    finished = spread(run_method, [jobs[name] for name in todo], workers, address)
+    for done, (i, run) in enumerate(finished, len(jobs) - len(todo) + 1):
+        kept.keep(todo[i], run)
+        progress(done, len(jobs))
+    result = Result(config, [kept[name] for name in jobs])
     artifacts.write_json(out, result.summary())
-    kept.unlink(missing_ok=True)
+    kept.forget()
     return result
 
 
@@ -298,21 +285,6 @@ def _starc(task: BatchTask, reward: Reward, seed: int) -> float:
     s, s_next = seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1)
     rewards = [r.detach().double().numpy() for r in (reward(s, s_next), task.true_reward(s_next))]
     return sampled_starc_distance(rewards[0], rewards[1], s.double().numpy(), s_next.double().numpy(), DISCOUNT)
-
-
-def _kept_runs(path: Path, config: IrlBench) -> list[dict[str, Any]]:
-    """Runs of an interrupted bench with the same configuration; a line that was cut off is run again."""
-    if not path.is_file():
-        return []
-    runs = []
-    for line in path.read_text().splitlines():
-        try:
-            run = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if run.pop("config", None) == repr(config):
-            runs.append(run)
-    return runs
 
 
 def _interval(value: float, bounds: tuple[float, float]) -> str:

@@ -27,12 +27,22 @@ class KeptParts:
 
     def get(self, part: str, measure: Callable[[], Any]) -> Any:
         """The value of a part as JSON knows it, measured only if it is not there yet."""
-        if part not in self._parts:
-            value = json.loads(json.dumps(jsonable(measure())))
-            with self._path.open("a") as file:
-                file.write(json.dumps({"config": self._config, "part": part, "value": value}) + "\n")
-            self._parts[part] = value
+        if part not in self:
+            self.keep(part, measure())
+        return self[part]
+
+    def __contains__(self, part: str) -> bool:
+        return part in self._parts
+
+    def __getitem__(self, part: str) -> Any:
         return self._parts[part]
+
+    def keep(self, part: str, value: Any) -> None:
+        """A part that is measured."""
+        value = json.loads(json.dumps(jsonable(value)))
+        with self._path.open("a") as file:
+            file.write(json.dumps({"config": self._config, "part": part, "value": value}) + "\n")
+        self._parts[part] = value
 
     def forget(self) -> None:
         """The result is written: the parts are not needed any more."""

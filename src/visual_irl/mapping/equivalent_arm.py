@@ -16,7 +16,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.mapping.anatomy import PALM, SINGULAR, angles_of_arm, elbow_between, last_determined, torso_frame
 from visual_irl.mapping.human_arm import GRASP_REACH, swivel_frame
 from visual_irl.mapping.placement import Placement
-from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
+from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import KEYPOINTS, SIDES, HumanArmTrajectory, keypoint_index
 
@@ -62,7 +62,7 @@ def equivalent_arm(
     axes = torso_frame(side) if axes is None else axes
     Ts_world_tool, points = _robot_arm(robot, placement, q)
     shoulder = points[0, 0] if shoulder is None else np.asarray(shoulder, float)
-    Ts_world_hand = _hands_of_tools(placement, Ts_world_tool, shoulder)
+    Ts_world_hand = hands_of_tools(placement, Ts_world_tool, shoulder)
     wrist = Ts_world_hand[:, :3, 3] - GRASP_REACH * Ts_world_hand[:, :3, 2]
     shoulders = np.tile(shoulder, (len(q), 1))
     bend = _bend(_unit(wrist - shoulders), points, upper / fore, axes, elbow_up)
@@ -83,7 +83,21 @@ def equivalent_hands(
         InvalidInput: angles of the wrong shape or not finite.
     """
     Ts_world_tool, points = _robot_arm(robot, placement, q)
-    return _hands_of_tools(placement, Ts_world_tool, points[0, 0] if shoulder is None else np.asarray(shoulder, float))
+    return hands_of_tools(placement, Ts_world_tool, points[0, 0] if shoulder is None else np.asarray(shoulder, float))
+
+
+def hands_of_tools(
+    placement: Placement, Ts_world_tool: Float[ndarray, "T 4 4"], shoulder: Float[ndarray, "3"]
+) -> Float[ndarray, "T 4 4"]:
+    """Poses of the human hand that tool poses stand for, both in the demonstration's frame: undoes `tool_rotation` and
+    `placed_arm`; `shoulder` [m] matters to a placement that scales."""
+    thumb, minus_palm, fingers = (Ts_world_tool[:, :3, k] for k in range(3))
+    Ts = Ts_world_tool.copy()
+    Ts[:, :3, :3] = np.stack([-minus_palm, thumb, fingers], axis=-1) @ se3.exp_so3(np.array([0.0, 0.0, -placement.tool_yaw]))
+    if placement.arm_scale is not None:
+        wrist = shoulder + (Ts[:, :3, 3] - placement.hand_length * fingers - shoulder) / placement.arm_scale
+        Ts[:, :3, 3] = wrist + GRASP_REACH * fingers
+    return Ts
 
 
 def human_states(
@@ -136,26 +150,8 @@ def _robot_arm(robot: RobotModel, placement: Placement, q: ndarray) -> tuple[nda
     bad = ~np.isfinite(q).all(axis=1)
     if bad.any():
         raise InvalidInput(f"joint angles of state {int(np.argmax(bad))} are not finite ({q[np.argmax(bad)]})")
-    chain = chain_of(robot)
-    pose = pose_of(chain)
-    Ts, points = np.tile(np.eye(4), (len(q), 1, 1)), np.empty((len(q), 3, 3))
-    for i, row in enumerate(q):
-        forward(chain, row, pose)
-        Ts[i, :3, :3], Ts[i, :3, 3] = pose.R[-1], pose.p[-1]
-        for k in range(3):
-            limb_point(chain, pose, k, points[i, k])
+    Ts, points = arm_states(chain_of(robot), q)
     return placement.T_world_base @ Ts, se3.apply(placement.T_world_base, points)
-
-
-def _hands_of_tools(placement: Placement, Ts_world_tool: ndarray, shoulder: ndarray) -> ndarray:
-    """Undo `tool_rotation` and `placed_arm`."""
-    thumb, minus_palm, fingers = (Ts_world_tool[:, :3, k] for k in range(3))
-    Ts = Ts_world_tool.copy()
-    Ts[:, :3, :3] = np.stack([-minus_palm, thumb, fingers], axis=-1) @ se3.exp_so3(np.array([0.0, 0.0, -placement.tool_yaw]))
-    if placement.arm_scale is not None:
-        wrist = shoulder + (Ts[:, :3, 3] - placement.hand_length * fingers - shoulder) / placement.arm_scale
-        Ts[:, :3, 3] = wrist + GRASP_REACH * fingers
-    return Ts
 
 
 def _bend(along: ndarray, points: ndarray, ratio: float, axes: ndarray, elbow_up: bool) -> ndarray:

@@ -21,7 +21,7 @@ from visual_irl.errors import Unreachable
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
-from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
+from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.timing import blend, time_parametrised
 from visual_irl.types import HumanArmTrajectory, JointTrajectory
@@ -190,12 +190,6 @@ def _report(
 
 def arm_points(robot: RobotModel, T_world_base: Float[ndarray, "4 4"], q: Float[ndarray, "T J"]) -> Float[ndarray, "T 4 3"]:
     """The robot's shoulder, elbow, wrist and tool point in the world [m]."""
-    chain = chain_of(robot)
-    pose, points = pose_of(chain), np.empty((len(q), 4, 3))
-    for k, row in enumerate(q):
-        forward(chain, row, pose)
-        for limb in range(3):
-            limb_point(chain, pose, limb, points[k, limb])
-        points[k, 3] = pose.p[-1]
-    moved: ndarray = se3.apply(T_world_base, points)
+    Ts, points = arm_states(chain_of(robot), q)
+    moved: ndarray = se3.apply(T_world_base, np.concatenate([points, Ts[:, None, :3, 3]], axis=1))
     return moved

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy import ndarray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from visual_irl.errors import MissingFile, UnreadableFile
-from visual_irl.io.atomic import atomic_path
+from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -27,10 +23,9 @@ class Packed:
 
 def save_motion(path: Path, parts: Mapping[str, Packed]) -> None:
     """Write parts by their names, atomically."""
-    arrays = {f"{part}/{name}": np.ascontiguousarray(a) for part, packed in parts.items() for name, a in packed.arrays.items()}
+    arrays = {f"{part}/{name}": a for part, packed in parts.items() for name, a in packed.arrays.items()}
     numbers = {part: dict(packed.numbers) for part, packed in parts.items()}
-    with atomic_path(path) as partial:
-        save_file(arrays, partial, metadata={"kind": "motion", "numbers": json.dumps(numbers)})
+    save_tensors(path, "motion", Tensors(arrays, {"numbers": json.dumps(numbers)}))
 
 
 def load_motion(path: Path, parts: Mapping[str, Callable[[Packed], Any]]) -> tuple[Any, ...]:
@@ -39,19 +34,14 @@ def load_motion(path: Path, parts: Mapping[str, Callable[[Packed], Any]]) -> tup
     Raises:
         MissingFile, UnreadableFile: with the way out.
     """
-    if not Path(path).is_file():
-        raise MissingFile(f"no motion at '{path}'; `visual-irl learn` makes one")
-    try:
-        with safe_open(path, framework="np") as archive:
-            metadata = archive.metadata() or {}
-            if metadata.get("kind") != "motion":
-                raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a motion")
-            numbers = json.loads(metadata["numbers"])
-            arrays: dict[str, dict[str, ndarray]] = {part: {} for part in parts}
-            for key in archive.keys():  # noqa: SIM118 - not a dict
-                part, _, name = key.partition("/")
-                if part in arrays:
-                    arrays[part][name] = archive.get_tensor(key)
-        return tuple(made(Packed(arrays[part], numbers[part])) for part, made in parts.items())
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UnreadableFile(f"'{path}' is not a motion of this kind: {error}; `visual-irl learn` makes one") from error
+
+    def made(file: Tensors) -> tuple[Any, ...]:
+        numbers = json.loads(file.facts["numbers"])
+        arrays: dict[str, dict[str, ndarray]] = {part: {} for part in parts}
+        for key, array in file.arrays.items():
+            part, _, name = key.partition("/")
+            if part in arrays:
+                arrays[part][name] = array
+        return tuple(make(Packed(arrays[part], numbers[part])) for part, make in parts.items())
+
+    return load_tensors(path, "motion", made)

@@ -9,14 +9,14 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from visual_irl.errors import MissingFile, UnreadableFile
-from visual_irl.io.atomic import atomic_path
+from visual_irl.errors import UnreadableFile
+from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
 from visual_irl.tasks import RELATIONS
 from visual_irl.tasks.graph import Relations
+
+KIND = "linear_reward"
 
 
 @runtime_checkable
@@ -57,14 +57,12 @@ class LinearReward:
 
     def save(self, path: Path) -> None:
         """Write as safetensors, atomically."""
-        metadata = {
-            "kind": "linear_reward",
+        facts = {
             "task": self.relations.task,
             "relations": json.dumps(self.relations.stated()),
             "features": json.dumps(self.feature_names),
         }
-        with atomic_path(path) as partial:
-            save_file({"theta": self.theta.contiguous()}, partial, metadata=metadata)
+        save_tensors(path, KIND, Tensors({"theta": self.theta.numpy()}, facts))
 
     @classmethod
     def load(cls, path: Path) -> LinearReward:
@@ -73,18 +71,12 @@ class LinearReward:
         Raises:
             MissingFile, UnreadableFile: with the way out.
         """
-        if not Path(path).is_file():
-            raise MissingFile(f"no reward at '{path}'; `visual-irl learn` makes one")
-        try:
-            with safe_open(path, framework="pt") as archive:
-                metadata = archive.metadata() or {}
-                if metadata.get("kind") != "linear_reward":
-                    raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a linear_reward")
-                relations = RELATIONS.load(metadata["task"]).of_stated(json.loads(metadata["relations"]))
-                reward = cls(relations, archive.get_tensor("theta"))
-                saved = tuple(json.loads(metadata["features"]))
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise UnreadableFile(f"'{path}' is not a reward file: {error}; `visual-irl learn` makes one") from error
+
+        def made(file: Tensors) -> tuple[LinearReward, tuple[str, ...]]:
+            relations = RELATIONS.load(file.facts["task"]).of_stated(json.loads(file.facts["relations"]))
+            return cls(relations, torch.from_numpy(file.arrays["theta"])), tuple(json.loads(file.facts["features"]))
+
+        reward, saved = load_tensors(path, KIND, made)
         if saved != reward.feature_names:
             raise UnreadableFile(f"'{path}' was learned with other features ({', '.join(saved)}); learn it again")
         return reward

@@ -27,16 +27,13 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from visual_irl.errors import LearningFailed, MissingFile, UnreadableFile
-from visual_irl.io.atomic import atomic_path
+from visual_irl.errors import LearningFailed
+from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
 from visual_irl.reward import phases
 from visual_irl.reward.learner import NOBODY, Imitator, Keep, Learned, checked
 from visual_irl.reward.places import Place, fit_place
@@ -77,9 +74,7 @@ class ProgressReward:
         numbers = {"steps": self.steps, "tolerance": s.tolerance, "opening": s.opening, "idle": s.idle}
         numbers["pour"] = None if pour is None else {k: v for k, v in asdict(pour).items() if k != "place"}
         frames = {name: {"frame": p.frame, "known": p.known, "spread": p.spread} for name, p in places.items()}
-        metadata = {"kind": KIND, "numbers": json.dumps(numbers), "places": json.dumps(frames)}
-        with atomic_path(path) as partial:
-            save_file({k: torch.from_numpy(np.ascontiguousarray(a)) for k, a in arrays.items()}, partial, metadata=metadata)
+        save_tensors(path, KIND, Tensors(arrays, {"numbers": json.dumps(numbers), "places": json.dumps(frames)}))
 
     @classmethod
     def load(cls, path: Path) -> ProgressReward:
@@ -88,26 +83,20 @@ class ProgressReward:
         Raises:
             MissingFile, UnreadableFile: with the way out.
         """
-        if not Path(path).is_file():
-            raise MissingFile(f"no reward at '{path}'; learn one first")
-        try:
-            with safe_open(path, framework="np") as archive:
-                metadata = archive.metadata() or {}
-                if metadata.get("kind") != KIND:
-                    raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a {KIND}")
-                numbers, places = json.loads(metadata["numbers"]), json.loads(metadata["places"])
-                place = {
-                    name: Place(p["frame"], archive.get_tensor(name), tuple(p["known"]), float(p["spread"]))
-                    for name, p in places.items()
-                }
-                pour = None if numbers["pour"] is None else Pour(place=place["pour"], **numbers["pour"])
-                strategy = Strategy(
-                    archive.get_tensor("grip"), place["release"], place["rest"], numbers["tolerance"], place["end"],
-                    (numbers["opening"][0], numbers["opening"][1]), tuple(numbers["idle"]), pour,
-                )  # fmt: skip
-                return cls(strategy, archive.get_tensor("cost"), numbers["steps"])
-        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise UnreadableFile(f"'{path}' is not a reward file: {error}; learn it again") from error
+
+        def made(file: Tensors) -> ProgressReward:
+            numbers, places = json.loads(file.facts["numbers"]), json.loads(file.facts["places"])
+            place = {
+                name: Place(p["frame"], file.arrays[name], tuple(p["known"]), float(p["spread"])) for name, p in places.items()
+            }
+            pour = None if numbers["pour"] is None else Pour(place=place["pour"], **numbers["pour"])
+            strategy = Strategy(
+                file.arrays["grip"], place["release"], place["rest"], numbers["tolerance"], place["end"],
+                (numbers["opening"][0], numbers["opening"][1]), tuple(numbers["idle"]), pour,
+            )  # fmt: skip
+            return cls(strategy, file.arrays["cost"], numbers["steps"])
+
+        return load_tensors(path, KIND, made, "reward.progress.Progress")
 
 
 @dataclass(frozen=True)

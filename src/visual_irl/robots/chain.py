@@ -137,6 +137,27 @@ def forward(chain: Chain, q: ndarray, pose: Pose) -> None:
         pose.p[joints, r] = P0 * chain.tool_p[0] + P1 * chain.tool_p[1] + P2 * chain.tool_p[2] + pose.p[joints - 1, r]
 
 
+def arm_states(chain: Chain, q: Float[ndarray, "T J"]) -> tuple[Float[ndarray, "T 4 4"], Float[ndarray, "T 3 3"]]:
+    """Tool poses, and shoulder, elbow and wrist points [m], in the base frame."""
+    Ts, points = np.tile(np.eye(4), (len(q), 1, 1)), np.empty((len(q), 3, 3))
+    _arm_states(chain, np.ascontiguousarray(q, float), pose_of(chain), Ts, points)
+    return Ts, points
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _arm_states(chain, q, pose, Ts, points):
+    tool = q.shape[1]
+    for i in range(len(q)):
+        forward(chain, q[i], pose)
+        for r in range(3):
+            Ts[i, r, 3] = pose.p[tool, r]
+            for k in range(3):
+                Ts[i, r, k] = pose.R[tool, r, k]
+        for k in range(3):
+            limb_point(chain, pose, k, points[i, k])
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
 def tool_jacobian(pose: Pose, J: ndarray) -> None:

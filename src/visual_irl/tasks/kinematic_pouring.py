@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
+from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask
 from visual_irl.tasks.situation import Situation, Vessels
 
 BOTTLE, CUP = 0, 1
@@ -26,7 +28,7 @@ BOTTLE, CUP = 0, 1
 
 
 @dataclass(frozen=True)
-class KinematicPouring:
+class KinematicPouring(PointHandTask):
     """The task: where things stand, what the vessels are like, and how hand and liquid move."""
 
     bottle_start: tuple[tuple[float, float], tuple[float, float]] = ((0.35, -0.35), (0.55, -0.15))
@@ -53,16 +55,8 @@ class KinematicPouring:
     """How far the hand can tilt [rad]; it cannot tilt the other way."""
     steps: int = 70
     """Length of an episode [steps]."""
-    hand_step: float = 0.05
-    """Hand motion of a full action along an axis [m]."""
     tilt_step: float = 0.35
     """Tilt of a full action [rad]."""
-    gripper_step: float = 0.5
-    """Gripper motion of a full action."""
-    grasp_distance: float = 0.06
-    """A closing gripper takes the bottle if that is nearer than this [m]."""
-    fall_step: float = 0.1
-    """A loose bottle falls so far in a step [m]."""
     topples: float = 0.5
     """A bottle that is let go with more tilt than this falls over and loses all that is in it [rad]."""
     standing: float = 0.075
@@ -71,10 +65,7 @@ class KinematicPouring:
     """The bottle is put away when it is nearer than this to its place [m]."""
     full: float = 0.95
     """The cup is full from this level on, and no more than the rest to 1 may be spilled."""
-    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.1, -0.5, 0.03), (0.7, 0.5, 0.6))
-    """Lowest and highest corner of what the hand can reach [m]."""
-    hand_start: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.2, -0.2, 0.25), (0.5, 0.2, 0.45))
-    """Corners of the box in which the hand starts [m]."""
+    noun: ClassVar[str] = "kinematic pouring"
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -95,17 +86,12 @@ class KinematicPouring:
 
     def build(self, environments: int, seed: int = 0, device: str | torch.device = "cpu") -> KinematicPouringBatch:
         """`environments` copies of the task, at the start of an episode each."""
-        if environments < 1:
-            raise InvalidInput(f"kinematic pouring: {environments} environments; give at least 1")
-        return KinematicPouringBatch(self, environments, seed, torch.device(device))
+        return KinematicPouringBatch(self, environments, seed, device)
 
     def split(self, observations: Float[Tensor, "*B D"]) -> Situation:
         """The situations that observations describe."""
-        if observations.shape[-1] != self.observation_size:
-            raise InvalidInput(
-                f"kinematic pouring: observations have {observations.shape[-1]} numbers, this task has {self.observation_size}"
-            )
-        hand, things, held, attribute, tilt, level, hand_tilt, gripper = observations.split([3, 6, 2, 2, 2, 2, 1, 1], dim=-1)
+        seen = self.checked_size(observations, self.observation_size)
+        hand, things, held, attribute, tilt, level, hand_tilt, gripper = seen.split([3, 6, 2, 2, 2, 2, 1, 1], dim=-1)
         vessels = Vessels(hand_tilt.squeeze(-1), tilt, level, (attribute == CUP) & (level >= self.full))
         return Situation(hand, things.unflatten(-1, (2, 3)), held > 0, attribute.long(), gripper.squeeze(-1), vessels)
 
@@ -196,18 +182,13 @@ VARIANTS: dict[str, KinematicPouring] = {
 """Name -> task: recipes are chosen on the first, the others are for reporting."""
 
 
-class KinematicPouringBatch:
-    """`environments` copies in step with each other: all episodes have the same length, so they all end together."""
+class KinematicPouringBatch(PointHandBatch):
+    """Copies of the task."""
 
-    def __init__(self, task: KinematicPouring, environments: int, seed: int, device: torch.device) -> None:
-        self.task, self.environments, self.device = task, environments, device
-        self.generator = torch.Generator(device=device).manual_seed(seed)
-        self._corners = [torch.tensor(c, device=device) for c in task.workspace]
-        self.reset()
+    task: KinematicPouring
 
-    def reset(self) -> Float[Tensor, "B D"]:
-        """New random episodes; their first observations."""
-        task, n = self.task, self.environments
+    def _begin(self, n: int) -> None:
+        task = self.task
         heights = torch.tensor([[task.standing], [task.cup_height / 2]], device=self.device).expand(n, 2, 1)
         xy = torch.stack([self._uniform(task.bottle_start, (n, 2)), self._uniform(task.cup_start, (n, 2))], dim=1)
         self._things = torch.cat([xy, heights], dim=-1)
@@ -215,24 +196,11 @@ class KinematicPouringBatch:
         self._held = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._tilt, self._hand_tilt = torch.zeros(n, device=self.device), torch.zeros(n, device=self.device)
         self._level = torch.tensor([task.content, 0.0], device=self.device).repeat(n, 1)
-        self._gripper = -torch.ones(n, device=self.device)
-        self._step = 0
-        return self.observe()
 
-    def restart_from(self, observations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Whole new episodes that begin in these states."""
-        if observations.shape != (self.environments, self.task.observation_size):
-            raise InvalidInput(
-                f"kinematic pouring: states of shape {tuple(observations.shape)}, "
-                f"not {(self.environments, self.task.observation_size)}"
-            )
-        if not bool(observations.isfinite().all()):
-            raise InvalidInput("kinematic pouring: states to start from hold NaN or infinity")
-        o = self.task.split(observations.to(self.device, torch.float32).clone())
-        v = _vessels(o)
-        self._hand, self._things, self._held, self._gripper = o.hand, o.things, o.held[:, BOTTLE], o.gripper
-        self._tilt, self._hand_tilt, self._level, self._step = v.tilt[:, BOTTLE], v.hand_tilt, v.level, 0
-        return self.observe()
+    def _take(self, now: Situation) -> None:
+        v = _vessels(now)
+        self._things, self._held = now.things, now.held[:, BOTTLE]
+        self._tilt, self._hand_tilt, self._level = v.tilt[:, BOTTLE], v.hand_tilt, v.level
 
     def observe(self) -> Float[Tensor, "B D"]:
         """Current observations."""
@@ -241,22 +209,13 @@ class KinematicPouringBatch:
         own = torch.stack([self._hand_tilt, self._gripper], dim=-1)
         return torch.cat([self._hand, self._things.flatten(1), flags, self._level, own], dim=-1)
 
-    def step(self, actions: Float[Tensor, "B 5"]) -> tuple[Tensor, Tensor, bool, Tensor]:
-        """One step of hand motion (3), gripper motion (1) and tilt (1), each cut to [-1, 1].
-
-        Returns:
-            The next observations (of new episodes where these ended), the true reward (B), whether the episodes ended, and
-            the observations that the step led to. Ends are by time only: a value function goes on beyond them.
-        """
+    def _act(self, more: Float[Tensor, "B 1"]) -> None:
+        """The hand tilts, and with it what it holds; what is let go falls; what is tilted runs out."""
         task = self.task
-        actions = actions.clamp(-1, 1)
-        self._hand = (self._hand + task.hand_step * actions[:, :3]).clamp(*self._corners)
-        self._gripper = (self._gripper + task.gripper_step * actions[:, 3]).clamp(-1, 1)
-        self._hand_tilt = (self._hand_tilt + task.tilt_step * actions[:, 4]).clamp(0, task.most_tilt)
+        self._hand_tilt = (self._hand_tilt + task.tilt_step * more[:, 0]).clamp(0, task.most_tilt)
         bottle, cup = self._things[:, BOTTLE], self._things[:, CUP]
-        before = self._held
         near = (self._hand - bottle).norm(dim=-1) < task.grasp_distance
-        self._held = (self._gripper > 0) & (before | near)
+        self._held = (self._gripper > 0) & (self._held | near)
         toppled = ~self._held & (self._tilt > task.topples)
         self._tilt = torch.where(self._held, self._hand_tilt, torch.where(toppled, math.pi / 2, 0.0))
         floor = torch.where(toppled, task.standing / 3, task.standing)
@@ -264,13 +223,8 @@ class KinematicPouringBatch:
         lowest = task.standing * self._tilt.cos().abs() + task.standing / 3 * self._tilt.sin().abs()
         borne = torch.cat([self._hand[:, :2], torch.maximum(self._hand[:, 2], lowest)[:, None]], dim=-1)
         self._hand = torch.where(self._held[:, None], borne, self._hand)
-        bottle = torch.where(self._held[:, None], self._hand, fallen)
-        self._things = torch.stack([bottle, cup], dim=1)
+        self._things = torch.stack([torch.where(self._held[:, None], self._hand, fallen), cup], dim=1)
         self._pour(toppled)
-        self._step += 1
-        reached = self.observe()
-        ended = self._step >= task.horizon
-        return (self.reset() if ended else reached), task.true_reward(reached), ended, reached
 
     def _pour(self, toppled: Bool[Tensor, "B"]) -> None:
         """What is in a tilted bottle runs out; the cup takes what meets it and fits."""
@@ -282,10 +236,6 @@ class KinematicPouringBatch:
         meets = (way[:, :2].norm(dim=-1) < task.cup_radius) & (way[:, 2] > task.cup_height / 2) & (way[:, 2] < 0.3) & ~toppled
         taken = torch.where(meets, torch.minimum(out, 1 - self._level[:, CUP]), 0.0)
         self._level = torch.stack([self._level[:, BOTTLE] - out, self._level[:, CUP] + taken], dim=-1)
-
-    def _uniform(self, box: tuple[tuple[float, ...], tuple[float, ...]], shape: tuple[int, ...]) -> Tensor:
-        low, high = (torch.tensor(c, device=self.device) for c in box)
-        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
 
 
 def _vessels(now: Situation) -> Vessels:

@@ -10,17 +10,19 @@ base frame, held 0 or 1, gripper from -1 (open) to 1 (closed).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
+from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask
 from visual_irl.tasks.situation import Situation
 
 
 @dataclass(frozen=True)
-class KinematicSorting:
+class KinematicSorting(PointHandTask):
     """The task: where the bins are, which object goes where, and how hand and objects move."""
 
     bins: tuple[tuple[float, float, float], ...] = ((0.3, 0.35, 0.05), (0.3, -0.35, 0.05))
@@ -31,24 +33,16 @@ class KinematicSorting:
     """Objects in an episode."""
     steps_per_object: int = 60
     """Length of an episode [steps], for each object."""
-    hand_step: float = 0.05
-    """Hand motion of a full action along an axis [m]."""
-    gripper_step: float = 0.5
-    """Gripper motion of a full action."""
-    grasp_distance: float = 0.06
-    """A closing gripper takes an object that is nearer than this [m]."""
-    fall_step: float = 0.1
-    """A loose object falls so far in a step [m]."""
     table_height: float = 0.05
     """Height of a resting object's centre [m]."""
     placed_distance: float = 0.08
-    """An object is placed when it is nearer than this to its bin [m]."""
-    workspace: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.1, -0.5, 0.03), (0.7, 0.5, 0.6))
-    """Lowest and highest corner of what the hand can reach [m]."""
-    hand_start: tuple[tuple[float, float, float], tuple[float, float, float]] = ((0.2, -0.2, 0.25), (0.5, 0.2, 0.45))
-    """Corners of the box in which the hand starts [m]."""
+    """An object is placed when it is nearer than this to its bin [m] ..."""
+    bin_half_size: tuple[float, float] | None = None
+    """... or, where bins are boxes, when it is inside of one: half their sides along x and y [m]."""
     object_start: tuple[tuple[float, float], tuple[float, float]] = ((0.35, -0.2), (0.6, 0.2))
     """Corners of the rectangle in which objects start [m]."""
+
+    noun: ClassVar[str] = "kinematic sorting"
 
     def __post_init__(self) -> None:
         for name in ("objects", "steps_per_object"):
@@ -86,19 +80,13 @@ class KinematicSorting:
 
     def build(self, environments: int, seed: int = 0, device: str | torch.device = "cpu") -> KinematicSortingBatch:
         """`environments` copies of the task, at the start of an episode each."""
-        if environments < 1:
-            raise InvalidInput(f"kinematic sorting: {environments} environments; give at least 1")
-        return KinematicSortingBatch(self, environments, seed, torch.device(device))
+        return KinematicSortingBatch(self, environments, seed, device)
 
     def split(self, observations: Float[Tensor, "*B D"]) -> Situation:
         """The situations that observations describe."""
-        if observations.shape[-1] != self.observation_size:
-            raise InvalidInput(
-                f"kinematic sorting: observations have {observations.shape[-1]} numbers, "
-                f"a task with objects={self.objects} has {self.observation_size}"
-            )
         n = self.objects
-        hand, flat, held, attribute, gripper = observations.split([3, 3 * n, n, n, 1], dim=-1)
+        seen = self.checked_size(observations, self.observation_size)
+        hand, flat, held, attribute, gripper = seen.split([3, 3 * n, n, n, 1], dim=-1)
         return Situation(hand, flat.unflatten(-1, (n, 3)), held > 0, attribute.long(), gripper.squeeze(-1))
 
     def target_bins(self, attribute: Tensor) -> Float[Tensor, "*B N 3"]:
@@ -109,7 +97,10 @@ class KinematicSorting:
     def placed(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B N"]:
         """Which objects are in their bin."""
         o = self.split(observations)
-        return (o.things - self.target_bins(o.attribute)).norm(dim=-1) < self.placed_distance
+        off = o.things - self.target_bins(o.attribute)
+        if self.bin_half_size is None:
+            return off.norm(dim=-1) < self.placed_distance
+        return (off.abs() < off.new_tensor([*self.bin_half_size, self.placed_distance])).all(dim=-1)
 
     def success(self, observations: Float[Tensor, "*B D"]) -> Bool[Tensor, "*B"]:
         """Whether every object is in its bin; an episode succeeds by its last observation."""
@@ -159,43 +150,22 @@ VARIANTS: dict[str, KinematicSorting] = {
 """Name -> task: recipes are chosen on the first, the others are for reporting."""
 
 
-class KinematicSortingBatch:
-    """`environments` copies in step with each other: all episodes have the same length, so they all end together."""
+class KinematicSortingBatch(PointHandBatch):
+    """Copies of the task."""
 
-    def __init__(self, task: KinematicSorting, environments: int, seed: int, device: torch.device) -> None:
-        self.task, self.environments, self.device = task, environments, device
-        self.generator = torch.Generator(device=device).manual_seed(seed)
-        self._corners = [torch.tensor(c, device=device) for c in task.workspace]
-        self.reset()
+    task: KinematicSorting
 
-    def reset(self) -> Float[Tensor, "B D"]:
-        """New random episodes; their first observations."""
-        task, n = self.task, self.environments
+    def _begin(self, n: int) -> None:
+        task = self.task
         xy = self._uniform(task.object_start, (n, task.objects, 2))
         height = torch.full((n, task.objects, 1), task.table_height, device=self.device)
         self._hand = self._uniform(task.hand_start, (n, 3))
         self._objects = torch.cat([xy, height], dim=-1)
         self._held = torch.zeros(n, task.objects, dtype=torch.bool, device=self.device)
         self._attribute = torch.randint(len(task.rule), (n, task.objects), generator=self.generator, device=self.device)
-        self._gripper = -torch.ones(n, device=self.device)
-        self._step = 0
-        return self.observe()
 
-    def restart_from(self, observations: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Whole new episodes that begin in these states."""
-        if observations.shape != (self.environments, self.task.observation_size):
-            raise InvalidInput(
-                f"kinematic sorting: states of shape {tuple(observations.shape)}, "
-                f"not {(self.environments, self.task.observation_size)}"
-            )
-        if not bool(observations.isfinite().all()):
-            raise InvalidInput("kinematic sorting: states to start from hold NaN or infinity")
-        o = self.task.split(observations.to(self.device, torch.float32).clone())
-        if not bool(((o.attribute >= 0) & (o.attribute < len(self.task.rule))).all()):
-            raise InvalidInput(f"kinematic sorting: attributes must be 0 to {len(self.task.rule) - 1}")
-        self._hand, self._objects, self._held = o.hand, o.things, o.held
-        self._attribute, self._gripper, self._step = o.attribute, o.gripper, 0
-        return self.observe()
+    def _take(self, now: Situation) -> None:
+        self._objects, self._held, self._attribute = now.things, now.held, now.attribute
 
     def observe(self) -> Float[Tensor, "B D"]:
         """Current observations."""
@@ -203,33 +173,13 @@ class KinematicSortingBatch:
             [self._hand, self._objects.flatten(1), self._held.float(), self._attribute.float(), self._gripper[:, None]], dim=-1
         )
 
-    def step(self, actions: Float[Tensor, "B 4"]) -> tuple[Tensor, Tensor, bool, Tensor]:
-        """One step of hand motion (3) and gripper motion (1), each cut to [-1, 1].
-
-        Returns:
-            The next observations (of new episodes where these ended), the true reward (B), whether the episodes ended, and
-            the observations that the step led to. Ends are by time only: a value function goes on beyond them.
-        """
+    def _act(self, more: Float[Tensor, "B 0"]) -> None:
+        """A closed gripper keeps what it holds, and if empty takes the nearest object in reach; what is loose falls."""
         task = self.task
-        actions = actions.clamp(-1, 1)
-        self._hand = (self._hand + task.hand_step * actions[:, :3]).clamp(*self._corners)
-        self._gripper = (self._gripper + task.gripper_step * actions[:, 3]).clamp(-1, 1)
-        self._held = self._grasp()
-        floor = task.table_height
-        fallen = torch.cat([self._objects[..., :2], (self._objects[..., 2:] - task.fall_step).clamp(min=floor)], dim=-1)
-        self._objects = torch.where(self._held[..., None], self._hand[:, None], fallen)
-        self._step += 1
-        reached = self.observe()
-        ended = self._step >= task.horizon
-        return (self.reset() if ended else reached), task.true_reward(reached), ended, reached
-
-    def _grasp(self) -> Bool[Tensor, "B N"]:
-        """A closed gripper keeps what it holds, and if empty takes the nearest object in reach."""
         distance = (self._hand[:, None] - self._objects).norm(dim=-1)
-        nearest = torch.nn.functional.one_hot(distance.argmin(dim=-1), self.task.objects).bool()
-        taken = nearest & (distance < self.task.grasp_distance) & ~self._held.any(dim=-1, keepdim=True)
-        return (self._gripper > 0)[:, None] & (self._held | taken)
-
-    def _uniform(self, box: tuple[tuple[float, ...], tuple[float, ...]], shape: tuple[int, ...]) -> Tensor:
-        low, high = (torch.tensor(c, device=self.device) for c in box)
-        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self.device)
+        nearest = torch.nn.functional.one_hot(distance.argmin(dim=-1), task.objects).bool()
+        taken = nearest & (distance < task.grasp_distance) & ~self._held.any(dim=-1, keepdim=True)
+        self._held = (self._gripper > 0)[:, None] & (self._held | taken)
+        lower = (self._objects[..., 2:] - task.fall_step).clamp(min=task.table_height)
+        fallen = torch.cat([self._objects[..., :2], lower], dim=-1)
+        self._objects = torch.where(self._held[..., None], self._hand[:, None], fallen)

@@ -27,6 +27,24 @@ class Vessels:
 
 
 @dataclass(frozen=True)
+class Limbs:
+    """The arm behind a hand: a person's, or a robot's as a person's."""
+
+    upper: Float[Tensor, "*B 3"]
+    """Unit direction of the upper arm."""
+    fore: Float[Tensor, "*B 3"]
+    """Unit direction of the forearm."""
+    fingers: Float[Tensor, "*B 3"]
+    """Unit direction from the wrist to the fingers."""
+    lowest: Float[Tensor, "*B"]
+    """Height of the lowest of elbow, wrist and hand [m]."""
+
+    def __getitem__(self, index: slice | int | Tensor) -> Limbs:
+        """Some of the states, along the first axis."""
+        return Limbs(self.upper[index], self.fore[index], self.fingers[index], self.lowest[index])
+
+
+@dataclass(frozen=True)
 class Situation:
     """Any number of states `*B` with `N` things each; positions in metres in one frame."""
 
@@ -40,10 +58,13 @@ class Situation:
     """From -1 (open) to 1 (closed)."""
     vessels: Vessels | None = None
     """Of a task in which something is poured."""
+    limbs: Limbs | None = None
+    """Where the arm is seen, and not a hand alone."""
 
     def __getitem__(self, index: slice | int | Tensor) -> Situation:
         """Some of the states, along the first axis."""
         vessels = None if self.vessels is None else self.vessels[index]
+        limbs = None if self.limbs is None else self.limbs[index]
         return Situation(
-            self.hand[index], self.things[index], self.held[index], self.attribute[index], self.gripper[index], vessels
+            self.hand[index], self.things[index], self.held[index], self.attribute[index], self.gripper[index], vessels, limbs
         )

@@ -1,0 +1,107 @@
+"""The same work on many inputs, in processes of this machine or of a Ray cluster; a killed worker loses no result.
+
+Work and inputs are pickled between processes that run the same code: this is no file format, and nothing that was received
+from elsewhere goes that way.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from visual_irl.errors import ClusterUnreachable, InvalidInput, LearningFailed, MissingDependency
+from visual_irl.io.artifacts import code_digest
+
+T = TypeVar("T")
+MOST_DEATHS = 5
+"""Times that workers may be killed before the work is given up."""
+DEAD = (
+    "workers were killed {} times (too little memory?); run the same command again, with fewer --workers: what had finished "
+    "is kept"
+)
+
+
+def spread(
+    work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int = 1, address: str | None = None
+) -> Iterator[tuple[int, T]]:
+    """(index of a job, `work(*job)`), as they finish.
+
+    Args:
+        work: A function that a fresh process can import.
+        jobs: Its arguments.
+        workers: How many are under way at once.
+        address: Of a Ray cluster on which they are spread ("HOST:PORT", "auto", or "local" for one that is started here);
+            processes of this machine when not given.
+
+    Raises:
+        LearningFailed: workers were killed more than `MOST_DEATHS` times.
+        MissingDependency, ClusterUnreachable: there is no Ray, or no cluster at the address.
+        InvalidInput: fewer than one worker, or a worker runs other code.
+    """
+    if workers < 1:
+        raise InvalidInput(f"{workers} workers; give at least 1")
+    return _in_processes(work, jobs, workers) if address is None else _on_cluster(work, jobs, workers, address)
+
+
+def _in_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[tuple[int, T]]:
+    todo, deaths = set(range(len(jobs))), 0
+    while todo:
+        # fresh processes: torch's optimisers clash with off-screen OpenGL in one process
+        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn")) as pool:
+            futures = {pool.submit(work, *jobs[i]): i for i in sorted(todo)}
+            try:
+                for future in as_completed(futures):
+                    result = future.result()
+                    todo.remove(futures[future])
+                    yield futures[future], result
+            except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
+                deaths += 1
+                if deaths > MOST_DEATHS:
+                    raise LearningFailed(DEAD.format(deaths)) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int, address: str) -> Iterator[tuple[int, T]]:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise MissingDependency("--address spreads work over a Ray cluster: pip install 'visual-irl[cluster]'") from None
+    if not ray.is_initialized():
+        try:
+            more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, **more)
+        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            raise ClusterUnreachable(
+                f"no Ray cluster at '{address}' ({str(error).splitlines()[0]}); start one with `ray start --head`, or leave "
+                "--address out for processes of this machine"
+            ) from error
+    remote = ray.remote(num_cpus=1, max_retries=MOST_DEATHS)(_same_code)
+    waiting = list(range(len(jobs)))[::-1]
+    running: dict[Any, int] = {}
+    code = code_digest()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                i = waiting.pop()
+                running[remote.remote(code, work, *jobs[i])] = i
+            for done in ray.wait(list(running))[0]:
+                try:
+                    result = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+                except ray.exceptions.WorkerCrashedError:
+                    raise LearningFailed(DEAD.format(MOST_DEATHS + 1)) from None
+                yield running.pop(done), result
+    finally:
+        ray.shutdown()
+
+
+def _same_code(code: str, work: Callable[..., T], *job: Any) -> T:
+    if code_digest() != code:
+        raise InvalidInput("a worker of the cluster runs other code than this machine; install the same version on both")
+    return work(*job)

@@ -1,0 +1,54 @@
+"""Named arrays with stated facts in one safetensors file: reading it never executes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy import ndarray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from visual_irl.errors import MissingFile, UnreadableFile
+from visual_irl.io.atomic import atomic_path
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What a file holds."""
+
+    arrays: Mapping[str, ndarray]
+    facts: Mapping[str, str]
+    """What is said of them; anything but a name is JSON."""
+
+
+def save_tensors(path: Path, kind: str, tensors: Tensors) -> None:
+    """Write arrays and facts, atomically; `kind` says what the file is."""
+    metadata = {"kind": kind, **tensors.facts}
+    with atomic_path(path) as partial:
+        save_file({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, partial, metadata=metadata)
+
+
+def load_tensors(path: Path, kind: str, made: Callable[[Tensors], T], maker: str = "visual-irl learn") -> T:
+    """What `made` makes of a file of this kind.
+
+    Raises:
+        MissingFile, UnreadableFile: there is none, or it is of another kind or incomplete; `maker` is the way out.
+    """
+    noun = kind.replace("_", " ")
+    if not Path(path).is_file():
+        raise MissingFile(f"no {noun} at '{path}'; `{maker}` makes one")
+    try:
+        with safe_open(path, framework="np") as archive:
+            metadata = archive.metadata() or {}
+            if metadata.get("kind") != kind:
+                raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a {kind}; `{maker}` makes one")
+            arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a dict
+        return made(Tensors(arrays, metadata))
+    except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise UnreadableFile(f"'{path}' is not a {noun} of this kind: {error}; `{maker}` makes one") from error
