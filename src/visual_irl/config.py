@@ -50,6 +50,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
             return None
         (kind,) = [a for a in arguments if a is not type(None)]
         return _read(kind, value, where)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        if not isinstance(value, (list, tuple)):
+            raise InvalidInput(f"{where} is {value!r}, expected a list")
+        return tuple(_read(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or len(value) != len(arguments):
             raise InvalidInput(f"{where} is {value!r}, expected {len(arguments)} values")

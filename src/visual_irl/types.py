@@ -135,7 +135,10 @@ class RgbdFrame:
 
 @dataclass(frozen=True)
 class ObjectEstimate:
-    """One object seen in one frame: track `name`, `label` (its class), centre [m], radius [m], attributes in [0, 1]."""
+    """One object seen in one frame: track `name`, `label` (its class), centre [m], radius [m], attributes in [0, 1].
+
+    A thing that stands has a `height` [m] and an `axis`, the unit vector from its foot to its mouth.
+    """
 
     name: str
     label: str
@@ -143,9 +146,15 @@ class ObjectEstimate:
     radius: float
     confidence: float
     attributes: Mapping[str, float] = field(default_factory=dict)
+    height: float | None = None
+    axis: Float[ndarray, "3"] | None = None
 
     def __post_init__(self) -> None:
         _set(self, p_world=_frozen(self.p_world, f"position of object '{self.name}'", (3,)))
+        if (self.height is None) != (self.axis is None):
+            raise InvalidInput(f"object '{self.name}' has a height without an axis, or an axis without a height; give both")
+        if self.axis is not None:
+            _set(self, axis=_frozen(self.axis, f"axis of object '{self.name}'", (3,)))
 
 
 @dataclass(frozen=True)

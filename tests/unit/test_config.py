@@ -31,10 +31,10 @@ def test_only_what_is_named_changes_also_nested(tmp_path: Path) -> None:
 
 
 def test_tuples_have_their_length_checked(tmp_path: Path) -> None:
-    config = load_config(ExtractionConfig, written(tmp_path, "objects: {hue: [10, 50]}"))
-    assert config.objects.hue == (10.0, 50.0)
+    config = load_config(ExtractionConfig, written(tmp_path, "objects: {onions: {hue: [10, 50]}}"))
+    assert config.objects.onions.hue == (10.0, 50.0)
     with pytest.raises(InvalidInput, match=r"hue is .* expected 2 values"):
-        load_config(ExtractionConfig, written(tmp_path, "objects: {hue: [10, 50, 60]}"))
+        load_config(ExtractionConfig, written(tmp_path, "objects: {onions: {hue: [10, 50, 60]}}"))
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,11 @@ def test_a_sidecar_gives_its_configuration_back(tmp_path: Path, config: object) 
     (tmp_path / "a").write_text("")
     write_sidecar(tmp_path / "a", config, {})
     assert load_config(type(config), tmp_path / "a.json") == config
+
+
+def test_lists_of_components_may_have_any_length(tmp_path: Path) -> None:
+    text = "objects: {vessels: {classes: [{label: jar, radius: [0.02, 0.09], height: [0.05, 0.3], slenderness: [0.5, 3]}]}}"
+    (jar,) = load_config(ExtractionConfig, written(tmp_path, text)).objects.vessels.classes
+    assert jar.label == "jar" and jar.slenderness == (0.5, 3.0)
+    with pytest.raises(InvalidInput, match=r"classes is .* expected a list"):
+        load_config(ExtractionConfig, written(tmp_path, "objects: {vessels: {classes: 3}}"))

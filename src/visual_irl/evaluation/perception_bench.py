@@ -27,7 +27,7 @@ from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveFilter
-from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.smoothing import smooth_keypoints
 from visual_irl.perception.sources import open_frames
 from visual_irl.types import Demonstration, KeypointFrame, RgbdFrame
@@ -138,7 +138,7 @@ def _measure(path: Path, truth: Demonstration, progress: Callable[[int], None]) 
     """Everything on one clip, and a picture of its middle."""
     run = _Run(Truth(truth.p_world, np.zeros((len(truth.t), 0), bool), truth.side))
     stream, live, bare = KeypointStream(KeypointConfig()), LiveFilter(), BareMediapipe()
-    finder = OnionDetectorConfig().build()
+    finder = ObjectsConfig().build(truth.task)
     visible, picture = [], np.zeros((1, 1, 3), np.uint8)
     with open_frames(path) as source:
         for i, frame in enumerate(source):

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput
+from visual_irl.perception.cylinder_fit import UP
 from visual_irl.perception.tracking import TrackingConfig, Tracks, track_objects
 from visual_irl.types import SIDES, Demonstration, KeypointFrame, keypoint_index
 
@@ -53,6 +55,7 @@ def assemble(
     if any(f.objects for f in frames):
         places = np.array([np.asarray(T, float)[:3, 3] for T in fixtures.values()]).reshape(-1, 3)
         tracks = track_objects(t, [f.objects for f in frames], grasp_centre(p_world, side), places, tracking)
+    feet, turns = standing_poses(tracks)
     thumb, index = (p_world[:, keypoint_index(f"{side}_hand_{tip}")] for tip in ("thumb_tip", "index_tip"))
     return Demonstration(
         t=t,
@@ -61,7 +64,7 @@ def assemble(
         covariance=np.array([f.covariance for f in frames]),
         seen=np.array([f.person for f in frames]),
         aperture=np.linalg.norm(thumb - index, axis=1),
-        objects=tracks.objects,
+        objects={**tracks.objects, **feet},
         radii=tracks.radii,
         attributes=tracks.attributes,
         held=tracks.held,
@@ -69,7 +72,19 @@ def assemble(
         frame=frame,
         task=task,
         provenance=provenance,
+        turns=turns,
+        heights=tracks.heights,
     )
+
+
+def standing_poses(tracks: Tracks) -> tuple[dict[str, Float[ndarray, "T 3"]], dict[str, Float[ndarray, "T 3 3"]]]:
+    """Where the feet of things that stand are [m], and how they are turned: by the least turn from upright.
+
+    A turn about a thing's own axis cannot be seen of what is round.
+    """
+    feet = {name: tracks.objects[name] - 0.5 * tracks.heights[name] * axis for name, axis in tracks.axes.items()}
+    turns = {name: np.array([se3.rotation_between(UP, a) for a in axis]) for name, axis in tracks.axes.items()}
+    return feet, turns
 
 
 def grasp_centre(p_world: Float[ndarray, "T K 3"], side: str) -> Float[ndarray, "T 3"]:

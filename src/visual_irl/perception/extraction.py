@@ -19,7 +19,7 @@ from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.fusion import FusionConfig
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.moments import fuse_cameras
-from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
 from visual_irl.perception.stream_health import StreamHealth
@@ -39,7 +39,7 @@ class ExtractionConfig:
     every: int = 1
     """Use every n-th frame: a long clip at 30 frames a second loses little at 10."""
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
-    objects: OnionDetectorConfig = field(default_factory=OnionDetectorConfig)
+    objects: ObjectsConfig = field(default_factory=ObjectsConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
@@ -121,7 +121,7 @@ def _watched(path: Path, config: ExtractionConfig, cameras: int, pictures: int, 
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
-        detector, finder = config.keypoints.build_detector(), config.objects.build()
+        detector, finder = config.keypoints.build_detector(), config.objects.build(config.task)
         try:
             for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health):
                 calibrated &= frame.T_world_camera is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveConfig, LiveFilter
-from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.types import KeypointFrame, RgbdFrame
 
@@ -18,8 +18,10 @@ class LiveStreamConfig:
 
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
     smoothing: LiveConfig = field(default_factory=LiveConfig)
-    objects: OnionDetectorConfig | None = field(default_factory=OnionDetectorConfig)
+    objects: ObjectsConfig | None = field(default_factory=ObjectsConfig)
     """None looks for no objects."""
+    task: str = "onion_sorting"
+    """Task whose objects are looked for."""
 
 
 class LiveStream:
@@ -28,7 +30,7 @@ class LiveStream:
     def __init__(self, config: LiveStreamConfig | None = None, detector: Detector | None = None) -> None:
         config = config or LiveStreamConfig()
         self._stream, self._filter = KeypointStream(config.keypoints, detector), LiveFilter(config.smoothing)
-        self._finder = config.objects.build() if config.objects else None
+        self._finder = config.objects.build(config.task) if config.objects else None
 
     @property
     def health(self) -> StreamHealth:

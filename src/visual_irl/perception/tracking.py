@@ -49,12 +49,17 @@ class TrackingConfig:
 
 @dataclass(frozen=True)
 class Tracks:
-    """Objects over time: paths [m], radii [m], attributes in [0, 1], and which one is held per frame ('' for none)."""
+    """Objects over time: paths [m], radii [m], attributes in [0, 1], and which one is held per frame ('' for none).
+
+    Things that stand have heights [m] and axes, unit vectors from foot to mouth; a path is always the centre's.
+    """
 
     objects: dict[str, Float[ndarray, "T 3"]]
     radii: dict[str, float]
     attributes: dict[str, dict[str, float]]
     held: tuple[str, ...]
+    heights: dict[str, float] = field(default_factory=dict)
+    axes: dict[str, Float[ndarray, "T 3"]] = field(default_factory=dict)
 
 
 @dataclass
@@ -83,6 +88,8 @@ def track_objects(
 ) -> Tracks:
     """Objects of a recording, named `<label>_<i>` in the order in which they are taken, then of their place along y.
 
+    A thing that stands and is the only one of its class is named by its class alone.
+
     Args:
         t: frame times [s].
         detections: what was seen in each frame.
@@ -96,16 +103,26 @@ def track_objects(
     tracks = [k for k in associate(t, detections, hand, config.association) if _lies(k, config)]
     stories = [_story(track, t, hand, places, config) for track in tracks]
     order = sorted(range(len(tracks)), key=lambda i: (_taken(stories[i]), float(stories[i].path[0, 1])))
-    names: dict[int, str] = {}
-    for i in order:
-        rank = sum(name.startswith(f"{tracks[i].label}_") for name in names.values())
-        names[i] = f"{tracks[i].label}_{rank}"
+    names = _names([tracks[i] for i in order], order)
+    stand = [i for i in order if tracks[i].seen[0].height is not None]
     return Tracks(
         objects={names[i]: stories[i].path for i in order},
         radii={names[i]: float(np.median([s.radius for s in _voters(tracks[i], config)])) for i in order},
         attributes={names[i]: _attributes(tracks[i], config) for i in order},
         held=_held(len(t), {names[i]: stories[i].carries for i in order}),
+        heights={names[i]: float(np.median([s.height for s in _voters(tracks[i], config)])) for i in stand},
+        axes={names[i]: _axes(tracks[i], stories[i], t) for i in stand},
     )
+
+
+def _names(tracks: Sequence[Track], order: Sequence[int]) -> dict[int, str]:
+    """Names of tracks, by their number."""
+    labels = [track.label for track in tracks]
+    names = {}
+    for k, (i, track) in enumerate(zip(order, tracks, strict=True)):
+        alone = track.seen[0].height is not None and labels.count(track.label) == 1
+        names[i] = track.label if alone else f"{track.label}_{labels[:k].count(track.label)}"
+    return names
 
 
 def _lies(track: Track, config: TrackingConfig) -> bool:
@@ -223,7 +240,8 @@ def _carried_path(grasp: int, release: int, frames: ndarray, p: ndarray, hand: n
         return np.stack([np.interp(steps, frames, p[:, axis]) for axis in range(3)], 1)
     if not mine.any():
         return hand[steps]
-    offset = median_filter(p[mine] - hand[frames[mine]], size=(3, 1), mode="nearest")
+    seen = median_filter(p[mine], size=(3, 1), mode="nearest")  # single outliers
+    offset = seen - hand[frames[mine]]
     return hand[steps] + np.stack([np.interp(steps, frames[mine], offset[:, axis]) for axis in range(3)], 1)
 
 
@@ -261,6 +279,20 @@ def _end_of_pause(last: int, t: ndarray, hand: ndarray, places: ndarray, config:
     begin = int(pause.argmax())
     more = ~pause[begin:]
     return last + begin + (int(more.argmax()) if more.any() else len(more))
+
+
+def _axes(track: Track, story: _Story, t: ndarray) -> Float[ndarray, "T 3"]:
+    """Unit axis of a thing over time: as seen while it is carried, the median of what was seen of it while it rests."""
+    frames, seen = np.array(track.frames), np.array([s.axis for s in track.seen])
+    axes = np.stack([np.interp(t, t[frames], column) for column in seen.T], 1)
+    axes = median_filter(axes, size=(3, 1), mode="nearest")  # single outliers
+    ends = [0, *(frame for carry in story.carries for frame in carry), len(t)]
+    for first, last in zip(ends[::2], ends[1::2], strict=True):
+        mine = (frames >= first) & (frames < last)
+        if last > first and mine.any():
+            axes[first:last] = np.median(seen[mine], axis=0)
+    unit: ndarray = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    return unit
 
 
 # -- what a track is --------------------------------------------------------------------------------------------------

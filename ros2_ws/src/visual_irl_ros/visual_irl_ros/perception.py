@@ -16,7 +16,7 @@ from visual_irl.perception import DETECTORS
 from visual_irl.perception.camera_topics import CameraTopics
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.latest_frame import LatestFrame
-from visual_irl.perception.objects import OnionDetectorConfig
+from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.player import PlayConfig, Player
 from visual_irl.types import KeypointFrame, RgbdFrame
 from visual_irl_ros import convert, parameters, qos
@@ -33,12 +33,13 @@ class Perception(Node):
         super().__init__("perception")
         source = parameters.fixed(self, "source", "", "Recording, video or picture folder that is played as a camera")
         find = parameters.fixed(self, "objects", False, "Look for the task's objects, too")
+        task = parameters.fixed(self, "task", "onion_sorting", "Task whose objects are looked for")
         self._silence = parameters.fixed(self, "input_timeout", 1.0, "Without a picture for so long the input has stopped [s]")
         play = parameters.declare(self, PlayConfig(), self._on_play)
         config = parameters.declare(self, KeypointConfig(), self._on_config)
         detector = parameters.declare(self, DETECTORS.load(config.detector)())
         self._stream, self._topics = KeypointStream(config, detector.build()), CameraTopics()
-        self._finder = OnionDetectorConfig().build() if find else None
+        self._finder = ObjectsConfig().build(task) if find else None
         self._wires = {name: KeypointWire(name) for name in ("world", "camera")}
         self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.NEWEST)
         self._objects = self.create_publisher(ObjectList, "~/objects", qos.NEWEST)

@@ -1,0 +1,176 @@
+"""Onions in one RGB-D frame: where they are, how large, and whether they are blemished.
+
+Depth lies on the skin that faces the camera, so the centre comes from a sphere fitted to it. Colour tells an onion from
+skin (less saturated) and from the bins; height tells it from a desk of its own colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.errors import InvalidInput
+from visual_irl.perception.onion_pixels import Disc, OnionColour, dark_share, onion_points
+from visual_irl.perception.pieces import connected_pieces
+from visual_irl.perception.sphere_fit import Sphere, fit_spheres
+from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.types import ObjectEstimate, RgbdFrame
+
+
+@dataclass(frozen=True)
+class OnionDetectorConfig:
+    """What an onion looks like and where to look for it."""
+
+    lower: tuple[float, float, float] = (-0.15, -0.80, 0.008)
+    """Corner of the volume that is searched [m, world]; z keeps the desk and its noise out."""
+    upper: tuple[float, float, float] = (0.80, 0.80, 0.65)
+    """The opposite corner [m, world]."""
+    saturation: float = 0.58
+    """Least HSV saturation of onion skin: human skin has 0.3 to 0.47, onions 0.6 to 0.8."""
+    hue: tuple[float, float] = (12.0, 48.0)
+    """HSV hue of onion skin [degrees], red-brown to yellow."""
+    tint_limit: float = 0.15
+    """The light's tint is taken out of the colours up to this share; beyond it the room itself is coloured."""
+    darkest: int = 36
+    """Least value (largest of R, G, B) at which hue and saturation mean anything."""
+    radius: float = 0.0295
+    """Expected radius [m] ..."""
+    radius_sigma: float = 0.004
+    """... and its standard deviation [m]; a weak prior that matters when a hand hides most of the onion."""
+    radius_limits: tuple[float, float] = (0.018, 0.050)
+    """Radii outside are no onions [m]."""
+    depth_sigma: float = 0.003
+    """Depth noise at arm's length [m]: RealSense D435, about 2 mm at 1 m plus edges."""
+    depth_jump: float = 0.015
+    """A step between neighbouring pixels that separates two things [m]."""
+    least_pixels: int = 40
+    """Fewer pixels are noise."""
+    least_visible: float = 0.12
+    """Least visible share of an onion's disc."""
+    dark: float = 0.30
+    """A pixel darker than this share of what a matt ball of one colour would show there is blemish ..."""
+    shade: float = 0.15
+    """... in whose deepest shade this share of its brightness is left: light from all sides."""
+    blemish_share: float = 0.025
+    """Share of the visible disc that makes `blemished` 1; half of it is the boundary."""
+
+    def build(self) -> OnionDetector:
+        """The detector."""
+        return OnionDetector(self)
+
+
+class OnionDetector:
+    """Colour and height gate, connected pieces, robust sphere fit; 2 to 4 ms of a CPU for 640x480."""
+
+    def __init__(self, config: OnionDetectorConfig | None = None) -> None:
+        self.config = config or OnionDetectorConfig()
+        c = self.config
+        self._colour = OnionColour(c.saturation, c.hue[0], c.hue[1], float(c.darkest))
+        self._corners = np.array(c.lower), np.array(c.upper)
+        self._gain = np.ones(3, np.float32)
+
+    def detect(self, frame: RgbdFrame) -> tuple[ObjectEstimate, ...]:
+        """The onions of a frame, in no particular order.
+
+        Raises:
+            InvalidInput: the frame has no depth or no world pose.
+        """
+        if frame.depth is None or frame.T_world_camera is None:
+            missing = "depth" if frame.depth is None else "pose in the world (a static transform 'world' -> camera)"
+            raise InvalidInput(f"objects need a calibrated RGB-D frame; this one has no {missing}")
+        self._gain = white_balance(frame.rgb, self.config.tint_limit)
+        rows, columns, p_world = onion_points(frame, self._gain, self._colour, *self._corners)
+        if not len(rows):
+            return ()
+        eye = frame.T_world_camera[:3, 3]
+        pieces = connected_pieces(frame.depth, rows, columns, self.config.depth_jump, self.config.least_pixels // 2)
+        spheres: list[tuple[Sphere, ndarray]] = []
+        for members in pieces:
+            spheres += [(s, members) for s in self._explain(p_world[members], eye)]
+        found = []
+        for sphere, _ in _merged(spheres, p_world, lambda p: self._explain(p, eye)):
+            estimate = self._describe(frame, sphere, int(sphere.inliers.sum()))
+            if estimate is not None:
+                found.append(estimate)
+        return tuple(found)
+
+    def _explain(self, points: Float[ndarray, "N 3"], eye: Float[ndarray, "3"]) -> list[Sphere]:
+        """The fewest spheres (up to four) that explain a piece; none when it is not round."""
+        c = self.config
+        if len(points) < c.least_pixels:
+            return []
+        best: list[Sphere] = []
+        for k in (1, 2, 3, 4):
+            spheres = fit_spheres(points, eye, k, c.radius, c.radius_sigma, c.depth_sigma)
+            explained = np.mean(np.any([s.inliers for s in spheres], axis=0))
+            good = [s for s in spheres if self._plausible(s)]
+            if explained > 0.6 and len(good) > len(best):
+                best = good
+            if explained > 0.85 or len(points) < (k + 1) * c.least_pixels:
+                break
+        return best
+
+    def _plausible(self, sphere: Sphere) -> bool:
+        low, high = self.config.radius_limits
+        return low < sphere.radius < high and int(sphere.inliers.sum()) >= self.config.least_pixels
+
+    def _describe(self, frame: RgbdFrame, sphere: Sphere, pixels: int) -> ObjectEstimate | None:
+        """The estimate of one fitted onion whose skin covers so many pixels; None when too little of it is seen."""
+        assert frame.T_world_camera is not None and frame.depth is not None
+        c, camera = self.config, frame.intrinsics
+        p_camera = se3.apply(se3.inverse(frame.T_world_camera), sphere.centre)
+        if not p_camera[2] > 2 * sphere.radius:
+            return None
+        u, v = camera.project(p_camera)
+        disc = Disc(float(u), float(v), float(camera.fx * sphere.radius / p_camera[2]), float(p_camera[2]), sphere.radius)
+        visible = pixels / (np.pi * disc.rim**2)
+        if visible < c.least_visible:
+            return None
+        share = dark_share(frame, disc, 4 * c.depth_sigma, self._gain, self._colour, c.dark, c.shade)
+        if share is None:
+            return None
+        attributes = {BLEMISHED: min(share / c.blemish_share, 1.0)}
+        return ObjectEstimate("", "onion", sphere.centre, sphere.radius, float(min(visible, 1.0)), attributes)
+
+
+def white_balance(rgb: UInt8[ndarray, "H W 3"], limit: float, step: int = 8, least: int = 24) -> Float32[ndarray, "3"]:
+    """Gains of red, green and blue that make the picture's typical colour grey, green's being 1.
+
+    Tables, walls and clothes are mostly near grey: the median of their colours is the light's. Under a warm lamp skin
+    would else be as saturated as an onion.
+
+    Args:
+        rgb: picture.
+        limit: gains lie between 1 / (1 + limit) and 1 + limit.
+        step: every so many rows and columns are looked at.
+        least: darker pixels have no colour [levels of 255].
+    """
+    few = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)
+    few = few[few.min(1) >= least]
+    if len(few) < 100:
+        return np.ones(3, np.float32)
+    gain = np.median(few[:, 1:2] / few, axis=0)
+    return np.clip(gain, 1.0 / (1.0 + limit), 1.0 + limit).astype(np.float32)
+
+
+def _merged(
+    spheres: list[tuple[Sphere, ndarray]], p_world: ndarray, refit: Callable[[ndarray], list[Sphere]]
+) -> list[tuple[Sphere, ndarray]]:
+    """Join pieces of one onion, such as those that show between two fingers: fitted again to all of their points."""
+    out: list[tuple[Sphere, ndarray]] = []
+    for sphere, members in sorted(spheres, key=lambda item: -int(item[0].inliers.sum())):
+        for i, (other, theirs) in enumerate(out):
+            if np.linalg.norm(sphere.centre - other.centre) < 0.6 * (sphere.radius + other.radius):
+                both = np.union1d(members[sphere.inliers], theirs[other.inliers])
+                fitted = refit(p_world[both])
+                if len(fitted) == 1:
+                    out[i] = (fitted[0], both)
+                break
+        else:
+            out.append((sphere, members))
+    return out
