@@ -33,10 +33,10 @@ class LiftingConfig:
     people can see; the centre of the humeral head lies below it ..."""
     shoulder_outward: float = 0.010
     """... and outward along the line of the shoulders [m]."""
-    elbow_further: float = 0.012
+    elbow_further: float = 0.010
     """From the elbow's landmark to the joint's centre, along the upper arm [m]. This, the shoulder's and the wrist's were
-    fitted on rendered people, seen from four sides."""
-    wrist_before: float = 0.014
+    fitted on rendered people, seen from four sides (12 and 14 mm; real people's forearms say that it is less)."""
+    wrist_before: float = 0.010
     """From the wrist's landmark back to the joint's centre, along the forearm [m]."""
     far_shoulder: float = -0.85
     """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
