@@ -95,7 +95,7 @@ def depth_of(body: dict[str, tuple[float, float, float]], hand: np.ndarray | Non
 
 
 def inset_of(body: dict[str, tuple[float, float, float]], name: str) -> float:
-    """From the skin to a joint along its ray [m]: a shoulder is nearer to its outer side, a forearm is a cylinder."""
+    """From the skin to a joint along its ray [m]: a shoulder is nearer to its outer side, limbs are cylinders."""
     side, _, joint = name.partition("_")
     p = {joint: np.array(body[f"{side}_{joint}"]) for joint in ("shoulder", "elbow", "wrist", "hip")}
     ray = p[joint] / np.linalg.norm(p[joint])
@@ -105,8 +105,11 @@ def inset_of(body: dict[str, tuple[float, float, float]], name: str) -> float:
     if joint == "hip":
         return CONFIG.inset_hip
     along = (p["wrist"] - p["elbow"]) / np.linalg.norm(p["wrist"] - p["elbow"])
-    radius = CONFIG.arm.radius_elbow if joint == "elbow" else CONFIG.arm.radius_wrist
-    return radius / max(float(np.linalg.norm(np.cross(ray, along))), CONFIG.arm.steepest)
+    across = float(np.linalg.norm(np.cross(ray, along)))
+    if joint == "wrist":
+        return CONFIG.arm.radius_wrist / max(across, CONFIG.arm.steepest)
+    above = (p["elbow"] - p["shoulder"]) / np.linalg.norm(p["elbow"] - p["shoulder"])
+    return CONFIG.arm.radius_elbow / max(min(across, float(np.linalg.norm(np.cross(ray, above)))), CONFIG.arm.steepest)
 
 
 def truth(name: str) -> np.ndarray:
