@@ -24,10 +24,12 @@ def turn(angle: float) -> np.ndarray:
 
 
 def skin(p: np.ndarray) -> np.ndarray:
-    """Depth of the skin at the pixels of elbow and wrist: that of a cone about the forearm, as thick as the arm at its ends."""
-    along = (p[1] - p[0]) / np.linalg.norm(p[1] - p[0])
+    """Depth of the skin at the pixels of elbow and wrist: that of a cone about the forearm and a cylinder about the upper arm,
+    as thick as the arm is there."""
+    along, above = ((b - a) / np.linalg.norm(b - a) for a, b in ((p[0], p[1]), (SHOULDER, p[0])))
     rays = p / np.linalg.norm(p, axis=1, keepdims=True)
     across = np.linalg.norm(np.cross(rays, along), axis=1)
+    across[0] = min(across[0], float(np.linalg.norm(np.cross(rays[0], above))))
     distance = np.array([CONFIG.radius_elbow, CONFIG.radius_wrist]) / np.maximum(across, CONFIG.steepest)
     return p[:, 2] - distance * rays[:, 2]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from visual_irl import se3
 from visual_irl.errors import NoPersonFound
 from visual_irl.perception.drawing import draw_keypoints
-from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
+from visual_irl.perception.fusion import FusionConfig
+from visual_irl.perception.keypoints import KeypointConfig, KeypointStream, extract_keypoints
 from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.moments import fuse_cameras
 from visual_irl.perception.sources import FrameSource, open_frames
 from visual_irl.perception.torso import ARM, arm_seen, demonstrating_side
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame, keypoint_index
@@ -50,6 +54,41 @@ def test_depth_recording_gives_human_limbs_of_constant_length() -> None:
         assert np.nanmedian(np.linalg.norm(hand - wrist, axis=1)) < 0.08
         tip = path_of(frames, f"{side}_hand_middle_tip")
         assert 0.08 < np.nanmedian(np.linalg.norm(tip - hand, axis=1)) < 0.22
+
+
+POSE2SIM = {  # width, lens (fx, fy, cx, cy) [px] and pose (rotation vector [rad], translation [m]; camera from world) of each:
+    # Calib_qualisys.toml of perfanalytics/pose2sim, BSD-3-Clause, Copyright 2022 David Pagnon
+    "cam01": (1080, (1681.24, 1681.08, 532.97, 948.14), (1.688275, 1.048322, -0.419559), (0.321105, 0.956332, 2.890713)),
+    "cam02": (1080, (1673.73, 1673.80, 534.49, 963.23), (1.349759, 1.596381, -1.198329), (-0.111528, 0.776618, 3.067552)),
+    "cam03": (1088, (1681.60, 1681.51, 513.21, 955.01), (0.810965, -2.197213, 1.376028), (-0.793480, 0.322836, 4.353515)),
+    "cam04": (1088, (1675.23, 1675.20, 540.11, 964.03), (1.404557, -1.388741, 0.425357), (0.503022, 0.048949, 4.406565)),
+}
+
+
+def calibrated(folder: Path, name: str) -> Path:
+    """A view of Pose2Sim's with its camera beside it."""
+    width, (fx, fy, cx, cy), rotation, translation = POSE2SIM[name]
+    T = se3.inverse(se3.transform(se3.exp_so3(np.array(rotation)), np.array(translation)))
+    camera = {"width": width, "height": 1920, "fx": fx, "fy": fy, "cx": cx, "cy": cy, "T_world_camera": T.tolist()}
+    (folder / f"{name}.camera.json").write_text(json.dumps(camera))
+    (folder / f"{name}.mp4").symlink_to(DATA / "video" / f"pose2sim_batch_t1_{name}.mp4")
+    return folder / f"{name}.mp4"
+
+
+def test_four_views_without_depth_give_one_metric_person(tmp_path: Path) -> None:
+    """Nobody told how tall he is: triangulation does. Two cameras see his face, two his back."""
+    views = []
+    for name in POSE2SIM:
+        stream = KeypointStream(KeypointConfig())
+        views.append([stream.step(frame) for frame in islice(iter(open_frames(calibrated(tmp_path, name))), 0, 25, 6)])
+        stream.close()
+    fused, shares, left_out = fuse_cameras(views, FusionConfig())
+    assert len(fused) == 5 and shares == [1.0] * 4 and not {"sides exchanged", "somebody else"} & set(left_out)
+    arms = [[path_of(fused, f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
+    limbs = np.array([[np.linalg.norm(b - a, axis=1) for a, b in pairwise(arm)] for arm in arms])
+    assert (np.abs(limbs - 0.26) < 0.06).all() and limbs.std(2).max() < 0.03  # adults' are 0.24 to 0.31 m
+    assert np.abs(np.median(limbs[0], 1) - np.median(limbs[1], 1)).max() < 0.04  # left and right of one person
+    assert (np.abs(np.linalg.norm(arms[0][0] - arms[1][0], axis=1) - 0.37) < 0.05).all()  # between his shoulders
 
 
 def steady_right_arm(frames: list[KeypointFrame], least: float) -> np.ndarray:

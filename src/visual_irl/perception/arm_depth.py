@@ -5,9 +5,9 @@ hides the other. What hides a joint is nearer than it, never farther, and a hidd
 depths of elbow and wrist are found together, as the mode of their posterior on a grid: a mixture for each depth (the
 joint's own skin, something in front of it, something behind), normal errors of both limb lengths, and of the shape.
 
-A forearm is a cylinder about its bones: the joint lies behind the skin by its radius over the sine of the angle between ray
-and forearm, of which each cell of the grid has its own. (On rendered people, seen from both sides, a fit of the distance gives
-one radius for its constant and for what grows with the angle.)
+A limb is a cylinder about its bones: a joint lies behind the skin by its radius over the sine of the angle between ray and
+limb, of which each cell of the grid has its own; for the elbow, the limb that the ray meets first. (On rendered people, seen
+from four sides, a fit of the distance gives one radius for its constant and for what grows with the angle.)
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class LimbLengths:
 class ArmDepthConfig:
     """How much each piece of evidence counts."""
 
-    radius_elbow: float = 0.041
-    """From the elbow's centre to its skin, across the forearm [m]."""
-    radius_wrist: float = 0.021
-    """The same for the wrist [m]."""
+    radius_elbow: float = 0.040
+    """From the elbow's centre to its skin, across upper arm and forearm [m]."""
+    radius_wrist: float = 0.020
+    """The same for the wrist, across the forearm [m]."""
     steepest: float = 0.5
-    """The sine of the angle between ray and forearm counts as no less: there a cylinder's end is seen."""
+    """The sine of the angle between ray and limb counts as no less: there a cylinder's end is seen."""
     sigma_depth: float = 0.011
     """Of a joint's depth, measured on its own skin [m]."""
     sigma_length: float = 0.018
@@ -107,11 +107,15 @@ def arm_depth(
     ahead = np.arange(-reach[1], reach[1], config.step)
     wrist = elbow[:, None] + ahead
     p_elbow = elbow[:, None] * rays[0]
-    upper = np.linalg.norm(p_elbow - shoulder, axis=1)
+    above = p_elbow - shoulder
+    upper = np.linalg.norm(above, axis=1)
     along = [wrist * rays[1, i] - p_elbow[:, i, None] for i in range(3)]
     fore = np.sqrt(sum(a * a for a in along))
-    radii = (config.radius_elbow, config.radius_wrist)
-    z_own = [_own_depth(float(z_skin[k]), rays[k], along, fore, radii[k], config.steepest) for k in range(2)]
+    norm = np.linalg.norm(rays, axis=1)
+    steep = [(sum(a * r for a, r in zip(along, ray, strict=True)) / np.maximum(fore, 1e-3)) ** 2 for ray in rays]
+    steep[0] = np.maximum(steep[0], (above @ rays[0] / np.maximum(upper, 1e-3))[:, None] ** 2)
+    radii, most = (config.radius_elbow, config.radius_wrist), 1.0 - config.steepest**2  # the cosine's square
+    z_own = [z_skin[k] + radii[k] / np.sqrt(norm[k] ** 2 - np.minimum(steep[k], most * norm[k] ** 2)) for k in range(2)]
     sigma = np.hypot(config.sigma_length, lengths.sigma)
     from_shape = np.diff(z_shape)
     cost = _square((upper - lengths.length[0]) / sigma[0])
@@ -144,13 +148,6 @@ def _square(x: ndarray) -> ndarray:
 def _tailed(x: ndarray) -> ndarray:
     """Student's t with three degrees of freedom: minus the logarithm of its density."""
     return np.asarray(2.0 * np.log1p(x * x / 3.0))
-
-
-def _own_depth(z_skin: float, ray: ndarray, along: list[ndarray], length: ndarray, radius: float, steepest: float) -> ndarray:
-    """Depth of a joint [m] whose own skin is seen, for forearms `along` [m] of a length [m]."""
-    norm = float(np.linalg.norm(ray))
-    cosine = sum(a * r for a, r in zip(along, ray, strict=True)) / (norm * np.maximum(length, 1e-3))
-    return np.asarray(z_skin + radius / (norm * np.sqrt(np.maximum(1.0 - cosine * cosine, steepest**2))))
 
 
 def _depth_likelihood(z: ndarray, measured: ndarray, config: ArmDepthConfig) -> tuple[ndarray, ndarray]:

@@ -70,6 +70,7 @@ def lift_keypoints(
         uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
         p = intrinsics.back_project(uv, z)
         p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
+        p = p + _along_arms(p, config)
         body = _Body(
             uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
         )
@@ -123,7 +124,7 @@ def _place_body(
     sigma, across = np.where(measured, config.sigma_depth, config.sigma_shape), _lateral(config)
     z = np.where(measured, z, w[:, 2] + anchor)
     p = rays * z[:, None]
-    p[_HEIGHT[0]] += _to_shoulder_centres(w, config)
+    p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
     limbs = _NO_LIMBS.copy()
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
@@ -134,6 +135,7 @@ def _place_body(
             across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
             if found.own.min() > 0.8:
                 limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
+    p = p + _across(_along_arms(p, config), p)
     confidence = np.where(p[:, 2] > 0.05, confidence * np.where(measured, 1.0, 0.5), 0.0)
     return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, across, limbs)
 
@@ -257,6 +259,22 @@ def _to_shoulder_centres(w: Float[ndarray, "8 3"], config: LiftingConfig) -> Flo
     down, across = w[hips].mean(0) - w[_HEIGHT[0]].mean(0), w[left] - w[right]
     outward = config.shoulder_outward * across / max(float(np.linalg.norm(across)), 1e-6)
     return config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6) + np.array([outward, -outward])
+
+
+def _along_arms(p: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "8 3"]:
+    """From the landmarks of elbows and wrists to the joints' centres, along the limbs [m]."""
+    shift = np.zeros_like(p)
+    for shoulder, elbow, wrist in _ARMS:
+        upper, fore = p[elbow] - p[shoulder], p[wrist] - p[elbow]
+        shift[elbow] = config.elbow_further * upper / max(float(np.linalg.norm(upper)), 1e-6)
+        shift[wrist] = -config.wrist_before * fore / max(float(np.linalg.norm(fore)), 1e-6)
+    return shift
+
+
+def _across(shift: Float[ndarray, "N 3"], p: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
+    """What of a shift [m] is seen in the picture: depth is that of the joint already, insets hold for the landmarks' pixels."""
+    rays = p / np.linalg.norm(p, axis=1, keepdims=True)
+    return shift - np.sum(shift * rays, axis=1, keepdims=True) * rays
 
 
 def _lateral(config: LiftingConfig) -> Float[ndarray, "8"]:

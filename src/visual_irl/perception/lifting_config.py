@@ -33,11 +33,16 @@ class LiftingConfig:
     people can see; the centre of the humeral head lies below it ..."""
     shoulder_outward: float = 0.010
     """... and outward along the line of the shoulders [m]."""
+    elbow_further: float = 0.010
+    """From the elbow's landmark to the joint's centre, along the upper arm [m]. This, the shoulder's and the wrist's were
+    fitted on rendered people, seen from four sides (12 and 14 mm; real people's forearms say that it is less)."""
+    wrist_before: float = 0.010
+    """From the wrist's landmark back to the joint's centre, along the forearm [m]."""
     far_shoulder: float = -0.85
     """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
     wrist_pixels: tuple[float, float] = (7.0, 4.0)
     """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
-    finger_sigma: tuple[float, float] = (0.008, 0.02)
+    finger_sigma: tuple[float, float] = (0.0075, 0.019)
     """Standard deviations of a finger's depth by its own skin and by the hand's shape [m]; where they differ by more than
     twice both, something hides the finger."""
     arm: ArmDepthConfig = field(default_factory=ArmDepthConfig)
@@ -49,12 +54,12 @@ class LiftingConfig:
     shape itself errs by 0.05 m on average."""
     limb_range: tuple[float, float] = (0.20, 0.36)
     """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
-    lateral_shoulder: float = 0.0095
+    lateral_shoulder: float = 0.0085
     """Standard deviation across the ray [m]. These and the depths' were chosen so that 90 % intervals of rendered people
     held 90 %, and are a little wider."""
-    lateral_elbow: float = 0.017
+    lateral_elbow: float = 0.0165
     """The same for the elbow [m]."""
-    lateral_wrist: float = 0.0085
+    lateral_wrist: float = 0.007
     """The same for the wrist [m]."""
     hidden_growth: float = 1.5
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""

@@ -49,8 +49,8 @@ def fuse_cameras(
     return fused, (seen / len(times)).tolist(), dict(fusion.left_out)
 
 
-def common_times(stamps: Sequence[Int[ndarray, "T"]]) -> Int[ndarray, "M"]:
-    """The stamps [ns] of the camera with the most pictures, and of the others where it has none for 1.5 of its periods."""
+def common_times(stamps: Sequence[Int[ndarray, "_"]]) -> Int[ndarray, "M"]:
+    """The stamps [ns] of the camera with the most pictures, and of the others where it has none within 0.75 of its period."""
     order = sorted(stamps, key=len, reverse=True)
     times = order[0]
     period = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
@@ -60,7 +60,7 @@ def common_times(stamps: Sequence[Int[ndarray, "T"]]) -> Int[ndarray, "M"]:
             nearest = np.minimum(
                 np.abs(other - times[np.maximum(after - 1, 0)]), np.abs(other - times[np.minimum(after, len(times) - 1)])
             )
-            times = np.sort(np.concatenate([times, other[nearest > 1.5 * period]]))
+            times = np.sort(np.concatenate([times, other[nearest > 0.75 * period]]))
     return times
 
 
