@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing
+from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing, straightness
 from visual_irl.perception.pieces import connected_pieces
 from visual_irl.perception.raised_pixels import COLOURS, RaisedPixels, raised_pixels
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
@@ -174,12 +174,9 @@ class VesselDetector:
         unseen = 1.5 * float(np.linalg.norm(points[0] - eye)) / frame.intrinsics.fx
         cylinder = fit_standing(points[:: -(-len(points) // 300)], eye, c.depth_sigma, c.radius_sigma, unseen)
         off, _ = cylinder.off(points)
-        front = (points - cylinder.centre) @ (eye - cylinder.centre) > 0.3 * cylinder.radius * np.linalg.norm(
-            eye - cylinder.centre
-        )
-        straight = np.abs(off[front]) < 2.5 * c.depth_sigma
+        straight = straightness(cylinder, points, eye, 2.5 * c.depth_sigma)
         label = next((k.label for k in c.classes if k.fits(cylinder.radius, cylinder.height)), None)
-        if label is None or np.mean(off > 2.5 * c.depth_sigma) > c.foreign or not straight.mean() >= c.straight:
+        if label is None or np.mean(off > 2.5 * c.depth_sigma) > c.foreign or not straight >= c.straight:
             return None
         share = self._share(cylinder, len(piece), frame, eye)
         return (label, cylinder, piece, share) if share > 0.5 else None
