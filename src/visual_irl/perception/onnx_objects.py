@@ -1,8 +1,8 @@
 """The user's own detector: boxes of an ONNX network run by onnxruntime, lifted into the world by depth.
 
 The network has one input, (1, 3, H, W) of 32-bit RGB in [0, 1], into which the picture is fitted with its aspect ratio kept and
-grey around it, and one output, (1, N, 6): per box left, top, right and bottom [px of that input], confidence, and the number of its
-class. `yolo export format=onnx nms=True` makes such a file of a detector; networks without suppression put it out by themselves.
+grey around it, and one output, (1, N, 6): per box left, top, right and bottom [px of that input], confidence, and the number of
+its class. `yolo export format=onnx nms=True` makes such a file; networks without suppression put it out by themselves.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class OnnxDetector:
         return tuple(found)
 
     def boxes(self, rgb: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "B 6"]:
-        """Left, top, right, bottom [px of the picture], confidence and class of the boxes that are sure enough, surest first."""
+        """Left, top, right, bottom [px of the picture], confidence and class of boxes that are sure enough, surest first."""
         picture, scale, left, top = letterbox(rgb, *self._size)
         (rows,) = self._session.run(None, {self._input: picture})
         if rows.ndim != 3 or rows.shape[0] != 1 or rows.shape[2] != 6:
