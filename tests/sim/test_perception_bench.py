@@ -15,6 +15,8 @@ from visual_irl.types import KEYPOINTS, keypoint_index
 
 K = len(KEYPOINTS)
 CLIP = Clip("onion_sorting", 51, "lamp", 700, "right", 0.3, 6)
+POURED = Clip("pouring", 53, "room", 606, "left", 0.36, 4, before=4)
+"""The bottle is being tipped."""
 STILL = Clip("onion_sorting", 51, "room", 701, "right", 0.3, 14, still=True)
 
 
@@ -22,19 +24,21 @@ STILL = Clip("onion_sorting", 51, "room", 701, "right", 0.3, 14, still=True)
 def test_one_run_measures_all_methods_on_the_same_frames(tmp_path: Path) -> None:
     out, frames = tmp_path / "bench.json", tmp_path / "frames"
     said: list[str] = []
-    bench_perception(out, frames, tmp_path, lambda what, done, total: said.append(what), (CLIP,), STILL)
+    bench_perception(out, frames, tmp_path, lambda what, done, total: said.append(what), (CLIP, POURED), STILL)
     bench = json.loads(out.read_text())
-    assert set(METHODS) <= set(bench) and bench["frames"] == CLIP.frames
+    assert set(METHODS) <= set(bench) and bench["frames"] == CLIP.frames + POURED.frames
     ours = bench["ours"]
     assert ours["arm_mm_mean"] < min(bench["back_projection"]["arm_mm_mean"], bench["world_landmarks"]["arm_mm_mean"])
     assert ours["arm_mm_mean"] < 35.0 and ours["object_mm_mean"] < 10.0  # 18 and 2 mm over the whole benchmark
     assert ours["missed"] <= 0.2 and ours["swapped"] == 0.0 and ours["attribute_accuracy"] == 1.0
     assert bench["bare_mediapipe_cpu_ms"] > 0.0 and ours["cpu_ms"] > ours["keypoints_cpu_ms"] > 0.0
+    assert set(ours["objects_mm"]) == {"onion", "bottle", "cup"} and max(ours["objects_mm"].values()) < 10.0
+    assert ours["axis_deg_mean"] < 4.0 and ours["false_sightings"] == 0
     assert ours["jitter_mm_rms"] < 5.0
     assert (tmp_path / "perception.png").stat().st_size > 10_000
     assert "rendering" in said
     said.clear()
-    bench_perception(out, frames, None, lambda what, done, total: said.append(what), (CLIP,), STILL)
+    bench_perception(out, frames, None, lambda what, done, total: said.append(what), (CLIP, POURED), STILL)
     assert "rendering" not in said
 
 
@@ -42,7 +46,7 @@ def test_clips_cover_every_body_in_every_light_with_300_frames() -> None:
     clips = benchmark_clips()
     assert {(c.body, c.lighting) for c in clips} == {(b, light) for b in BODIES for light in LIGHTINGS}
     assert len({c.name for c in clips}) == len(clips) and sum(c.frames for c in clips) >= 300
-    assert {c.side for c in clips} == {"left", "right"}
+    assert {c.side for c in clips} == {"left", "right"} and {c.task for c in clips} == {"onion_sorting", "pouring"}
     assert len(BODIES) >= 3 and len(LIGHTINGS) >= 3
 
 

@@ -163,10 +163,10 @@ def test_held_and_poured(colour: Colour, light: tuple[float, float, float]) -> N
     detector = VesselDetectorConfig().build()
     for i in range(3):
         detector.detect(room.picture(i, round(i * 1e8)))
-    poses = pour_poses(room.things[0].pose, 20)
+    poses = pour_poses(room.things[0].pose, 16)
     seen = carried(detector, room, poses)
     errors = [(1e3 * np.linalg.norm(o.p_world - p.centre), lean(o.axis, p.axis)) for o, p in zip(seen, poses, strict=True) if o]  # type: ignore[arg-type]
-    assert len(errors) >= 19
+    assert len(errors) >= 15
     assert np.mean(errors, axis=0)[0] < 5.0 and np.percentile(np.array(errors)[:, 0], 95) < 12.0
     assert np.percentile(np.array(errors)[:, 1], 95) < 4.0
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from visual_irl.evaluation.perception_rivals import BareMediapipe, back_projected, world_landmarks
-from visual_irl.evaluation.perception_scenes import TRUTH, Clip, benchmark_clips, render, still_clip
+from visual_irl.evaluation.perception_scenes import TRUTH, Clip, benchmark_clips, frames_before, render, still_clip
 from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, object_figures, visible_tips
 from visual_irl.evaluation.pictures import contact_sheet
 from visual_irl.io import artifacts
@@ -83,7 +83,9 @@ class PerceptionBench:
             )
         ours, live = self.methods["ours"], self.methods["ours_live"]
         lines += [
-            f"objects {_text(ours['object_mm_mean'], 1)} mm, attributes right {_text(ours['attribute_accuracy'], 3)}, "
+            "objects "
+            + ", ".join(f"{label} {_text(mm, 1)} mm" for label, mm in sorted(ours["objects_mm"].items()))
+            + f", axes {_text(ours['axis_deg_mean'], 1)} degrees, attributes right {_text(ours['attribute_accuracy'], 3)}, "
             f"{ours['false_sightings']} of {ours['object_sightings']} sightings false",
             f"still arm {_text(ours['jitter_mm_rms'], 2)} mm RMS ({_text(live['jitter_mm_rms'], 2)} live); bare MediaPipe "
             f"{self.bare_mediapipe_cpu_ms:.1f} CPU ms, overhead {100 * ours['cpu_overhead']:+.1f} % "
@@ -120,10 +122,10 @@ def bench_perception(
     for clip in [*clips, still]:
         truth = artifacts.load_demonstration(folder / clip.name / TRUTH)
         before = sum(len(run.frames) for run in runs)
-        run, picture = _measure(folder / clip.name, truth, lambda n, before=before: progress("measuring", before + n, total))  # type: ignore[misc]
+        run, picture = _measure(folder, clip, truth, lambda n, before=before: progress("measuring", before + n, total))  # type: ignore[misc]
         runs.append(run)
         truths.append(truth)
-        album.append((f"{clip.body} {clip.lighting}", picture))
+        album.append((f"{clip.task} {clip.body} {clip.lighting}", picture))
     bench = _judge(clips, runs[:-1], truths[:-1], runs[-1])
     if pictures is not None:
         contact_sheet(
@@ -134,13 +136,17 @@ def bench_perception(
     return bench
 
 
-def _measure(path: Path, truth: Demonstration, progress: Callable[[int], None]) -> tuple[_Run, ndarray]:
+def _measure(folder: Path, clip: Clip, truth: Demonstration, progress: Callable[[int], None]) -> tuple[_Run, ndarray]:
     """Everything on one clip, and a picture of its middle."""
     run = _Run(Truth(truth.p_world, np.zeros((len(truth.t), 0), bool), truth.side))
     stream, live, bare = KeypointStream(KeypointConfig()), LiveFilter(), BareMediapipe()
     finder = ObjectsConfig().build(truth.task)
     visible, picture = [], np.zeros((1, 1, 3), np.uint8)
-    with open_frames(path) as source:
+    if clip.before:
+        with open_frames(frames_before(folder, clip)) as source:
+            for frame in source:
+                finder.detect(frame)
+    with open_frames(folder / clip.name) as source:
         for i, frame in enumerate(source):
             if i % 2:
                 person = _timed(run, "bare", lambda frame=frame: bare.detect(frame.rgb, frame.stamp_ns))  # type: ignore[misc]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ LENGTH = 36
 """Frames of a clip: nine clips make 324."""
 STILL = 30
 """Frames of the clip in which nothing moves."""
+BEFORE = {"pouring": 3}
+"""Task -> `Clip.before` of its clips; onions are told without having been seen before."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,22 @@ class Clip:
     """Where the stretch lies in the demonstration, from 0 (its start) to 1 (its end)."""
     frames: int = LENGTH
     still: bool = False
+    before: int = 0
+    """Every so many frames of what was filmed before is shown to the object detector first: it knows vessels that have stood
+    alone. 0 shows none."""
 
     @property
     def name(self) -> str:
         """Folder of the clip: every setting is in it, so that a changed one is rendered anew."""
-        kind = "still" if self.still else "moving"
+        kind = ("still" if self.still else "moving") + (f"_after{self.before}_" if self.before else "")
         return f"{self.task}_b{self.body}_{self.lighting}_s{self.seed}_{self.side}_{self.moment:.2f}_{kind}{self.frames}"
 
 
-FILMS: Mapping[str, Callable[[Clip], SyntheticCamera]] = {
-    "onion_sorting": lambda clip: SyntheticCamera(seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting),
-}
+def _film(task: str, clip: Clip) -> SyntheticCamera:
+    return SyntheticCamera(task=task, seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting)
+
+
+FILMS: Mapping[str, Callable[[Clip], SyntheticCamera]] = {task: partial(_film, task) for task in ("onion_sorting", "pouring")}
 """Task -> who films a clip of it."""
 
 
@@ -61,7 +69,8 @@ def benchmark_clips() -> tuple[Clip, ...]:
             for k, lighting in enumerate(LIGHTINGS):
                 number = len(LIGHTINGS) * i + k
                 moment = ((4 * number) % 9 + 0.5) / 9.0
-                clips.append(Clip(task, body, lighting, 600 + number, "right" if number % 2 else "left", moment))
+                side = "right" if number % 2 else "left"
+                clips.append(Clip(task, body, lighting, 600 + number, side, moment, before=BEFORE.get(task, 0)))
     return tuple(clips)
 
 
@@ -78,12 +87,21 @@ def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], N
         camera = FILMS[clip.task](clip)
         first = int(clip.moment * (len(camera) - clip.frames))
         rows = np.full(clip.frames, first) if clip.still else np.arange(first, first + clip.frames)
+        if clip.before:
+            with RecordingWriter(frames_before(folder, clip), camera.fixtures) as writer:
+                for frame in camera.film(range(0, first, clip.before)):
+                    writer.write(frame)
         with RecordingWriter(folder / clip.name, camera.fixtures) as writer:
             for frame in _filmed(camera, clip, rows):
                 writer.write(frame)
                 done += 1
                 progress(done, total)
         artifacts.save_demonstration(folder / clip.name / TRUTH, _cut(camera.truth, rows, camera.rate))
+
+
+def frames_before(folder: Path, clip: Clip) -> Path:
+    """Where the frames lie that are shown before a clip."""
+    return folder / f"{clip.name}_before"
 
 
 def _filmed(camera: SyntheticCamera, clip: Clip, rows: np.ndarray) -> Iterator[RgbdFrame]:
@@ -101,4 +119,5 @@ def _cut(truth: Demonstration, rows: np.ndarray, rate: float) -> Demonstration:
         aperture=truth.aperture[rows],
         objects={name: path[rows] for name, path in truth.objects.items()},
         held=tuple(truth.held[i] for i in rows),
+        turns={name: R[rows] for name, R in truth.turns.items()},
     )

@@ -153,13 +153,18 @@ def object_figures(
         tracked: what was made of them.
         truths: what was there.
     """
-    sighted, right, false = [], [], 0
+    sighted, right, leaning, false = [], [], [], 0
+    by_label: dict[str, list[float]] = {}
     for frames, truth in zip(found, truths, strict=True):
+        centres = _centres(truth)
         for i, sightings in enumerate(frames):
             for s in sightings:
-                name, gap = _nearest(s.p_world, truth, i)
+                name, gap = _nearest(s.p_world, centres, i)
                 sighted.append(1e3 * gap)
+                by_label.setdefault(s.label, []).append(1e3 * gap)
                 false += gap > FALSE_SIGHTING
+                if s.axis is not None and name in truth.turns:
+                    leaning.append(float(np.degrees(se3.angle_between(s.axis, truth.turns[name][i][:, 2]))))
                 right += [(s.attributes[a] > 0.5) == (v > 0.5) for a, v in truth.attributes[name].items()]
     mm, by_track, matched = [], [], 0
     for demo, truth in zip(tracked, truths, strict=True):
@@ -173,6 +178,8 @@ def object_figures(
     return {
         "object_mm_mean": float(np.mean(sighted)) if sighted else None,
         "object_mm_p95": float(np.percentile(sighted, 95)) if sighted else None,
+        "objects_mm": {label: float(np.mean(values)) for label, values in by_label.items()},
+        "axis_deg_mean": float(np.mean(leaning)) if leaning else None,
         "attribute_accuracy": float(np.mean(by_track)) if by_track else None,
         "tracked_object_mm_mean": float(np.mean(mm)) if mm else None,
         "tracked_object_mm_median": float(np.median(mm)) if mm else None,
@@ -185,7 +192,13 @@ def object_figures(
     }
 
 
-def _nearest(p: ndarray, truth: Demonstration, i: int) -> tuple[str, float]:
-    gaps: Mapping[str, float] = {name: float(np.linalg.norm(path[i] - p)) for name, path in truth.objects.items()}
+def _centres(truth: Demonstration) -> dict[str, ndarray]:
+    """Paths of the objects' centres [m]; those of things that stand are their feet's."""
+    up = {name: 0.5 * truth.heights[name] * truth.turns[name][:, :, 2] for name in truth.heights}
+    return {name: path + up.get(name, 0.0) for name, path in truth.objects.items()}
+
+
+def _nearest(p: ndarray, centres: Mapping[str, ndarray], i: int) -> tuple[str, float]:
+    gaps = {name: float(np.linalg.norm(path[i] - p)) for name, path in centres.items()}
     name = min(gaps, key=gaps.__getitem__)
     return name, gaps[name]

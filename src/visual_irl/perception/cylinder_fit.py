@@ -78,6 +78,14 @@ def fit_standing(
     return Cylinder(np.array([x[0], x[1], 0.5 * height]), UP, float(x[2]), height)
 
 
+def straightness(cylinder: Cylinder, points: Float[ndarray, "N 3"], eye: Float[ndarray, "3"], tolerance: float) -> float:
+    """Share of the points on the front that lie on the cylinder's side, within `tolerance` [m]; of a ball it is smaller."""
+    towards = (eye - cylinder.centre) / np.linalg.norm(eye - cylinder.centre)
+    front = (points - cylinder.centre) @ towards > 0.3 * cylinder.radius
+    off, _ = cylinder.off(points[front])
+    return float(np.mean(np.abs(off) < tolerance)) if len(off) else 0.0
+
+
 def fit_held(points: Float[ndarray, "N 3"], guess: Cylinder, sigma: float, shift_sigma: float, turn_sigma: float) -> Cylinder:
     """The cylinder of the guess's size whose side passes through `points`; none of them may lie beyond its ends.
 

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from visual_irl.errors import UnknownName
 from visual_irl.perception.onions import OnionDetectorConfig
+from visual_irl.perception.onnx_objects import OnnxDetectorConfig
 from visual_irl.perception.vessels import VesselDetectorConfig
 from visual_irl.types import ObjectEstimate, RgbdFrame
 
@@ -29,6 +30,8 @@ class ObjectsConfig:
     """A name of `OF_TASK`'s detectors; `auto` takes the task's."""
     onions: OnionDetectorConfig = field(default_factory=OnionDetectorConfig)
     vessels: VesselDetectorConfig = field(default_factory=VesselDetectorConfig)
+    onnx: OnnxDetectorConfig = field(default_factory=OnnxDetectorConfig)
+    """The user's own."""
 
     def build(self, task: str) -> ObjectDetector:
         """The detector of a task's objects.
@@ -50,5 +53,5 @@ class ObjectsConfig:
 
 OF_TASK: Mapping[str, str] = {"onion_sorting": "onions", "pouring": "vessels"}
 """Task -> the detector of its objects."""
-NAMES = ("onions", "vessels")
+NAMES = ("onions", "vessels", "onnx")
 """Every detector: a field of `ObjectsConfig`."""

@@ -215,7 +215,8 @@ def _carry_between(before: _Rest, after: _Rest, frames: ndarray, hand: ndarray) 
     grasp, release = before.last + 1, after.first
     if np.isfinite(hand).all():
         from_place = np.linalg.norm(hand[before.last : away + 1] - before.p, axis=1)
-        grasp = before.last + int(np.nonzero(from_place <= from_place.min() + 0.015)[0][-1]) + 1
+        left = before.last + int(np.nonzero(from_place <= from_place.min() + 0.015)[0][-1]) + 1
+        grasp = min(left, away)  # where it is seen on its way, it was taken before
         landed = max(landed, grasp)
         to_place = np.linalg.norm((hand[landed : after.first + 1] - after.p)[:, :2], axis=1)
         if len(to_place):

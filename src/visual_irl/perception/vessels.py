@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing
+from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing, straightness
 from visual_irl.perception.pieces import connected_pieces
 from visual_irl.perception.raised_pixels import COLOURS, RaisedPixels, raised_pixels
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
@@ -174,12 +174,9 @@ class VesselDetector:
         unseen = 1.5 * float(np.linalg.norm(points[0] - eye)) / frame.intrinsics.fx
         cylinder = fit_standing(points[:: -(-len(points) // 300)], eye, c.depth_sigma, c.radius_sigma, unseen)
         off, _ = cylinder.off(points)
-        front = (points - cylinder.centre) @ (eye - cylinder.centre) > 0.3 * cylinder.radius * np.linalg.norm(
-            eye - cylinder.centre
-        )
-        straight = np.abs(off[front]) < 2.5 * c.depth_sigma
+        straight = straightness(cylinder, points, eye, 2.5 * c.depth_sigma)
         label = next((k.label for k in c.classes if k.fits(cylinder.radius, cylinder.height)), None)
-        if label is None or np.mean(off > 2.5 * c.depth_sigma) > c.foreign or not straight.mean() >= c.straight:
+        if label is None or np.mean(off > 2.5 * c.depth_sigma) > c.foreign or not straight >= c.straight:
             return None
         share = self._share(cylinder, len(piece), frame, eye)
         return (label, cylinder, piece, share) if share > 0.5 else None
@@ -205,7 +202,7 @@ class VesselDetector:
             else:
                 known = _Known(label, cylinder, stamp_ns, colours, others, np.zeros(3))
                 self._known.append(known)
-            known.stamp_ns, known.middle = stamp_ns, pixels.p_world[piece].mean(0)
+            known.stamp_ns, known.middle = stamp_ns, np.median(pixels.p_world[piece], axis=0)
             seen[id(known)] = share
             free[piece] = False
         return seen
@@ -224,7 +221,7 @@ class VesselDetector:
         lifted = self._above(pose, pixels.p_world) & free & (_odds(known)[pixels.colour] > c.odds)
         if lifted.sum() > 0.1 * there.sum():
             return None
-        known.stamp_ns, known.middle = frame.stamp_ns, pixels.p_world[there].mean(0)
+        known.stamp_ns, known.middle = frame.stamp_ns, np.median(pixels.p_world[there], axis=0)
         free[self._on(pose, pixels.p_world)] = False
         return share
 
@@ -260,20 +257,23 @@ class VesselDetector:
         share = self._share(fitted, int(on.sum()), frame, eye)
         if share < c.least_seen or on.mean() < 0.5:
             return None
-        known.pose, known.stamp_ns, known.middle = fitted, frame.stamp_ns, points[on].mean(0)
+        known.pose, known.stamp_ns, known.middle = fitted, frame.stamp_ns, np.median(points[on], axis=0)
         free[np.flatnonzero(mine)[on]] = False
         return share
 
     def _guesses(self, known: _Known, points: ndarray) -> list[Cylinder]:
-        """Where the vessel may be: led by what is seen of it, with its last axis and with the longest extent of the points."""
+        """Where the vessel may be: led by what is seen of it, with its last axis or along what is seen; or where it was."""
         pose = known.pose
-        moved = points.mean(0) - known.middle
-        guesses = [replace(pose, centre=pose.centre + moved)]
-        spread, axes = np.linalg.eigh(np.cov(points.T))
-        if spread[2] > 3.0 * spread[1]:
-            longest = axes[:, 2] * np.sign(axes[:, 2] @ pose.axis)
-            guesses.append(replace(pose, centre=pose.centre + moved, axis=longest))
-        return guesses
+        middle = np.median(points, axis=0)
+        led = replace(pose, centre=pose.centre + middle - known.middle)
+        guesses = [led]
+        core = points[np.linalg.norm(points - middle, axis=1) < 0.6 * pose.height]  # without what else has its colours
+        if len(core) > 3:
+            spread, axes = np.linalg.eigh(np.cov(core.T))
+            if spread[2] > 3.0 * spread[1]:
+                guesses.append(replace(led, axis=axes[:, 2] * np.sign(axes[:, 2] @ pose.axis)))
+            guesses.append(replace(led, centre=led.centre + np.median(core, axis=0) - middle))
+        return [*guesses, pose]
 
     def _on(self, pose: Cylinder, points: ndarray, side: bool = False) -> ndarray:
         """Which points are on the vessel, or in it unless only those on its `side` are meant."""

@@ -161,7 +161,7 @@ def _carry_height(o: ObservedPouring) -> float:
     """How high the foot is over where it stood, in the second half of the way to the receiver [m]."""
     foot = o.demo.objects[o.episode.vessel]
     a, b = o.episode.grasp, o.episode.tip
-    return float(np.median(foot[(a + b) // 2 : b + 1, 2]) - foot[a, 2])
+    return float(np.median(foot[(a + b) // 2 : b + 1, 2]) - np.median(foot[: max(a, 1), 2]))
 
 
 def _headings(o: ObservedPouring) -> dict[str, float]:
