@@ -14,7 +14,9 @@ from visual_irl.evaluation.irl_bench import METHODS, IrlBench, bench_irl
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO
 
-SMALL = IrlBench(demos=4, seeds=1, fresh=1, episodes=64, ppo=PPO(iterations=12, environments=64), cloning=Cloning(updates=100))
+SMALL = IrlBench(
+    demos=4, seeds=1, fresh=1, attempts=1, episodes=64, ppo=PPO(iterations=12, environments=64), cloning=Cloning(updates=100)
+)
 
 
 @pytest.mark.timeout(240)

@@ -1,4 +1,5 @@
-"""What keeps exploration alive: spreads that come back from their bounds, mean actions that samples can turn around."""
+"""What keeps exploration alive: spreads that come back from their bounds, mean actions that samples can turn around;
+and when a policy is begun anew."""
 
 from __future__ import annotations
 
@@ -6,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from visual_irl.policy.ppo import LOG_STD, PPO, PolicyNetwork
+from visual_irl.policy.attempts import Attempts
+from visual_irl.policy.network import LOG_STD, PolicyNetwork, Sight
+from visual_irl.policy.ppo import PPO
+from visual_irl.tasks.batch import roll_out
+from visual_irl.tasks.kinematic_pouring import KinematicPouring
 from visual_irl.tasks.kinematic_sorting import KinematicSorting
 
 TASK = KinematicSorting()
@@ -35,7 +40,53 @@ def test_mean_actions_far_beyond_one_are_drawn_back_where_that_is_asked_for() ->
             return torch.zeros(len(now))
 
         indifferent.optimise(TASK.build(32, 0), nothing, 0, network)
-        return float(network(TASK.split(TASK.build(32, 1).reset()))[0][:, GRIPPER].detach().mean())
+        return float(network.choice(network.look(TASK.split(TASK.build(32, 1).reset())))[0][:, GRIPPER].detach().mean())
 
     assert mean_gripper(0.0) == pytest.approx(3.0, abs=0.3)
     assert mean_gripper(1.0) < 2.5
+
+
+def test_what_is_seen_at_once_and_of_each_step_is_the_same() -> None:
+    torch.manual_seed(0)
+    task = KinematicPouring(steps=4)
+    network = PolicyNetwork(task)
+    seen = roll_out(task.build(8, 0), lambda o: network.act(task.split(o)))[0]
+    seen[4:, :, -3] = 1.0  # the cup is full: the other phase
+    each = [network.look(task.split(s)) for s in seen]
+    together = network(Sight.of(each))[0].unflatten(0, (8, -1))
+    assert torch.allclose(together, torch.stack([network.choice(s)[0] for s in each]), atol=1e-6)
+    with torch.no_grad():
+        network.action.bias[: task.action_size] += 1.0  # of the first phase alone
+    assert torch.allclose(network.choice(each[7])[0], together[7], atol=1e-6)
+    assert not torch.allclose(network.choice(each[0])[0], together[0], atol=0.5)
+
+
+def height(now: Tensor, then: Tensor) -> Tensor:
+    """A reward: where the hand is."""
+    return then[:, 2]
+
+
+def test_a_policy_that_ends_worse_than_the_demonstrations_is_begun_anew_and_the_best_is_kept() -> None:
+    up = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+    shown = roll_out(TASK.build(4, 0), lambda o: up.expand(len(o), 4))[0]
+
+    class Scripted(PPO):
+        """Its policies go up so fast, in the order of their attempts."""
+
+        speeds = (-1.0, 0.05, 0.0)
+
+        def optimise(self, batch, reward, seed=0, *_, **__):  # type: ignore[no-untyped-def]
+            network = PolicyNetwork(batch.task)
+            with torch.no_grad():
+                network.action.weight.zero_()
+                network.action.bias.copy_(self.speeds[seed // 1_000_000] * up[0])
+            return network, 1000
+
+    def best(most: int) -> tuple[float, int]:
+        policy, steps = Attempts(Scripted(), most, episodes=8).optimise(TASK, height, shown, 0, 0)
+        return float(policy.action.bias[2].detach()), steps
+
+    assert best(3) == (pytest.approx(0.05), 3 * (1000 + 8 * TASK.horizon))  # none is as good as the demonstrations
+    assert best(1)[0] == -1.0
+    Scripted.speeds = (-1.0, 1.0, 0.0)
+    assert best(3) == (1.0, 2 * (1000 + 8 * TASK.horizon))

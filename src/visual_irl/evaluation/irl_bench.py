@@ -24,10 +24,12 @@ from visual_irl.evaluation.spread import spread
 from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
+from visual_irl.policy.attempts import Attempts
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.imitator import ClonedStart
 from visual_irl.policy.mppi import Mppi, Planning
-from visual_irl.policy.ppo import PPO, PolicyNetwork
+from visual_irl.policy.network import PolicyNetwork
+from visual_irl.policy.ppo import PPO
 from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.reward.distance import sampled_starc_distance
@@ -65,6 +67,8 @@ class IrlBench:
     """Episodes that score a policy."""
     ppo: PPO = field(default_factory=PPO)
     """Optimiser of every reward."""
+    attempts: int = 3
+    """How often a policy is begun at most; see `policy.attempts`."""
     cloning: Cloning = field(default_factory=Cloning)
     """How actions are cloned."""
     named: tuple[str, ...] = METHODS
@@ -93,7 +97,7 @@ class IrlBench:
                 raise UnknownName(f"unknown method '{name}'; known: {', '.join(known)}")
         if not self.methods:
             raise InvalidInput("bench irl: no method is named; leave --methods out for all")
-        for name in ("demos", "seeds", "fresh", "episodes"):
+        for name in ("demos", "seeds", "fresh", "attempts", "episodes"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
         if not 0 <= self.keypoint_noise < 0.5:
@@ -216,15 +220,15 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
             learned = learner.learn([task.split(s) for s in shown], imitator, seed)
             reward, policy, steps = _on_observations(task, learned.reward), learned.policy, learned.env_steps
         if policy is None:
-            policy, steps = config.ppo.optimise(task.build(config.ppo.environments, seed=30_000 + seed), reward, seed)
+            policy, steps = Attempts(config.ppo, config.attempts).optimise(task, reward, shown, seed, 30_000 + seed)
         act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
     run |= {"reoptimised": [], "starc": None}
     if reward is not None:
         for i in range(1, config.fresh + 1):
-            fresh, _ = config.ppo.optimise(
-                task.build(config.ppo.environments, seed=40_000 + 100 * i + seed), reward, seed=1_000 * i + seed
+            fresh, _ = Attempts(config.ppo, config.attempts).optimise(
+                task, reward, shown, 1_000 * i + seed, 40_000 + 100 * i + seed
             )
             run["reoptimised"].append(score(config, _acting(task, fresh), seed)["success"])
         run["starc"] = _starc(task, reward, seed)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from visual_irl.errors import LearningFailed
-from visual_irl.policy.ppo import PolicyNetwork
+from visual_irl.policy.network import PolicyNetwork
 from visual_irl.tasks.batch import Batch, BatchTask
 
 
@@ -37,8 +37,8 @@ class Cloning:
         """The policy that does what was done."""
         torch.manual_seed(seed)
         network = PolicyNetwork(task)
-        now = task.split(seen)
-        self._fit(network, lambda rows: network.act(now[rows]), actions)
+        sight = network.look(task.split(seen))
+        self._fit(network, lambda rows: network.choice(sight[rows])[0].clamp(-1, 1), actions)
         return network
 
     def from_observations(

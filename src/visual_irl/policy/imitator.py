@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from visual_irl.policy.cloning import Cloning
-from visual_irl.policy.ppo import PPO, PolicyNetwork
+from visual_irl.policy.network import PolicyNetwork
+from visual_irl.policy.ppo import PPO
 from visual_irl.tasks.batch import BatchTask
 from visual_irl.tasks.situation import Situation
 
@@ -44,18 +45,18 @@ class ClonedStart:
         start, actions, cloned = self.cloning.from_observations(batch, self.shown, self.seed)
         with torch.no_grad():
             start.log_std.fill_(self.spread)
-        states = self.shown[:, :-1].flatten(0, 1)
+        states = start.look(task.split(self.shown[:, :-1].flatten(0, 1)))
 
         def near_the_clone(network: PolicyNetwork) -> Tensor:
-            rows = torch.randint(len(states), (self.samples,))
-            return self.anchor * (network(task.split(states[rows]))[0] - actions[rows]).square().mean()
+            rows = torch.randint(len(actions), (self.samples,))
+            return self.anchor * (network.choice(states[rows])[0] - actions[rows]).square().mean()
 
         policy, steps = self.ppo.optimise(
             batch,
             lambda s, s_next: reward(task.split(s), task.split(s_next)),
             self.seed,
             start,
-            lambda done, total, network: after_round(network),
+            after_round,
             near_the_clone,
         )
         return policy, cloned + steps
