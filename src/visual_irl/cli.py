@@ -81,19 +81,27 @@ def extract(
     stages.extract(source, out, side, task, pictures, upper_arm, forearm, every, backend, config)
 
 
-def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:
+def learn(
+    demonstrations: Positional[tuple[Path, ...]],
+    out: Path = Path("out/skill"),
+    learner: str = "max_ent",
+    resume: bool = False,
+) -> None:
     """Learn a reward and a policy from one or more demonstrations, without seeing any action.
 
     Example: visual-irl learn out/demonstration.npz --out out/skill
+    Example: visual-irl learn out/demonstration.npz --out out/skill --resume
 
     Args:
         demonstrations: Demonstration files of the same task.
         out: Skill folder to write; the learning curve for TensorBoard lies beside it, in OUT_curves.
         learner: Name of the reward learner.
+        resume: Go on where a run that was killed left off, with the same result; its steps lie beside the folder, in
+            OUT_checkpoint.safetensors. One of other demonstrations or options is refused.
     """
     from visual_irl.evaluation import stages
 
-    stages.learn(demonstrations, out, learner)
+    stages.learn(demonstrations, out, learner, resume)
 
 
 def map_(
