@@ -340,6 +340,7 @@ def evaluate(
     json: Path | None = None,
     seed: int = 1000,
     workers: int = 1,
+    address: str | None = None,
     pictures: Path | None = None,
 ) -> None:
     """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
@@ -353,16 +354,17 @@ def evaluate(
 
     Args:
         skill: Skill folder.
-        robot: Name of the robot: panda or ur5e.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
         episodes: Scenes.
         json: Result file to write; out/evaluate_ROBOT.json when not given.
         seed: Seed of the first scene; the others follow.
-        workers: Processes.
+        workers: Episodes at once.
+        address: Of a Ray cluster on which they run, HOST:PORT, auto or local; in processes of this machine when not given.
         pictures: Folder for a picture of the first episode.
     """
     from visual_irl.evaluation.evaluate_stage import evaluate as run
 
-    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, pictures)
+    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, address, pictures)
 
 
 def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:
