@@ -73,12 +73,11 @@ def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers
     except ModuleNotFoundError:
         raise MissingDependency("--address spreads work over a Ray cluster: pip install 'visual-irl[cluster]'") from None
     _require_listener(address)
-    if not ray.is_initialized():
-        try:
-            more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, **more)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise _unreachable(address, str(error).splitlines()[0]) from error
+    try:
+        more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, **more)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise _unreachable(address, str(error).splitlines()[0]) from error
     remote = ray.remote(num_cpus=1, max_retries=MOST_DEATHS)(_same_code)
     waiting = list(range(len(jobs)))[::-1]
     running: dict[Any, int] = {}
@@ -92,9 +91,9 @@ def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers
                 try:
                     result = ray.get(done)
                 except ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
-                except ray.exceptions.WorkerCrashedError:
-                    raise LearningFailed(DEAD.format(MOST_DEATHS + 1)) from None
+                    raise (error.cause or error) from None
+                except ray.exceptions.RayError as error:  # its worker or machine died once more than it is begun again
+                    raise LearningFailed(f"{DEAD.format(MOST_DEATHS + 1)} ({str(error).splitlines()[0]})") from None
                 yield running.pop(done), result
     finally:
         ray.shutdown()

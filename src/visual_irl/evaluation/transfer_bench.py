@@ -56,7 +56,7 @@ class TransferBench:
     """Onions in a demonstration."""
     onions: int = 1
     """Onions in an episode of the robot."""
-    episodes: int = 16
+    episodes: int = 8
     """Episodes that score a policy."""
     progress: Progress = field(default_factory=lambda: Progress(slack=1.0))
     """Learner of the reward. A bin takes several things, so that the spread of their places is that of the bin."""
