@@ -86,19 +86,27 @@ def extract(
     stages.extract(sources, out, side, task, pictures, upper_arm, forearm, every, backend, config)
 
 
-def learn(demonstrations: Positional[tuple[Path, ...]], out: Path = Path("out/skill"), learner: str = "max_ent") -> None:
+def learn(
+    demonstrations: Positional[tuple[Path, ...]],
+    out: Path = Path("out/skill"),
+    learner: str = "max_ent",
+    resume: bool = False,
+) -> None:
     """Learn a reward and a policy from one or more demonstrations, without seeing any action.
 
     Example: visual-irl learn out/demonstration.npz --out out/skill
+    Example: visual-irl learn out/demonstration.npz --out out/skill --resume
 
     Args:
         demonstrations: Demonstration files of the same task.
         out: Skill folder to write; the learning curve for TensorBoard lies beside it, in OUT_curves.
         learner: Name of the reward learner.
+        resume: Go on where a run that was killed left off, with the same result; its steps lie beside the folder, in
+            OUT_checkpoint.safetensors. One of other demonstrations or options is refused.
     """
     from visual_irl.evaluation import stages
 
-    stages.learn(demonstrations, out, learner)
+    stages.learn(demonstrations, out, learner, resume)
 
 
 def map_(
@@ -337,6 +345,7 @@ def evaluate(
     json: Path | None = None,
     seed: int = 1000,
     workers: int = 1,
+    address: str | None = None,
     pictures: Path | None = None,
 ) -> None:
     """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
@@ -350,16 +359,17 @@ def evaluate(
 
     Args:
         skill: Skill folder.
-        robot: Name of the robot: panda or ur5e.
+        robot: Name of the robot: fr3, panda, ur10e or ur5e.
         episodes: Scenes.
         json: Result file to write; out/evaluate_ROBOT.json when not given.
         seed: Seed of the first scene; the others follow.
-        workers: Processes.
+        workers: Episodes at once.
+        address: Of a Ray cluster on which they run, HOST:PORT, auto or local; in processes of this machine when not given.
         pictures: Folder for a picture of the first episode.
     """
     from visual_irl.evaluation.evaluate_stage import evaluate as run
 
-    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, pictures)
+    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, address, pictures)
 
 
 def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:

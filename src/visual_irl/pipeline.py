@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from visual_irl.errors import LearningFailed
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills import SKILLS
@@ -19,8 +20,13 @@ from visual_irl.types import Demonstration
 __all__ = ["MOTION_FILE", "REWARD_FILE", "LearnConfig", "Skill", "Way", "learn", "load_skill", "plan", "ways"]
 
 
-def learn(demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> Skill:
-    """A skill from demonstrations of one task: states only, no action is seen.
+def learn(
+    demos: Sequence[Demonstration],
+    config: LearnConfig,
+    progress: Progress = silent,
+    evaluations: Evaluations | None = None,
+) -> Skill:
+    """A skill from demonstrations of one task: states only, no action is seen; `evaluations` keeps what was computed.
 
     Raises:
         LearningFailed, NoPersonFound: the demonstrations carry no signal, or are of several tasks; with what to check.
@@ -37,7 +43,7 @@ def learn(demos: Sequence[Demonstration], config: LearnConfig, progress: Progres
             f"demonstration {plain[0] + 1} has no objects or fixtures in a calibrated world (a plain video?): a task is "
             "learned from RGB-D recordings; a video can still be mapped with `visual-irl map`"
         )
-    skill: Skill = SKILLS.load(tasks[0]).learn(demos, config, progress)
+    skill: Skill = SKILLS.load(tasks[0]).learn(demos, config, progress, evaluations)
     return skill
 
 

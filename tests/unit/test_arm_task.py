@@ -20,7 +20,7 @@ from visual_irl.robots import load_robot
 from visual_irl.tasks.batch import BatchTask, roll_out
 from visual_irl.tasks.onion_sorting import BLEMISHED
 
-TINY = TransferBench(demos=2, seeds=1, episodes=3, shown=3)
+TINY = TransferBench(demos=2, seeds=1, episodes=4, shown=3)
 DEMOS = transfer_bench.demonstrations(TINY, 7)
 SHOWN = [shown_situations(d, 0.1, BLEMISHED) for d in DEMOS]
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from visual_irl.errors import LearningFailed, UnreadableFile
+from visual_irl.errors import InvalidInput, LearningFailed, UnreadableFile
+from visual_irl.evaluation import stages
+from visual_irl.io import artifacts
+from visual_irl.io.evaluations import Evaluations
+from visual_irl.io.event_file import EventFile
 from visual_irl.pipeline import LearnConfig, learn, load_skill, plan
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.optimal import plan_episodes
 from visual_irl.policy.skill import Thing, decide
+from visual_irl.reward import max_ent
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills.sorting import SortingSkill, demonstrated_states, reward_over_time
@@ -165,6 +172,60 @@ def test_impossible_sequence_is_refused(demo: Demonstration) -> None:
     broken = [graph.start, graph.state("bin_blemished", True, False)]
     with pytest.raises(LearningFailed, match="no move leads"):
         MaxEnt().build().learn(PLACES, graph, [broken])
+
+
+def test_a_learner_that_was_killed_goes_on_to_the_same_skill(
+    demo: Demonstration, skill: SortingSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = tmp_path / "demo.npz", tmp_path / "skill"
+    artifacts.save_demonstration(file, demo)
+    scalar, computed = EventFile.scalar, []
+
+    def killed(curves: EventFile, tag: str, value: float, step: int) -> None:
+        scalar(curves, tag, value, step)
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(EventFile, "scalar", killed)
+        stages.learn([file], out, "max_ent")
+    assert stages.checkpoint_of(out).is_file() and not (out / "reward.safetensors").exists()
+    artifacts.save_demonstration(tmp_path / "other.npz", shown(2))
+    with pytest.raises(InvalidInput, match="leave --resume out"):
+        stages.learn([tmp_path / "other.npz"], out, "max_ent", resume=True)
+
+    def counted(*arguments: Any) -> Any:
+        computed.append(1)
+        return soft_policy(*arguments)
+
+    monkeypatch.setattr(max_ent, "soft_policy", counted)
+    again = stages.learn([file], out, "max_ent", resume=True)
+    assert torch.equal(again.reward.theta, skill.reward.theta)  # to the last bit
+    resumed = len(computed)
+    stages.learn([file], out, "max_ent")
+    assert len(computed) - resumed == resumed + 5  # the five were not computed again
+    assert not stages.checkpoint_of(out).exists()
+
+
+def test_a_broken_checkpoint_and_a_loss_that_is_not_finite_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"pickle")
+    with pytest.raises(UnreadableFile, match="evaluations"):
+        Evaluations(path, "a", resume=True)
+    asked = Evaluations(path, "a")
+    asked.ask(np.zeros(2), lambda w: (1.0, w + 1.0))
+    asked.ask(np.ones(2), lambda w: (np.nan, w))
+    again = Evaluations(path, "a", resume=True)
+    assert len(again) == 1 and again.best is not None and again.best.tolist() == [0.0, 0.0]  # the last good one
+    loss, gradient = again.ask(np.zeros(2), lambda w: pytest.fail("it is known"))
+    assert loss == 1.0 and gradient.tolist() == [1.0, 1.0]
+
+    graph = build_graph(PLACES, [episode(0.0)])
+    end = next(k for k in range(len(graph.states)) if (graph.successors[k] < 0).all())
+    move = next(k for k in range(len(graph.states)) if end in graph.successors[k].tolist())
+    graph = replace(graph, start=move, before=torch.full_like(graph.before, torch.nan))
+    with pytest.raises(LearningFailed, match="the loss became nan"):
+        MaxEnt().build().learn(PLACES, graph, [[move, end]])
 
 
 def test_policy_sorts_new_scenes_over_ten_seeds() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,11 +12,12 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation import likeness
 from visual_irl.evaluation.closed_loop import PICTURES, Worked
+from visual_irl.evaluation.spread import spread
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
-from visual_irl.pipeline import MOTION_FILE, REWARD_FILE, load_skill
+from visual_irl.pipeline import MOTION_FILE, REWARD_FILE, Skill, load_skill
 from visual_irl.registry import Registry
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
@@ -33,6 +32,8 @@ EPISODES = Registry(
 """Name of a task -> how a skill of it is tried in simulation."""
 STRIP = 12
 """Pictures of the first episode."""
+Tried = tuple[Worked, list[tuple[float, ndarray]]]
+"""An episode, and when [s] what was seen of it."""
 
 
 @runtime_checkable
@@ -56,27 +57,30 @@ class Episodes(Protocol):
 
 
 def evaluate(
-    skill: Path, robot: str, episodes: int, out: Path, seed: int, workers: int, pictures: Path | None
+    skill: Path, robot: str, episodes: int, out: Path, seed: int, workers: int, address: str | None, pictures: Path | None
 ) -> dict[str, Any]:
     """Evaluate a skill; see `visual-irl evaluate --help`. Returns what is written."""
-    if episodes < 1 or workers < 1:
-        raise InvalidInput(f"{episodes} episodes on {workers} workers; give at least 1 of each")
+    if episodes < 1:
+        raise InvalidInput(f"{episodes} episodes; give at least 1")
     load_robot(robot)
-    task = load_skill(skill).task
-    tried: Episodes = EPISODES.load(task)()
+    learned = load_skill(skill)
+    tried: Episodes = EPISODES.load(learned.task)()
     require_writable_folder(out.parent)
-    todo = [(skill, robot, seed + e, pictures if e == 0 else None) for e in range(episodes)]
-    results: list[Worked] = []
+    if pictures is not None:
+        require_writable_folder(pictures)
+    todo = [(learned, robot, seed + e, pictures is not None and e == 0) for e in range(episodes)]
+    done: dict[int, Worked] = {}
     with progress_bar(f"{tried.doing} on the {robot}", "episode") as show:
-        if workers == 1:
-            for arguments in todo:
-                results.append(_episode(arguments))
-                show(len(results), episodes)
-        else:
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                for result in pool.map(_episode, todo):
-                    results.append(result)
-                    show(len(results), episodes)
+        for e, (worked, stills) in _tried(todo, workers, address):
+            done[e] = worked
+            show(len(done), episodes)
+            if pictures is not None and stills:
+                from visual_irl.evaluation.pictures import contact_sheet
+
+                sheet = pictures / f"evaluate_{robot}.png"
+                contact_sheet(sheet, [image for _, image in stills], [f"t = {t:.0f} s" for t, _ in stills])
+    results = [done[e] for e in range(episodes)]
+    task = learned.task
     content = {"task": task, "robot": robot, "episodes": episodes, "seed": seed, **tried.scores(results), **_scores(results)}
     artifacts.write_json(out, content)
     inputs = {"reward": skill / REWARD_FILE, "motion": skill / MOTION_FILE}
@@ -86,22 +90,22 @@ def evaluate(
     return content
 
 
-def _episode(arguments: tuple[Path, str, int, Path | None]) -> Worked:
-    folder, robot, seed, pictures = arguments
-    skill = load_skill(folder)
+def _tried(todo: list[tuple[Any, ...]], workers: int, address: str | None) -> Iterator[tuple[int, Tried]]:
+    """Each episode as it ends; alone in this process, where nothing is gained by another one."""
+    if workers == 1 and address is None:
+        return ((e, _episode(*arguments)) for e, arguments in enumerate(todo))
+    return spread(_episode, todo, workers, address)
+
+
+def _episode(skill: Skill, robot: str, seed: int, film: bool) -> Tried:
+    """What came of an episode, and pictures of it."""
     tried: Episodes = EPISODES.load(skill.task)()
     stills: list[ndarray] = []
     result = tried.run(
-        skill, load_robot(robot), seed,
-        None if pictures is None else lambda executor: stills.append(executor.render("front", 480, 360)),
-    )  # fmt: skip
-    if pictures is not None and stills:
-        from visual_irl.evaluation.pictures import contact_sheet
-
-        rows = np.linspace(0, len(stills) - 1, STRIP).astype(int)
-        sheet = require_writable_folder(pictures) / f"evaluate_{robot}.png"
-        contact_sheet(sheet, [stills[k] for k in rows], [f"t = {k / PICTURES:.0f} s" for k in rows])
-    return result
+        skill, load_robot(robot), seed, (lambda executor: stills.append(executor.render("front", 480, 360))) if film else None
+    )
+    rows = np.linspace(0, len(stills) - 1, STRIP).astype(int).tolist() if stills else []
+    return result, [(k / PICTURES, stills[k]) for k in rows]
 
 
 def _scores(results: Sequence[Worked]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -71,15 +72,12 @@ def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers
         import ray
     except ModuleNotFoundError:
         raise MissingDependency("--address spreads work over a Ray cluster: pip install 'visual-irl[cluster]'") from None
-    if not ray.is_initialized():
-        try:
-            more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, **more)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise ClusterUnreachable(
-                f"no Ray cluster at '{address}' ({str(error).splitlines()[0]}); start one with `ray start --head`, or leave "
-                "--address out for processes of this machine"
-            ) from error
+    _require_listener(address)
+    try:
+        more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False, **more)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise _unreachable(address, str(error).splitlines()[0]) from error
     remote = ray.remote(num_cpus=1, max_retries=MOST_DEATHS)(_same_code)
     waiting = list(range(len(jobs)))[::-1]
     running: dict[Any, int] = {}
@@ -93,12 +91,30 @@ def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers
                 try:
                     result = ray.get(done)
                 except ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
-                except ray.exceptions.WorkerCrashedError:
-                    raise LearningFailed(DEAD.format(MOST_DEATHS + 1)) from None
+                    raise (error.cause or error) from None
+                except ray.exceptions.RayError as error:  # its worker or machine died once more than it is begun again
+                    raise LearningFailed(f"{DEAD.format(MOST_DEATHS + 1)} ({str(error).splitlines()[0]})") from None
                 yield running.pop(done), result
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself waits for minutes where nobody listens."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+    except OSError as error:
+        raise _unreachable(address, str(error)) from error
+
+
+def _unreachable(address: str, why: str) -> ClusterUnreachable:
+    return ClusterUnreachable(
+        f"no Ray cluster at '{address}' ({why}); start one with `ray start --head` (with the same RAY_AUTH_MODE as here), or "
+        "leave --address out for processes of this machine"
+    )
 
 
 def _same_code(code: str, work: Callable[..., T], *job: Any) -> T:

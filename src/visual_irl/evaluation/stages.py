@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.evaluation.interruption import raise_if_asked, until_interrupted
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene, SeenThing
@@ -29,6 +31,7 @@ TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
 CURVES = "_curves"
 """Learning curves for TensorBoard lie beside a skill's folder, by its name and this: in it they would change its digest."""
+CHECKPOINT = "_checkpoint.safetensors"
 FILM_FPS = 12
 FILM_SIZE = (480, 360)
 STRIP = 8
@@ -166,22 +169,34 @@ def curves_of(skill: Path) -> Path:
     return skill.with_name(skill.name + CURVES)
 
 
-def learn(demonstrations: Sequence[Path], out: Path, learner: str) -> pipeline.Skill:
+def checkpoint_of(skill: Path) -> Path:
+    """What a learner that is killed leaves beside a skill's folder: in it, it would change the skill's digest."""
+    return skill.with_name(skill.name + CHECKPOINT)
+
+
+def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool = False) -> pipeline.Skill:
     """Learn a skill; see `visual-irl learn --help`."""
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
+    parts = [repr(config), artifacts.code_digest(), *(artifacts.digest(path) for path in demonstrations)]
+    evaluations = Evaluations(checkpoint_of(out), hashlib.sha256("\n".join(parts).encode()).hexdigest(), resume)
+    if resume:
+        say(f"goes on after {len(evaluations)} steps" if len(evaluations) else "nothing was left by an earlier run: begins")
     with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(curves_of(out)) as curves:
+        had = len(evaluations)
 
         def progress(i: int, loss: float) -> None:
             show(i, max(i, 60))
-            curves.scalar("loss", loss, i)
+            if i > had:  # the others are in the curves of the run that was killed
+                curves.scalar("loss", loss, i)
 
-        skill = pipeline.learn(demos, config, progress)
+        skill = pipeline.learn(demos, config, progress, evaluations)
     skill.save(out)
     inputs = {f"demonstration_{i}": path for i, path in enumerate(demonstrations)}
     artifacts.write_sidecar(out / pipeline.REWARD_FILE, config, inputs)
     artifacts.write_sidecar(out / pipeline.MOTION_FILE, config, inputs)
+    evaluations.forget()
     strongest = sorted(zip(skill.reward.theta.tolist(), skill.reward.feature_names, strict=True), key=lambda r: -abs(r[0]))
     say("what the reward says: " + ", ".join(f"{name.replace('_', ' ')} {w:+.1f}" for w, name in strongest[:6]))
     say(f"wrote {out}")

@@ -56,12 +56,12 @@ class TransferBench:
     """Onions in a demonstration."""
     onions: int = 1
     """Onions in an episode of the robot."""
-    episodes: int = 16
+    episodes: int = 8
     """Episodes that score a policy."""
     progress: Progress = field(default_factory=lambda: Progress(slack=1.0))
     """Learner of the reward. A bin takes several things, so that the spread of their places is that of the bin."""
-    posture: float = 0.1
-    """Weight of the posture [1/rad]."""
+    posture: float = 4.0
+    """What a radian of the limbs' mean error costs, in steps of a demonstration."""
     mppi: Mppi = field(default_factory=lambda: Mppi(horizon=8, candidates=96))
     """The planner."""
 
@@ -103,7 +103,7 @@ def run_seed(config: TransferBench, seed: int) -> dict[str, Any]:
     shown = [shown_situations(d, arm_task.interval, BLEMISHED) for d in demos]
     reward, posture = config.progress.reward_of(shown), Posture.shown(shown)
     policies: dict[str, Policy] = {
-        "ours": PlannedPolicy(arm_task, config.mppi, HumanLike(reward, posture, config.posture), seed),
+        "ours": PlannedPolicy(arm_task, config.mppi, HumanLike(reward, posture, config.posture / reward.steps), seed),
         "reward_alone": PlannedPolicy(arm_task, config.mppi, HumanLike(reward, posture, 0.0), seed),
         "scripted_hand": arm_task.expert,
     }

@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from visual_irl.errors import LearningFailed
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.reward.model import LinearReward
 from visual_irl.tasks.graph import Graph, Relations
 
@@ -48,31 +49,42 @@ class MaxEnt:
         graph: Graph,
         state_sequences: Sequence[Sequence[int]],
         progress: Callable[[int, float], None] = lambda iteration, loss: None,
+        evaluations: Evaluations | None = None,
     ) -> LinearReward:
         """The reward that explains the demonstrated state sequences, one an episode of the graph.
+
+        `evaluations` remembers what was computed, for a learner that is killed; nothing is kept when not given.
 
         Raises:
             LearningFailed: a sequence is not possible on the graph, or the likelihood is not finite.
         """
+        evaluations = Evaluations() if evaluations is None else evaluations
         steps = _demonstrated_moves(graph, state_sequences, self.horizon)
         features = relations(graph.before, graph.after)
         calls = 0
 
         def loss(weights: ndarray) -> tuple[float, ndarray]:
-            nonlocal calls
-            theta = torch.from_numpy(weights).requires_grad_(True)
+            theta = torch.from_numpy(weights.copy()).requires_grad_(True)
             log_policy = soft_policy(graph, features @ theta, self.horizon)
             likelihood = torch.stack([log_policy[t, e, s, m] for e, t, s, m in steps]).sum()
             value = -likelihood / len(state_sequences) + self.prior * (theta**2).sum()
             (gradient,) = torch.autograd.grad(value, theta)
-            calls += 1
-            progress(calls, float(value.detach()))
             return float(value.detach()), gradient.numpy()
 
+        def remembered(weights: ndarray) -> tuple[float, ndarray]:
+            nonlocal calls
+            value, gradient = evaluations.ask(weights, loss)
+            calls += 1
+            if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                best = "" if evaluations.best is None else f"; the best weights until then: {evaluations.best.tolist()}"
+                raise LearningFailed(f"the loss became {value} at step {calls}: raise --prior above {self.prior}{best}")
+            progress(calls, value)
+            return value, gradient
+
         # SciPy's optimiser, not torch's: importing torch.optim loads a compiler whose LLVM clashes with off-screen OpenGL's
-        found = minimize(loss, np.zeros(features.shape[-1]), jac=True, method="L-BFGS-B", options={"maxiter": self.iterations})
-        if not np.isfinite(found.x).all():
-            raise LearningFailed(f"the reward diverged ({found.x.tolist()}); raise --prior above {self.prior}")
+        found = minimize(
+            remembered, np.zeros(features.shape[-1]), jac=True, method="L-BFGS-B", options={"maxiter": self.iterations}
+        )
         return LinearReward(relations, torch.from_numpy(found.x))
 
 

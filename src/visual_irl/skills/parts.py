@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.mapping.human_arm import imagined_arm
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary
@@ -68,8 +69,14 @@ class Skill(Protocol):
         ...
 
     @classmethod
-    def learn(cls, demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> Skill:
-        """The skill from demonstrations, of which states are seen and no action."""
+    def learn(
+        cls,
+        demos: Sequence[Demonstration],
+        config: LearnConfig,
+        progress: Progress = silent,
+        evaluations: Evaluations | None = None,
+    ) -> Skill:
+        """The skill from demonstrations, of which states are seen and no action; `evaluations` keeps what was computed."""
         ...
 
     def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from visual_irl.errors import LearningFailed
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy import pour_path
 from visual_irl.policy.hand_path import PolicyConfig
@@ -57,7 +58,13 @@ class PouringSkill:
         return cls(reward, *load_motion(Path(folder) / MOTION_FILE, made))
 
     @classmethod
-    def learn(cls, demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> PouringSkill:
+    def learn(
+        cls,
+        demos: Sequence[Demonstration],
+        config: LearnConfig,
+        progress: Progress = silent,
+        evaluations: Evaluations | None = None,
+    ) -> PouringSkill:
         """The skill from demonstrations, of which states are seen and no action.
 
         Raises:
@@ -69,7 +76,7 @@ class PouringSkill:
             raise LearningFailed(f"the demonstrations do not handle the same things: {sorted(roles)}; learn one skill for each")
         relations = PourRelations(*roles.pop())
         graph, sequences = demonstrated_states(demos, arms, episodes)
-        reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress)
+        reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
         swivels = [swivel_of_arm(a, torso_axes(d)) for d, a in zip(demos, arms, strict=True)]
         motions = [
             ObservedMotion(d.t, a.Ts_world_hand[:, :3, 3], swivel, a.shoulder, *limb_lengths(a), d.side, _segments(d, e))

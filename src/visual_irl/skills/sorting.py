@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
+from visual_irl.io.evaluations import Evaluations
 from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
@@ -55,7 +56,13 @@ class SortingSkill:
         return cls(reward, *load_motion(Path(folder) / MOTION_FILE, {"library": MotionLibrary.unpacked}))
 
     @classmethod
-    def learn(cls, demos: Sequence[Demonstration], config: LearnConfig, progress: Progress = silent) -> SortingSkill:
+    def learn(
+        cls,
+        demos: Sequence[Demonstration],
+        config: LearnConfig,
+        progress: Progress = silent,
+        evaluations: Evaluations | None = None,
+    ) -> SortingSkill:
         """The skill from demonstrations, of which states are seen and no action.
 
         Raises:
@@ -66,7 +73,7 @@ class SortingSkill:
         episodes = [cut_episodes(d, hand) for d, hand in zip(demos, hands, strict=True)]
         relations = learn_relations(demos, hands, episodes)
         graph, sequences = demonstrated_states(relations, hands, episodes, config.attribute)
-        reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress)
+        reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
         motions = [
             ObservedMotion(
                 d.t, hand, swivel_of_arm(a, torso_axes(d)), a.shoulder, *limb_lengths(a), d.side, _segments(d, cut),
