@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_msgs.action import RunSkill
 from visual_irl_ros import convert, qos
@@ -41,14 +44,6 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
     nodes[victim].send_signal(signal.SIGKILL)
     watcher.rest(2.0)  # the target's age, then braking, on a loaded machine
-    watcher.q.clear()
-    watcher.rest(0.5)
-    if (
-        victim != "sim" and not watcher.q
-    ):  # known, see docs/ros.md: the simulation, and the arm with it, stands still in its publication
-        nodes["sim"].kill()
-        nodes["sim"].wait()
-        pytest.skip("the killed process left the middleware's shared memory locked")
     if victim == "sim":  # the arm was in it
         assert watcher.wait(lambda: watcher.said["mapper"].startswith("no joint states"), 10.0)
         targets.clear()
@@ -59,6 +54,27 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     assert watcher.wait(lambda: watcher.said["sim"] == "no live target: the arm stands", 10.0)
     if victim == "perception":
         assert watcher.wait(lambda: watcher.said["mapper"].startswith("no keypoints"), 10.0)
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_graph_keeps_the_simulations_time(watcher: Any, launched: Callable) -> None:
+    nodes = launched("sim", source=RECORDING, loop="true", use_sim_time="true")
+    clock, targets, states = [], [], []
+    watcher.create_subscription(Clock, "/clock", lambda m: clock.append(convert.stamp_of_msg(m.clock)), qos.CLOCK)
+    for kind, topic, stamps in ((JointTrajectoryMsg, "mapper/joint_target", targets), (JointState, "joint_states", states)):
+        take = partial(lambda into, m: into.append(convert.stamp_of_msg(m.header.stamp)), stamps)
+        watcher.create_subscription(kind, topic, take, qos.COMMAND if stamps is targets else qos.NEWEST)
+    assert watcher.up("sim")
+    home = watcher.q[0]
+    assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
+    assert clock == sorted(clock) and 0 < clock[-1] < 10**12, "time began with the simulation"
+    assert len(targets) > 5 and targets == sorted(set(targets))
+    assert abs(clock[-1] - states[-1]) < 2e8 and 0 <= clock[-1] - targets[-1] < 1e9
+    nodes["sim"].send_signal(signal.SIGKILL)
+    watcher.rest(1.0)
+    targets.clear()
+    watcher.rest(1.0)
+    assert not targets, "time stands: no picture is newer than the last"
 
 
 @pytest.mark.timeout(180)
