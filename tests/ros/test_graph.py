@@ -33,6 +33,13 @@ STILL = 1e-3
 NODES = {"sim": ("perception", "mapper", "sim"), "robot": ("skill", "executor"), "record": ("recorder",)}
 
 
+def shares_memory(process: Any) -> bool:
+    """Whether Fast DDS's thread for shared memory runs in a node."""
+    names = [(task / "comm").read_text() for task in Path(f"/proc/{process.pid}/task").iterdir()]
+    assert any(name.startswith("dds.udp") for name in names), names
+    return any(name.startswith("dds.shm") for name in names)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", NODES["sim"])
 def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: Any, launched: Callable, victim: str) -> None:
@@ -40,6 +47,7 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     targets: list[Any] = []
     watcher.create_subscription(JointTrajectoryMsg, "mapper/joint_target", targets.append, qos.COMMAND)
     assert watcher.up("sim"), "the simulation comes up"
+    assert not shares_memory(nodes["mapper"]) and not shares_memory(nodes["sim"]), "what a killed process could leave locked"
     home = watcher.q[0]
     assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
     nodes[victim].send_signal(signal.SIGKILL)
@@ -177,6 +185,7 @@ def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, t
     motion = swing(tmp_path / "swing.npz", 12.0)
     nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
     assert has_motion(watcher)
+    assert not any(map(shares_memory, nodes.values()))
     goal = run_skill(watcher, ActionClient(watcher, RunSkill, "executor/run_skill"), "swing")
     assert watcher.wait(lambda: watcher.q[-1][0] - motion.q[0, 0] > 0.02, 30.0)
     nodes[victim].send_signal(signal.SIGKILL)

@@ -10,12 +10,28 @@ that take those keep the middleware's own choice, and the others reach them by U
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-_CHOICES = ("FASTDDS_BUILTIN_TRANSPORTS", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""By which users choose a transport themselves; other middlewares know none of these."""
+from ament_index_python.packages import get_package_share_directory
+from rclpy.utilities import get_rmw_implementation_identifier
+
+_PROFILES, _OLD_PROFILES, _BUILTIN = (
+    "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
+)  # fmt: skip
+"""By which users choose a transport themselves; the second is the first's name up to Jazzy."""
+_RANGE, _LOCAL_ONLY = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"
 
 
 def without_shared_memory() -> None:
     """From here on, this process's messages go by UDP. Must be called before the first node is made."""
-    if not any(os.environ.get(name) for name in _CHOICES):
-        os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
+    chosen = any(os.environ.get(name) for name in (_PROFILES, _OLD_PROFILES, _BUILTIN))
+    if chosen or not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        return
+    if os.environ.get(_LOCAL_ONLY, "0") != "1" and os.environ.get(_RANGE) != "LOCALHOST":
+        os.environ[_BUILTIN] = "UDPv4"
+        return
+    # limited to this machine, rmw_fastrtps insists on shared memory: the same limits, without it
+    profile = Path(get_package_share_directory("visual_irl_ros")) / "config" / "fastdds_loopback.xml"
+    if profile.is_file():
+        old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+        os.environ |= {_OLD_PROFILES if old else _PROFILES: str(profile), _RANGE: "SYSTEM_DEFAULT", _LOCAL_ONLY: "0"}
