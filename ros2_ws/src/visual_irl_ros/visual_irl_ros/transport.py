@@ -15,16 +15,17 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from rclpy.utilities import get_rmw_implementation_identifier
 
-_PROFILES, _OLD_PROFILES, _BUILTIN = (
-    "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
-)  # fmt: skip
-"""By which users choose a transport themselves; the second is the first's name up to Jazzy."""
+_PROFILES, _OLD_PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+"""The second is the first's name up to Jazzy."""
+_BUILTIN = "FASTDDS_BUILTIN_TRANSPORTS"
+CHOICES = (_PROFILES, _OLD_PROFILES, _BUILTIN)
+"""By which users choose a transport themselves."""
 _RANGE, _LOCAL_ONLY = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"
 
 
 def without_shared_memory() -> None:
     """From here on, this process's messages go by UDP. Must be called before the first node is made."""
-    chosen = any(os.environ.get(name) for name in (_PROFILES, _OLD_PROFILES, _BUILTIN))
+    chosen = any(os.environ.get(name) for name in CHOICES)
     if chosen or not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         return
     if os.environ.get(_LOCAL_ONLY, "0") != "1" and os.environ.get(_RANGE) != "LOCALHOST":
