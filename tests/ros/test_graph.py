@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -220,6 +221,30 @@ def test_up_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch:
     thread.join(30.0)
     assert codes == [-signal.SIGKILL]
     assert started["executor"].returncode == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_node_lives_where_it_is_put(watcher: Any) -> None:
+    ros = up.workspace()
+    line = [
+        str(up.program(ros, "visual_irl_ros", "sim")),
+        "--ros-args",
+        "-r",
+        "__ns:=/left",
+        "-r",
+        "joint_target:=/right/target",
+    ]
+    line = [str(up.program(ros, "visual_irl_ros", "sim")), "--ros-args", *given]
+    process = subprocess.Popen(line, env=up.environment(ros), start_new_session=True)
+    try:
+        assert watcher.wait(lambda: "left/sim" in watcher.said, 90.0)
+        told = {name for name, _ in watcher.get_publisher_names_and_types_by_node("sim", "/left")}
+        heard = {name for name, _ in watcher.get_subscriber_names_and_types_by_node("sim", "/left")}
+        assert "/left/joint_states" in told and "/joint_states" not in told
+        assert "/right/target" in heard
+    finally:
+        process.terminate()
+        assert process.wait(up.GRACE) == 0
 
 
 @pytest.mark.timeout(180)
