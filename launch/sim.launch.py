@@ -19,6 +19,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
             DeclareLaunchArgument("rate", default_value="0.0", description="pictures a second; 0 for the source's own"),
             DeclareLaunchArgument("pose_model", default_value="heavy", description="body network: heavy or full (quicker)"),
+            DeclareLaunchArgument("use_sim_time", default_value="false", description="every node keeps the simulation's time"),
             DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
                 package="visual_irl_ros", executable="perception", name="perception", on_exit=Shutdown(),
@@ -28,6 +29,7 @@ def generate_launch_description() -> LaunchDescription:
                         "pose_model": LaunchConfiguration("pose_model"),
                         "loop": LaunchConfiguration("loop"),
                         "rate": LaunchConfiguration("rate"),
+                        "use_sim_time": LaunchConfiguration("use_sim_time"),
                     }
                 ],
                 remappings=[
@@ -41,12 +43,20 @@ def generate_launch_description() -> LaunchDescription:
             ),
             Node(
                 package="visual_irl_ros", executable="mapper", name="mapper", on_exit=Shutdown(),
-                parameters=[{"robot": LaunchConfiguration("robot"), "side": LaunchConfiguration("side")}],
+                parameters=[
+                    {
+                        "robot": LaunchConfiguration("robot"),
+                        "side": LaunchConfiguration("side"),
+                        "use_sim_time": LaunchConfiguration("use_sim_time"),
+                    }
+                ],
                 remappings=[("keypoints", "perception/keypoints")],
             ),
             Node(
                 package="visual_irl_ros", executable="sim", name="sim", on_exit=Shutdown(),
-                parameters=[{"robot": LaunchConfiguration("robot")}],
+                parameters=[
+                    {"robot": LaunchConfiguration("robot"), "use_sim_time": LaunchConfiguration("use_sim_time")}
+                ],
                 remappings=[("joint_target", "mapper/joint_target")],
             ),
         ]

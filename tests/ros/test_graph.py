@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_msgs.action import RunSkill
 from visual_irl_ros import convert, qos
@@ -30,6 +34,13 @@ STILL = 1e-3
 NODES = {"sim": ("perception", "mapper", "sim"), "robot": ("skill", "executor"), "record": ("recorder",)}
 
 
+def shares_memory(process: Any) -> bool:
+    """Whether Fast DDS's thread for shared memory runs in a node."""
+    names = [(task / "comm").read_text() for task in Path(f"/proc/{process.pid}/task").iterdir()]
+    assert any(name.startswith("dds.udp") for name in names), names
+    return any(name.startswith("dds.shm") for name in names)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", NODES["sim"])
 def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: Any, launched: Callable, victim: str) -> None:
@@ -37,18 +48,11 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     targets: list[Any] = []
     watcher.create_subscription(JointTrajectoryMsg, "mapper/joint_target", targets.append, qos.COMMAND)
     assert watcher.up("sim"), "the simulation comes up"
+    assert not shares_memory(nodes["mapper"]) and not shares_memory(nodes["sim"]), "what a killed process could leave locked"
     home = watcher.q[0]
     assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
     nodes[victim].send_signal(signal.SIGKILL)
     watcher.rest(2.0)  # the target's age, then braking, on a loaded machine
-    watcher.q.clear()
-    watcher.rest(0.5)
-    if (
-        victim != "sim" and not watcher.q
-    ):  # known, see docs/ros.md: the simulation, and the arm with it, stands still in its publication
-        nodes["sim"].kill()
-        nodes["sim"].wait()
-        pytest.skip("the killed process left the middleware's shared memory locked")
     if victim == "sim":  # the arm was in it
         assert watcher.wait(lambda: watcher.said["mapper"].startswith("no joint states"), 10.0)
         targets.clear()
@@ -59,6 +63,27 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     assert watcher.wait(lambda: watcher.said["sim"] == "no live target: the arm stands", 10.0)
     if victim == "perception":
         assert watcher.wait(lambda: watcher.said["mapper"].startswith("no keypoints"), 10.0)
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_graph_keeps_the_simulations_time(watcher: Any, launched: Callable) -> None:
+    nodes = launched("sim", source=RECORDING, loop="true", use_sim_time="true")
+    clock, targets, states = [], [], []
+    watcher.create_subscription(Clock, "/clock", lambda m: clock.append(convert.stamp_of_msg(m.clock)), qos.CLOCK)
+    for kind, topic, stamps in ((JointTrajectoryMsg, "mapper/joint_target", targets), (JointState, "joint_states", states)):
+        take = partial(lambda into, m: into.append(convert.stamp_of_msg(m.header.stamp)), stamps)
+        watcher.create_subscription(kind, topic, take, qos.COMMAND if stamps is targets else qos.NEWEST)
+    assert watcher.up("sim")
+    home = watcher.q[0]
+    assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
+    assert clock == sorted(clock) and 0 < clock[-1] < 10**12, "time began with the simulation"
+    assert targets == sorted(set(targets))
+    assert 0 < max(targets) < 10**12 and 0 < max(states) < 10**12, "stamps are of that time"
+    nodes["sim"].send_signal(signal.SIGKILL)
+    watcher.rest(1.0)
+    targets.clear()
+    watcher.rest(1.0)
+    assert not targets, "time stands: no picture is newer than the last"
 
 
 @pytest.mark.timeout(180)
@@ -161,6 +186,7 @@ def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, t
     motion = swing(tmp_path / "swing.npz", 12.0)
     nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
     assert has_motion(watcher)
+    assert not any(map(shares_memory, nodes.values()))
     goal = run_skill(watcher, ActionClient(watcher, RunSkill, "executor/run_skill"), "swing")
     assert watcher.wait(lambda: watcher.q[-1][0] - motion.q[0, 0] > 0.02, 30.0)
     nodes[victim].send_signal(signal.SIGKILL)
@@ -195,6 +221,23 @@ def test_up_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch:
     thread.join(30.0)
     assert codes == [-signal.SIGKILL]
     assert started["executor"].returncode == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_node_lives_where_it_is_put(watcher: Any) -> None:
+    ros = up.workspace()
+    given = ["-r", "__ns:=/left", "-r", "joint_target:=/right/target"]
+    line = [str(up.program(ros, "visual_irl_ros", "sim")), "--ros-args", *given]
+    process = subprocess.Popen(line, env=up.environment(ros), start_new_session=True)
+    try:
+        assert watcher.wait(lambda: "left/sim" in watcher.said, 90.0)
+        told = {name for name, _ in watcher.get_publisher_names_and_types_by_node("sim", "/left")}
+        heard = {name for name, _ in watcher.get_subscriber_names_and_types_by_node("sim", "/left")}
+        assert "/left/joint_states" in told and "/joint_states" not in told
+        assert "/right/target" in heard
+    finally:
+        process.terminate()
+        assert process.wait(up.GRACE) == 0
 
 
 @pytest.mark.timeout(180)

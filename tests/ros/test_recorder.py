@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import resource
 import signal
+import threading
 import time
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from rosbags.rosbag2 import Reader
 from sensor_msgs.msg import Image
 from visual_irl_msgs.action import Record
 from visual_irl_ros import convert, qos
+from visual_irl_ros.recorder import Recorder
 
 from visual_irl.io.mcap_stream import survey
 
@@ -115,3 +118,27 @@ def test_a_full_disk_is_told_and_leaves_a_readable_file(watcher: Any, recording:
     assert "free some space" in result.error_text
     assert len(stamps(tmp_path / "bag")) > 10
     assert process.poll() is None
+
+
+@pytest.mark.timeout(60)
+def test_what_waits_for_the_disk_when_it_is_told_to_end_is_written(watcher: Any) -> None:
+    recorder, written = Recorder(), []
+    topic = next(iter(recorder._kinds))
+    goal = SimpleNamespace(is_cancel_requested=False, request=Record.Goal(), publish_feedback=lambda told: None)
+
+    def slowly(topic: str, data: bytes, stamp_ns: int) -> None:
+        time.sleep(0.01)
+        written.append(data)
+
+    thread = threading.Thread(target=recorder._write, args=(SimpleNamespace(write=slowly), goal))
+    thread.start()
+    while recorder._queue is None:
+        time.sleep(0.001)
+    for i in range(50):
+        recorder._taker(topic)(bytes([i]))
+    goal.is_cancel_requested = True
+    thread.join(20.0)
+    recorder._taker(topic)(b"later")
+    assert written == [bytes([i]) for i in range(50)]
+    assert recorder.written == 50 and recorder.dropped == 0
+    recorder.destroy_node()

@@ -11,6 +11,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/visual_irl_ros"]),
         ("share/visual_irl_ros", ["package.xml"]),
+        ("share/visual_irl_ros/config", ["config/fastdds_loopback.xml", "config/fastdds_pictures.xml"]),
     ],
     install_requires=["setuptools"],
     zip_safe=True,

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.mediapipe_detector import hands_of, letterbox, people_of, quiet_stderr
+from visual_irl.perception.mediapipe_detector import QUIET, hands_of, letterbox, people_of
 from visual_irl.perception.weights import weight_path
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, RgbdFrame, keypoint_index
 
@@ -29,7 +29,7 @@ class BareMediapipe:
     def __init__(self) -> None:
         video = vision.RunningMode.VIDEO
         pose, hand = (str(weight_path(name)) for name in ("pose_landmarker_heavy", "hand_landmarker_full"))
-        with quiet_stderr():
+        with QUIET:
             self._pose = vision.PoseLandmarker.create_from_options(
                 vision.PoseLandmarkerOptions(base_options=BaseOptions(model_asset_path=pose), running_mode=video)
             )
@@ -41,7 +41,7 @@ class BareMediapipe:
         """The person in a picture, or None."""
         square, offset = letterbox(rgb)
         image = Image(image_format=ImageFormat.SRGB, data=square)
-        with quiet_stderr():
+        with QUIET:
             pose = self._pose.detect_for_video(image, stamp_ns // 1_000_000)
             found = hands_of(self._hands.detect_for_video(image, stamp_ns // 1_000_000), square.shape[0], offset)
         people = people_of(pose, square.shape[0], offset)
@@ -52,7 +52,7 @@ class BareMediapipe:
 
     def close(self) -> None:
         """Free the networks."""
-        with quiet_stderr():
+        with QUIET:
             self._pose.close()
             self._hands.close()
 

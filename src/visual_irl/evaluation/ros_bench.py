@@ -10,11 +10,13 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, VisualIrlError
-from visual_irl.evaluation.launch_file import read_launch_file
+from visual_irl.evaluation.launch_file import LaunchFile, read_launch_file
 from visual_irl.evaluation.stages import say
 from visual_irl.evaluation.up import environment, program, start, stop, workspace
 from visual_irl.io import artifacts
@@ -22,12 +24,15 @@ from visual_irl.io.atomic import require_writable_folder
 
 RATE = 30.0
 """Pictures a second [1/s]."""
+POSE_MODEL = "full"
+"""The quicker network."""
 STARTUP = 180.0
 """How long the nodes may take to come up [s]."""
 
 
 def bench_ros(out: Path, robot: str, seconds: float) -> None:
-    """Measure for `seconds` each: keypoints through DDS, the same without this project's code, and the whole graph twice.
+    """Measure for `seconds` each: keypoints through DDS, the same without this project's code, the graph from keypoints on, the
+    recorder with pictures of a camera's size, and the whole graph twice.
 
     Once at the camera's rate, and once ("calm") at one at which few pictures wait for the one before.
 
@@ -44,25 +49,31 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     result: dict[str, float] = {}
     for part in ("bare", "keypoint", "bare", "keypoint"):  # in turns: what the machine does else hits both
         result = _merged(result, _measured(measure, ros, part, seconds / 2.0))
-    result |= _graph(measure, ros, robot, seconds)
-    artifacts.write_json(out, {**result, "seconds": seconds, "rate_hz": RATE, "robot": robot})
+    recording = str(asset_path("models/recordings/onion_sorting"))
+    live = {"robot": robot, "source": recording, "rate": str(RATE), "pose_model": POSE_MODEL}
+    for part, name, arguments, left_out in (
+        ("path", "sim", live, "perception"), ("recorder", "record", {}, ""), ("graph", "sim", live, ""),
+    ):  # fmt: skip
+        launch = read_launch_file(asset_path(f"launch/{name}.launch.py"))
+        nodes = tuple(node for node in launch.nodes if node.name != left_out)
+        result |= _beside(measure, ros, part, seconds, replace(launch, nodes=nodes), arguments)
+    about = {"seconds": seconds, "rate_hz": RATE, "robot": robot, "pose_model": POSE_MODEL}
+    artifacts.write_json(out, {**result, **about})
     say("\n".join(f"  {name:24} {value:.3f}" for name, value in result.items()))
     say(f"wrote {out}")
 
 
-def _graph(measure: Path, ros: Path, robot: str, seconds: float) -> dict[str, float]:
-    """The whole graph, with what its processes needed of a CPU."""
-    launch = read_launch_file(asset_path("launch/sim.launch.py"))
-    arguments = launch.resolved(
-        {"robot": robot, "source": str(asset_path("models/recordings/onion_sorting")), "rate": str(RATE)}
-    )
-    nodes = start(launch, arguments, ros)
+def _beside(
+    measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]
+) -> dict[str, float]:
+    """A part that watches running nodes, with what these needed of a CPU."""
+    nodes = start(launch, launch.resolved(arguments), ros)
     try:
         began, used = time.monotonic(), {name: _cpu_seconds(process.pid) for name, process in nodes.items()}
-        result = _measured(measure, ros, "graph", seconds)
+        result = _measured(measure, ros, part, seconds)
         span = time.monotonic() - began
         for name, process in nodes.items():
-            result[f"cpu_{name}"] = (_cpu_seconds(process.pid) - used[name]) / span
+            result[f"cpu_{part}_{name}"] = (_cpu_seconds(process.pid) - used[name]) / span
         return result
     finally:
         stop(nodes)

@@ -6,9 +6,10 @@ Body: BlazePose (Bazarevsky et al. 2020); hands: MediaPipe Hands (Zhang et al. 2
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -37,13 +38,14 @@ class MediapipeDetectorConfig(PersonFinderConfig):
 
 
 class MediapipeNetworks:
-    """MediaPipe's landmarkers as `person_finder.Networks`."""
+    """MediaPipe's landmarkers as `person_finder.Networks`; hands are looked for beside the body, by a thread of their own."""
 
     def __init__(self, pose_model: str, least: float) -> None:
         """`least`: a body or hand with a lower score in [0, 1] is not there."""
         hand = str(weight_path("hand_landmarker_full"))
         self._pose_model, self._least = pose_model, least
-        with quiet_stderr():
+        self._beside, self._found = ThreadPoolExecutor(1, "hands"), Future[list[HandDetection]]()
+        with QUIET:
             self._pose = self._pose_landmarker(vision.RunningMode.VIDEO, 1)
             self._hands = self._hand_landmarker(hand, vision.RunningMode.VIDEO, 2)
             self._crop_hands = self._hand_landmarker(hand, vision.RunningMode.IMAGE, 1)
@@ -80,11 +82,15 @@ class MediapipeNetworks:
         """The picture that `hands` and `body` look at from here on."""
         square, self._offset = letterbox(rgb)
         self._square, self._ms = Image(image_format=ImageFormat.SRGB, data=square), stamp_ms
+        self._found = self._beside.submit(self._hands_in, self._square, self._ms, self._offset)
+
+    def _hands_in(self, square: Image, ms: int, offset: ndarray) -> list[HandDetection]:
+        with QUIET:
+            return hands_of(self._hands.detect_for_video(square, ms), square.width, offset)
 
     def hands(self) -> list[HandDetection]:
-        """Up to two hands in the picture."""
-        with quiet_stderr():
-            return hands_of(self._hands.detect_for_video(self._square, self._ms), self._square.width, self._offset)
+        """Up to two hands in the picture; waits until they are found."""
+        return self._found.result()
 
     def body(self, near: Region | None = None) -> PersonDetection | None:
         """The body in the picture, without hands; all but the square `near` is black for it.
@@ -93,7 +99,7 @@ class MediapipeNetworks:
         """
         near = near or self._near
         square = self._square if near is None else self._only(near)
-        with quiet_stderr():
+        with QUIET:
             pose = self._pose.detect_for_video(square, self._ms)
         people = people_of(pose, square.width, self._offset)
         self._near = None
@@ -107,7 +113,7 @@ class MediapipeNetworks:
 
     def _all_in(self, square: Image) -> list[PersonDetection]:
         """With a landmarker of its own, loaded when first needed."""
-        with quiet_stderr():
+        with QUIET:
             if self._people is None:
                 self._people = self._pose_landmarker(vision.RunningMode.IMAGE, MOST_PEOPLE)
             return people_of(self._people.detect(square), square.width, self._offset)
@@ -122,14 +128,14 @@ class MediapipeNetworks:
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own."""
-        with quiet_stderr():
+        with QUIET:
             result = self._crop_hands.detect(Image(image_format=ImageFormat.SRGB, data=crop))
         hands = hands_of(result, crop.shape[0], np.zeros(2))
         return hands[0] if hands else None
 
     def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
         """What the hand's network sees in a region; it is loaded when first needed."""
-        with quiet_stderr():
+        with QUIET:
             if self._hand_region is None:
                 self._hand_region = RegionNetwork(component_path("hand_landmark_full"), HAND_OUTPUTS)
             rows, presence, right, metres = self._hand_region.run(region.crop(rgb, HAND_INPUT))
@@ -138,7 +144,7 @@ class MediapipeNetworks:
 
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region; it is loaded when first needed: most clips show a head."""
-        with quiet_stderr():
+        with QUIET:
             if self._body_region is None:
                 self._body_region = RegionNetwork(component_path(f"pose_landmark_{self._pose_model}"), BODY_OUTPUTS)
             rows, presence, metres = self._body_region.run(region.crop(rgb))
@@ -147,7 +153,8 @@ class MediapipeNetworks:
 
     def close(self) -> None:
         """Free the networks."""
-        with quiet_stderr():
+        self._beside.shutdown()
+        with QUIET:
             for network in (self._pose, self._people, self._hands, self._crop_hands, self._body_region, self._hand_region):
                 if network is not None:
                     network.close()
@@ -190,15 +197,31 @@ def hands_of(result: vision.HandLandmarkerResult, side: int, offset: Float[ndarr
     ]
 
 
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """MediaPipe's C++ side writes notices to stderr that no option turns off; what Python raises is not touched."""
-    saved = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(sink)
-        os.close(saved)
+class _Quiet:
+    """MediaPipe's C++ side writes notices to stderr that no option turns off; what Python raises is not touched.
+
+    A context that several threads may be in at once: stderr is what it was when the last one has left.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._saved = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved = os.dup(2)
+                sink = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(sink, 2)
+                os.close(sink)
+            self._inside += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                os.dup2(self._saved, 2)
+                os.close(self._saved)
+
+
+QUIET = _Quiet()
+"""Stderr is the process's, and so is this."""

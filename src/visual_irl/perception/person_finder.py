@@ -42,7 +42,7 @@ class Networks(Protocol):
         ...
 
     def hands(self) -> list[HandDetection]:
-        """Up to two hands in the picture."""
+        """Up to two hands in the picture; asked after `body`."""
         ...
 
     def body(self, near: Region | None = None) -> PersonDetection | None:
@@ -121,13 +121,13 @@ class PersonFinder:
 
     def find(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
         """The person in a picture that the networks have begun with, or None."""
-        found = self._votes.relabelled(distinct(self.networks.hands()), stamp_ns)
         followed = self._headless is not None and self._headless.locked
-        if followed and self._without_face < _FACE_EVERY:
-            self._without_face += 1
-        else:
-            self._without_face = 0
-            person = self._by_face(rgb, found, stamp_ns)
+        faceless = followed and self._without_face < _FACE_EVERY
+        self._without_face = self._without_face + 1 if faceless else 0
+        body = None if faceless else self._body(stamp_ns)  # first: hands may be looked for at the same time
+        found = self._votes.relabelled(distinct(self.networks.hands()), stamp_ns)
+        if not faceless:
+            person = self._by_face(rgb, body, found, stamp_ns)
             if person is not None and (person.hands or not followed):
                 return person  # a face without a hand does not outdo a body that is followed by its hand
         if not self.config.search_without_head:
@@ -137,11 +137,17 @@ class PersonFinder:
             self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
         return self._headless.find(rgb, stamp_ns, found)
 
-    def _by_face(self, rgb: UInt8[ndarray, "H W 3"], found: list[HandDetection], stamp_ns: int) -> PersonDetection | None:
-        """What the pose networks find, unless it is no body with a head, or somebody else."""
+    def _body(self, stamp_ns: int) -> PersonDetection | None:
+        """What the pose networks find, near whoever is followed."""
         if self._chosen is not None and abs(stamp_ns - self._chosen.stamp_ns) > KEEP_NS:  # or another stream's
             self._chosen = self._near = None
-        person = followed = self.networks.body(self._near)
+        return self.networks.body(self._near)
+
+    def _by_face(
+        self, rgb: UInt8[ndarray, "H W 3"], followed: PersonDetection | None, found: list[HandDetection], stamp_ns: int
+    ) -> PersonDetection | None:
+        """Whom the pose networks follow, unless it is no body with a head, or somebody else."""
+        person = followed
         height, width = rgb.shape[:2]
         # hands tell a new body from what only looks like one; of a known one's, some may be other people's
         if person is None or not self._plausible(person, [] if self._chosen else found, width, height):

@@ -1,9 +1,11 @@
-"""Measures the graph: `bench bare|keypoint|graph SECONDS FILE`; started by `visual-irl bench ros`.
+"""Measures the graph: `bench bare|keypoint|path|graph|recorder SECONDS FILE`; started by `visual-irl bench ros`.
 
 `bare` sends a ready message of 50 keypoints from another process with rclpy alone; `keypoint` sends the library's own frames
-and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `graph` watches
-the running nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints
-took. A picture is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise.
+and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `path` sends a
+recording's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
+nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints took. A picture
+is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise. `recorder` is in
+`bench_recorder`.
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 from visual_irl_msgs.msg import Keypoints
 
+from visual_irl.assets import asset_path
+from visual_irl.io.artifacts import load_demonstration
 from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert, qos
-from visual_irl_ros.wire import KeypointWire
+from visual_irl_ros.bench_recorder import recorded
+from visual_irl_ros.wire import KeypointWire, head_of
 
 RATE = 30.0
 WARM = 1.0
@@ -39,7 +45,7 @@ def _send(part: str, seconds: float, sent: Any) -> None:
     """Send keypoints at `RATE`; `sent` gets the time at which each left the library's terms [ns]."""
     rclpy.init()
     node = Node("bench_sender")
-    out = node.create_publisher(Keypoints, "bench/keypoints", qos.NEWEST)
+    out = node.create_publisher(Keypoints, "bench/keypoints", qos.FRAMES)
     k = len(KEYPOINTS)
     rows = (np.full((k, 3), 0.5), np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), np.full((k, 2), 100.0))
     wire, message, begin = KeypointWire("world"), convert.keypoints_to_msg(KeypointFrame(0, *rows), "world"), time.monotonic()
@@ -61,15 +67,17 @@ def _transport(part: str, seconds: float) -> dict[str, float]:
     sent = context.Array("q", round((seconds + 2.0 * WARM) * RATE), lock=False)
     sender = context.Process(target=_send, args=(part, seconds, sent), daemon=True)
     node, ages, wire = Node("bench_receiver"), {}, KeypointWire("world")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
 
     def take(message: Any) -> None:
         i = message.header.stamp.nanosec if part == "bare" else wire.decode(message).stamp_ns
         ages[i] = 1e-6 * (time.time_ns() - sent[i])
 
-    node.create_subscription(Keypoints, "bench/keypoints", take, qos.NEWEST, raw=part != "bare")
+    node.create_subscription(Keypoints, "bench/keypoints", take, qos.FRAMES, raw=part != "bare")
     sender.start()
     while sender.is_alive():
-        rclpy.spin_once(node, timeout_sec=0.1)
+        executor.spin_once(timeout_sec=0.1)
     counted = [age for i, age in ages.items() if i >= WARM * RATE]
     if not counted:
         raise SystemExit("no message came")
@@ -80,31 +88,32 @@ class _Graph:
     """Watches the running nodes from outside: what they say of themselves, and when what they publish arrives here."""
 
     def __init__(self) -> None:
-        self.node = Node("bench_watcher")
+        self.node, self._executor = Node("bench_watcher"), SingleThreadedExecutor()
+        self._executor.add_node(self.node)
         self.told: dict[str, dict[str, str]] = {}
         self.efforts: dict[int, tuple[float, float]] = {}
         self.answered: dict[int, float] = {}
         self.states: list[float] = []
         self.measuring = False
         self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED)
-        self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.COMMAND)
-        self.node.create_subscription(JointState, "joint_states", self._state, qos.RECORDED)
+        self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.COMMAND, raw=True)
+        self.node.create_subscription(JointState, "joint_states", self._state, qos.RECORDED, raw=True)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._report, qos.DIAGNOSTICS)
 
-    def _age_ms(self, message: Any) -> tuple[int, float]:
-        stamp = convert.stamp_of_msg(message.header.stamp)
+    def _age_ms(self, data: bytes) -> tuple[int, float]:
+        stamp = head_of(data)[0]
         return stamp, 1e-6 * (time.time_ns() - stamp)
 
     def _keypoints(self, message: Any) -> None:
         self.efforts[convert.stamp_of_msg(message.header.stamp)] = (1e3 * message.waited, 1e3 * message.inference)
 
-    def _target(self, message: Any) -> None:
+    def _target(self, data: bytes) -> None:
         if self.measuring:
-            self.answered.update([self._age_ms(message)])
+            self.answered.update([self._age_ms(data)])
 
-    def _state(self, message: Any) -> None:
+    def _state(self, data: bytes) -> None:
         if self.measuring:
-            self.states.append(self._age_ms(message)[1])
+            self.states.append(self._age_ms(data)[1])
 
     def _report(self, message: Any) -> None:
         for status in message.status:
@@ -113,7 +122,7 @@ class _Graph:
     def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not until():
-            rclpy.spin_once(self.node, timeout_sec=0.1)
+            self._executor.spin_once(timeout_sec=0.1)
         return until()
 
     def play(self, loop: bool, rate: float) -> None:
@@ -190,12 +199,36 @@ def _graph(seconds: float) -> dict[str, float]:
     return {**result, "calm_rate_hz": calm, **{f"calm_{name}": value for name, value in more.items()}}
 
 
+def _path(seconds: float) -> dict[str, float]:
+    """A person's keypoints at `RATE`, each until its joint target arrives here."""
+    graph, wire = _Graph(), KeypointWire("world")
+    out = graph.node.create_publisher(Keypoints, "perception/keypoints", qos.FRAMES)
+    demo = load_demonstration(asset_path("models/recordings/onion_sorting/truth.npz"))
+    seen, pixels, sent = np.ones(len(KEYPOINTS)), np.zeros((len(KEYPOINTS), 2)), 0
+    if not graph.spin(120.0, lambda: {"mapper", "sim"} <= graph.told.keys() and out.get_subscription_count() > 1):
+        raise SystemExit(f"the nodes do not come up; they say {graph.told}")
+    begin = time.monotonic()
+    while (elapsed := time.monotonic() - begin) < seconds + WARM:
+        graph.measuring = elapsed > WARM
+        at = min(int(np.searchsorted(demo.t, elapsed % demo.t[-1])), len(demo.t) - 1)
+        out.publish(wire.encode(KeypointFrame(time.time_ns(), demo.p_world[at], np.full((len(seen), 3), 0.01), seen, pixels)))
+        sent += graph.measuring
+        graph.spin(begin + round((elapsed * RATE) + 1) / RATE - time.monotonic())
+    graph.spin(1.0)
+    ages = list(graph.answered.values())
+    if not ages:
+        raise SystemExit(f"no target came; the nodes say {graph.told}")
+    result = {f"path_ms_p{p}": float(np.percentile(ages, p)) for p in (50, 99)}
+    return {**result, "path_frames_sent": sent, "path_frames_lost": sent - len(ages)}
+
+
 def main() -> None:
     """Entry point."""
     part, seconds, file = sys.argv[1], float(sys.argv[2]), Path(sys.argv[3])
     rclpy.init()
     try:
-        result = _graph(seconds) if part == "graph" else _transport(part, seconds)
+        parts = {"graph": _graph, "path": _path, "recorder": recorded}
+        result = parts[part](seconds) if part in parts else _transport(part, seconds)
         file.write_text(json.dumps(result))
     finally:
         rclpy.try_shutdown()

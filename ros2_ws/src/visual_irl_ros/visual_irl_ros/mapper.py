@@ -21,8 +21,9 @@ from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.robots import load_robot
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
+from visual_irl_ros.newest import Newest
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
-from visual_irl_ros.wire import KeypointWire, head_of
+from visual_irl_ros.wire import KeypointWire, head_of, message_of
 
 
 class Mapper(Node):
@@ -36,10 +37,10 @@ class Mapper(Node):
         self._online = parameters.declare(self, OnlineConfig(), lambda online: self._begin(self._arm, online))
         self._begin(self._arm, self._online)
         self._keypoints = Gate(KeypointWire("world").decode, max_age=1.0, frames=("world",), head=head_of)
-        self._states = Gate(self._measured, max_age=1.0)
+        self._states = Gate(self._measured, max_age=1.0, head=head_of)
+        self._newest = Newest(self, JointState, "joint_states")
         self._targets = self.create_publisher(JointTrajectory, "~/joint_target", qos.COMMAND)
-        self.create_subscription(JointState, "joint_states", self._on_state, qos.NEWEST)
-        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.NEWEST, raw=True)
+        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.FRAMES, raw=True)
         group = MutuallyExclusiveCallbackGroup()
         self.create_service(Retarget, "~/retarget", self._on_retarget, qos_profile=qos.SERVICE, callback_group=group)
         self._published, self._requests = 0, Counter()
@@ -50,17 +51,21 @@ class Mapper(Node):
         self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
         self._arm, self._online = arm, online
 
-    def _on_state(self, message: Any) -> None:
-        self._states.admit(message, self.get_clock().now().nanoseconds)
+    def _robot_silent(self, now: int) -> bool:
+        """Whether the robot is not heard; looks whether it has told something new."""
+        data = self._newest.take()
+        if data is not None:
+            self._states.admit(data, now)
+        return self._states.silent(now, self._silence)
 
-    def _measured(self, message: Any) -> None:
-        state = convert.state_of_msg(message)
+    def _measured(self, data: bytes) -> None:
+        state = convert.state_of_msg(message_of(data, JointState))
         self._mapper.measured(state.joint_names, state.q)
 
     def _on_keypoints(self, message: Any) -> None:
         now = self.get_clock().now().nanoseconds
         frame = self._keypoints.admit(message, now)
-        if frame is None or self._states.silent(now, self._silence):
+        if frame is None or self._robot_silent(now):
             return
         q = self._mapper.step(frame)
         if q is not None:
@@ -84,10 +89,10 @@ class Mapper(Node):
 
     def _health(self) -> Health:
         now = self.get_clock().now().nanoseconds
-        values = {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
+        silent, values = self._robot_silent(now), {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
         values |= {f"states {k}": v for k, v in self._states.counts().items()}
         values |= {"targets": str(self._published), **{k: str(n) for k, n in self._requests.items()}}
-        if self._states.silent(now, self._silence):
+        if silent:
             return WARN, "no joint states: no targets are published", values
         if self._keypoints.silent(now, self._silence):
             return WARN, "no keypoints: no targets are published", values

@@ -41,7 +41,7 @@ class Perception(Node):
         self._stream, self._topics = KeypointStream(config, detector.build()), CameraTopics()
         self._finder = ObjectsConfig().build(task) if find else None
         self._wires = {name: KeypointWire(name) for name in ("world", "camera")}
-        self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.NEWEST)
+        self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.FRAMES)
         self._objects = self.create_publisher(ObjectList, "~/objects", qos.NEWEST)
         self._pictures = Gate(lambda frame: frame, max_age=1.0, head=lambda frame: (frame.stamp_ns, ""))
         self._player = Player(Path(source), play, self._now_ns) if source else None
@@ -131,4 +131,4 @@ class Perception(Node):
 
 def main() -> None:
     """Entry point."""
-    run(Perception)
+    run(Perception, pictures=True)

@@ -16,9 +16,11 @@ def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth
 
 
 NEWEST = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 1)
-"""Keypoints, objects and joint states: only the newest counts, a late one is worthless."""
-COMMAND = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 1)
-"""Joint targets: the newest, and it must arrive."""
+"""Joint states and objects: only the newest counts, a late one is worthless."""
+FRAMES = _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, 4)
+"""Keypoints: a late one is worthless, but every one is used; as many as come while a busy machine lets a process wait 0.1 s."""
+COMMAND = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 4)
+"""Joint targets: each must arrive, and be judged in its order."""
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1)
 """The safety state: whoever comes later gets the last one."""
 OFFER = _profile(

@@ -102,21 +102,27 @@ class Recorder(Node):
         return result
 
     def _write(self, writer: TopicWriter, goal: Any) -> None:
-        self._queue = queue.Queue(WAITING)
+        """Until it is told to end; what waits for the disk then is still written."""
+        self._queue = waiting = queue.Queue(WAITING)
         for topic, data in self._latched.items():
-            self._queue.put((topic, data, self.get_clock().now().nanoseconds))
+            waiting.put((topic, data, self.get_clock().now().nanoseconds))
         begin = told = time.monotonic()
-        while not goal.is_cancel_requested and self.context.ok():
-            if 0.0 < goal.request.duration <= time.monotonic() - begin:
-                break
+        while self._goes_on(goal, begin) or not waiting.empty():
             try:
-                writer.write(*self._queue.get(timeout=0.1))
+                writer.write(*waiting.get(timeout=0.1))
                 self.written += 1
             except queue.Empty:
                 pass
             if time.monotonic() - told >= 1.0:
                 told = time.monotonic()
                 goal.publish_feedback(Record.Feedback(written=self.written, dropped=self.dropped))
+
+    def _goes_on(self, goal: Any, begin: float) -> bool:
+        """Whether messages are still taken in; once they are not, they never are again."""
+        late = 0.0 < goal.request.duration <= time.monotonic() - begin
+        if late or goal.is_cancel_requested or not self.context.ok():
+            self._queue = None
+        return self._queue is not None
 
     def _health(self) -> Health:
         values = {"written": str(self.written), "dropped": str(self.dropped), "recording": str(self._queue is not None)}
@@ -129,10 +135,10 @@ class Recorder(Node):
     def close(self) -> None:
         """The running recording sees that the context ended, and closes its file."""
         end = time.monotonic() + 0.8
-        while self._queue is not None and time.monotonic() < end:
+        while self._taken.locked() and time.monotonic() < end:
             time.sleep(0.02)
 
 
 def main() -> None:
     """Entry point."""
-    run(Recorder)
+    run(Recorder, pictures=True)

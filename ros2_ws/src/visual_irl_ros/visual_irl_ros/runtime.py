@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
 from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
+from visual_irl_ros.transport import without_shared_memory
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 Health = tuple[bytes, str, dict[str, str]]
@@ -54,12 +55,15 @@ class Reporter:
             self._said = text
 
 
-def run(make: Callable[[], Any]) -> None:
+def run(make: Callable[[], Any], pictures: bool = False) -> None:
     """Spin the node that `make` returns until it is told to end; then call its `close` and leave the process.
 
+    `pictures` says whether it takes such from other processes, see `transport`.
     Nothing is torn down piece by piece after that: with the networks and compilers that a node loads it takes half a second.
     """
     code = 1
+    if not pictures:
+        without_shared_memory()
     try:
         code = _run(make)
     except Exception:

@@ -21,6 +21,9 @@ from visual_irl_ros.gate import Gate
 from visual_irl_ros.pacer import Pacer
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, publish, run
 
+CLOCK_PERIOD_NS = 10_000_000
+"""How often the simulation's time is told [ns]: every node with use_sim_time wakes for it."""
+
 
 class Sim(Node):
     """Publishes joint_states and /clock; without live targets the arm decelerates and stands."""
@@ -33,6 +36,7 @@ class Sim(Node):
         self._follower = self._follow(parameters.declare(self, FollowConfig(), self._on_config))
         self._gate = Gate(convert.target_of_msg, max_age=1.0)
         self._lock, self._ended, self._refused = threading.Lock(), threading.Event(), 0
+        self._clock_told = -CLOCK_PERIOD_NS
         self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
         self._clock_out = self.create_publisher(Clock, "/clock", qos.CLOCK) if clock else None
         self.create_subscription(JointTrajectory, "joint_target", self._on_target, qos.COMMAND)
@@ -76,8 +80,10 @@ class Sim(Node):
         if self._ended.is_set():
             return
         publish(self._states, convert.state_to_msg(self._arm.read(), self.get_clock().now().nanoseconds))
-        if self._clock_out is not None:
-            publish(self._clock_out, convert.clock_to_msg(self._arm.now_ns()))
+        time = self._arm.now_ns()
+        if self._clock_out is not None and time - self._clock_told >= CLOCK_PERIOD_NS:
+            publish(self._clock_out, convert.clock_to_msg(time))
+            self._clock_told = time
 
     def _health(self) -> Health:
         values = {**self._gate.counts(), "refused targets": str(self._refused)}

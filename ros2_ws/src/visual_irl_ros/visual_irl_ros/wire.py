@@ -42,6 +42,18 @@ def head_of(data: bytes) -> tuple[int, str]:
     return sec * 1_000_000_000 + nanosec, name[:256].decode(errors="replace")
 
 
+def message_of(data: bytes, kind: Any) -> Any:
+    """The message in these bytes.
+
+    Raises:
+        InvalidInput: there is none of this kind.
+    """
+    try:
+        return deserialize_message(data, kind)
+    except Exception as error:  # the middleware's own, which has no common type
+        raise InvalidInput(f"{len(data)} bytes are no {kind.__name__} message") from error
+
+
 class KeypointWire:
     """Encodes and decodes keypoints in one frame."""
 
@@ -100,8 +112,4 @@ class KeypointWire:
         if len(data) == len(self._bytes) and all(data[part] == same for part, same in self._fixed):
             rows = (self._rows(data, name) for name in _WIDTHS)
             return convert.sound_keypoints(head_of(data)[0], *rows)
-        try:
-            message = deserialize_message(data, Keypoints)
-        except Exception as error:  # the middleware's own, which has no common type
-            raise InvalidInput(f"{len(data)} bytes are no Keypoints message") from error
-        return convert.keypoints_of_msg(message)
+        return convert.keypoints_of_msg(message_of(data, Keypoints))
