@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.mapping import online
+from visual_irl.mapping.branch_change import limb_end, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, refined, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
@@ -22,7 +23,7 @@ from visual_irl.mapping.prior_training import Lesson, TrainingConfig, _fit, _rig
 from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import ROBOTS, load_robot
-from visual_irl.robots.chain import chain_of, forward, pose_of
+from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
 from visual_irl.robots.self_collision import OVERLAP, capsules_of, clearance
 from visual_irl.robots.solutions import solutions, solver_of
 
@@ -240,6 +241,49 @@ def test_online_changes_branch_where_one_ends() -> None:
         changes += bool(np.abs(mapper.q - before).max() > 0.6)
         before = mapper.q.copy()
     assert 1 <= changes <= 5
+
+
+@EVERY
+def test_limbs_are_weighed_without_the_frames_of_all_joints(name: str) -> None:
+    robot, rng = load_robot(name), np.random.default_rng(3)
+    chain, costs = chain_of(robot), BranchCosts(upper=2.0, fore=3.0)
+    work, ends, point = work_of(chain), np.empty((3, 3)), np.empty(3)
+    for q in rng.uniform(robot.lower, robot.upper, (20, len(robot.home))):
+        forward(chain, q, work.pose)
+        for which in range(3):
+            limb_end(chain, q, which, ends[which])
+            limb_point(chain, work.pose, which, point)
+            np.testing.assert_allclose(ends[which], point, atol=1e-12)
+        upper, fore = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
+        d = np.diff(ends, axis=0) / np.linalg.norm(np.diff(ends, axis=0), axis=1)[:, None]
+        expected = 2.0 * ((d[0] - upper) ** 2).sum() + 3.0 * ((d[1] - fore) ** 2).sum()
+        assert unlikeness(chain, work, q, upper, fore, costs) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ur5e", "ur10e"])
+def test_an_arm_without_a_redundant_joint_leaves_a_branch_that_has_cost_more(name: str) -> None:
+    """It is put with its elbow on the wrong side of a hand that rests: it stays for a while, goes once, and not back."""
+    robot = load_robot(name)
+    q = np.array([0.0, -1.9, 1.2, -0.9, -1.57, 0.0])
+    work = work_of(chain_of(robot))
+    shoulder, elbow, wrist = (np.empty(3) for _ in range(3))
+    for which, point in enumerate((shoulder, elbow, wrist)):
+        limb_end(chain_of(robot), q, which, point)
+    upper, fore = ((b - a) / np.linalg.norm(b - a) for a, b in ((shoulder, elbow), (elbow, wrist)))
+    T = robot.fk(q)
+    found = [s for s in solutions(solver_of(robot), T) if np.abs(s - q).max() > 0.6]
+    worst = max(found, key=lambda s: unlikeness(chain_of(robot), work, s, upper, fore, BranchCosts()))
+    for seconds, wanted in ((120.0, 1), (0.05, 0)):
+        mapper, changes = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), []
+        mapper.reset(worst)
+        before = mapper.q.copy()
+        for k in range(min(int(60 * seconds), 1200)):
+            assert mapper.step(T[:3, :3], T[:3, 3], upper, fore, True, 1 / 60) == Status.TRACKING
+            if np.abs(mapper.q - before).max() > 0.2:
+                changes.append(k)
+            before = mapper.q.copy()
+        assert len(changes) == wanted
+    assert unlikeness(chain_of(robot), work, before, upper, fore, BranchCosts()) > 0.1  # the last one had no time to go
 
 
 @EVERY

@@ -51,6 +51,10 @@ class OnlineState(NamedTuple):
     """(N, J) solutions."""
     ways: ndarray
     """(N,) what it costs to go there."""
+    options: ndarray
+    """(9, J) the solutions of the last frame that had some [rad]; of an arm without a redundant joint."""
+    totals: ndarray
+    """(9,) what the best path so far costs that ends there, above the least; infinite where there is none."""
     figures: ndarray
     """(5,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
     commanded arm's distance to itself [m]; the last time step [s]."""

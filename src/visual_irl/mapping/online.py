@@ -25,6 +25,7 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_change import change_branch
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, wound
+from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
@@ -75,16 +76,15 @@ class OnlineConfig:
     """Distance kept from every joint limit [rad]."""
     pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
     """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=1.0, limit=10.0, zone=0.1, rest=0.3))
-    """The same with a prior, which has already weighed the limbs."""
-    costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.3, motion=2.0, jump=0.0))
-    """What decides between branches when one ends, without a prior."""
+    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.1, limit=10.0, zone=0.1, rest=0.3))
+    """The same with a prior, whose guess is the posture: it tips the balance where the limbs alone leave much open."""
+    costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=0.005, jump=0.0))
+    """What decides between branches when one ends: limbs, limits and, a little, the way."""
+    fixed_costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=3.0, jump=1.5))
+    """What decides between those of an arm without a redundant joint, which leaves one that has cost more: a jump costs a
+    tenth of what it costs offline, as what is to come is not known."""
     steadiness: Steadiness = Steadiness()
     """How its self-motion is kept steady."""
-    energy: float = 0.5
-    """With one: weight of the prior's energy against the way to a branch."""
-    looks: int = 8
-    """Solutions that are looked at when a branch ends, the nearest ones."""
     pulling: int = 2
     """Steps a frame that are drawn to the limbs."""
     finishing: int = 5
@@ -120,8 +120,6 @@ structref.define_constructor(
         "pull",
         "costs",
         "steadiness",
-        "energy",
-        "looks",
         "pulling",
         "finishing",
         "tolerance",
@@ -147,20 +145,20 @@ class OnlineMapper:
         share = config.speed_share
         limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
         n = len(robot.home)
+        rows = max(capacity(self._solver), OPTIONS)
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((capacity(self._solver), n)), np.zeros(capacity(self._solver)), np.zeros(5),
+            np.zeros((rows, n)), np.zeros(rows), np.zeros((OPTIONS, n)), np.full(OPTIONS, np.inf), np.zeros(5),
         )  # fmt: skip
-        steadiness, pull = config.steadiness, config.pull if prior is None else config.prior_pull
+        steadiness, pull, costs = config.steadiness, config.pull, config.costs
         if n > 6:
-            pull = pull._replace(rest=steadiness.rest)
+            pull = (config.pull if prior is None else config.prior_pull)._replace(rest=steadiness.rest)
         else:
-            steadiness = steadiness._replace(stride=np.inf, inertia=0.0)
+            steadiness, costs = steadiness._replace(stride=np.inf, inertia=0.0), config.fixed_costs
         self._follower = _follower_of(
             self._solver, self._work, self._state, self._prior, self._history, limits,
-            pull, config.costs._replace(collision=0.0, singular=0.0), steadiness, config.energy,
-            config.looks, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
+            pull, costs, steadiness, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
         self._R = self._target[:9].reshape(3, 3)
@@ -201,6 +199,7 @@ class OnlineMapper:
         s.before[:] = s.q
         s.qd[:] = 0.0
         s.figures[:] = 0.0
+        s.options[0], s.totals[:], s.totals[0] = s.q, np.inf, 0.0
         forward(self._solver.chain, s.q, self._work.pose)
         s.R[:], s.p[:] = self._work.pose.R[-1], self._work.pose.p[-1]
         s.figures[3] = clearance(self._solver.capsules, self._work.pose)
@@ -263,15 +262,9 @@ STATUS = tuple(Status)
 
 @njit(cache=True)
 @no_type_check
-def _follower_of(
-    solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance,
-    hold,
-):  # fmt: skip
+def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold):
     """Put together what the steps need."""
-    return _Follower(
-        solver, work, state, prior, history, limits, pull, costs, steadiness, energy, looks, pulling, finishing, tolerance,
-        hold,
-    )  # fmt: skip
+    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold)
 
 
 @njit(cache=True, nogil=True)
@@ -303,8 +296,8 @@ def _step(follower, target):
             s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
     pull = _drawn(state, follower.pull, follower.steadiness, s, dt)
     reachable, gap = _follow(
-        solver, work, state, prior, history, pull, follower.costs, follower.steadiness.stride, follower.energy,
-        follower.looks, follower.pulling, follower.finishing, follower.tolerance,
+        solver, work, state, pull, follower.costs, follower.steadiness.stride, follower.pulling, follower.finishing,
+        follower.tolerance, dt,
     )  # fmt: skip
     if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
         return 2
@@ -367,7 +360,7 @@ PROGRESS = 0.3
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _follow(solver, work, state, prior, history, pull, costs, stride, weight, looks, pulling, finishing, tolerance):
+def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolerance, dt):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
     distance to itself [m]."""
     joints = len(state.q)
@@ -390,8 +383,11 @@ def _follow(solver, work, state, prior, history, pull, costs, stride, weight, lo
             chain.upper, 0, AGAIN, tolerance,
         )  # fmt: skip
     gap = gap_of(solver, work, state.ideal)
-    if error > 30.0 * tolerance or gap < -OVERLAP:
-        if change_branch(solver, work, state, prior, history, costs, weight, looks):
+    here = error <= 30.0 * tolerance and gap >= -OVERLAP
+    if watched(solver) and watch_branches(solver, work, state, costs, here, dt):
+        error, gap = 0.0, gap_of(solver, work, state.ideal)
+    elif not here:
+        if not watched(solver) and change_branch(solver, work, state, costs):
             error, gap = 0.0, gap_of(solver, work, state.ideal)
         elif error > tolerance:  # as near as it gets; with a redundant joint, a step of which costs more, over several frames
             steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
