@@ -28,13 +28,13 @@ def test_a_spread_beyond_its_bound_comes_back() -> None:
     assert float(network.log_std.detach().max()) <= LOG_STD[1]
 
 
-def test_mean_actions_far_beyond_one_are_drawn_back_where_that_is_asked_for() -> None:
-    def mean_gripper(beyond: float) -> float:
+def test_mean_actions_that_make_no_difference_are_drawn_back_where_that_is_asked_for() -> None:
+    def mean_gripper(beyond: float, still: float) -> float:
         torch.manual_seed(0)
         network = PolicyNetwork(TASK)
         with torch.no_grad():
             network.action.bias[GRIPPER] = 3.0
-        indifferent = PPO(environments=32, iterations=8, beyond=beyond)
+        indifferent = PPO(environments=32, iterations=8, beyond=beyond, still=still)
 
         def nothing(now: Tensor, then: Tensor) -> Tensor:
             return torch.zeros(len(now))
@@ -42,8 +42,9 @@ def test_mean_actions_far_beyond_one_are_drawn_back_where_that_is_asked_for() ->
         indifferent.optimise(TASK.build(32, 0), nothing, 0, network)
         return float(network.choice(network.look(TASK.split(TASK.build(32, 1).reset())))[0][:, GRIPPER].detach().mean())
 
-    assert mean_gripper(0.0) == pytest.approx(3.0, abs=0.3)
-    assert mean_gripper(1.0) < 2.5
+    assert mean_gripper(0.0, 0.0) == pytest.approx(3.0, abs=0.3)
+    assert mean_gripper(1.0, 0.0) < 2.5
+    assert mean_gripper(0.0, 1.0) < 2.5
 
 
 def test_what_is_seen_at_once_and_of_each_step_is_the_same() -> None:

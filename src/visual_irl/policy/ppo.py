@@ -48,6 +48,9 @@ class PPO:
     """Weight of the entropy."""
     beyond: float = 1.0
     """Weight of the square by which mean actions lie beyond +-1: from far there no sample would ever come back."""
+    still: float = 0.02
+    """Weight of the square of mean actions: where none of them makes a difference, at a wall, they return to where both ways are
+    tried."""
     value_weight: float = 0.5
     """Weight of the value's squared error."""
     max_gradient: float = 0.5
@@ -136,6 +139,7 @@ class PPO:
                     - surrogate
                     - self.entropy * log_std.sum(dim=-1).mean()
                     + self.beyond * (mean.abs() - 1).clamp(min=0).square().sum(dim=-1).mean()
+                    + self.still * mean.square().sum(dim=-1).mean()
                 )
                 if anchor is not None:
                     loss = loss + anchor(network)
