@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,11 @@ class TransferBench:
     """Onions in an episode of the robot."""
     episodes: int = 8
     """Episodes that score a policy."""
-    progress: Progress = field(default_factory=lambda: Progress(slack=1.0))
-    """Learner of the reward. A bin takes several things, so that the spread of their places is that of the bin."""
-    posture: float = 4.0
+    progress: Progress = field(default_factory=Progress)
+    """Learner of the reward."""
+    aim: float = 0.33
+    """Share of a place's demonstrated tolerance within which the robot lets go: people use all of a bin, up to its edge."""
+    posture: float = 2.0
     """What a radian of the limbs' mean error costs, in steps of a demonstration."""
     mppi: Mppi = field(default_factory=lambda: Mppi(horizon=8, candidates=96))
     """The planner."""
@@ -102,6 +104,7 @@ def run_seed(config: TransferBench, seed: int) -> dict[str, Any]:
     demos = demonstrations(config, seed)
     shown = [shown_situations(d, arm_task.interval, BLEMISHED) for d in demos]
     reward, posture = config.progress.reward_of(shown), Posture.shown(shown)
+    reward = replace(reward, strategy=replace(reward.strategy, tolerance=config.aim * reward.strategy.tolerance))
     policies: dict[str, Policy] = {
         "ours": PlannedPolicy(arm_task, config.mppi, HumanLike(reward, posture, config.posture / reward.steps), seed),
         "reward_alone": PlannedPolicy(arm_task, config.mppi, HumanLike(reward, posture, 0.0), seed),
