@@ -74,10 +74,10 @@ class OnlineConfig:
 
     margin: float = 0.002
     """Distance kept from every joint limit [rad]."""
-    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
-    """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.1, limit=10.0, zone=0.1, rest=0.3))
-    """The same with a prior, whose guess is the posture: it tips the balance where the limbs alone leave much open."""
+    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.1, rest=0.5))
+    """What the arm is drawn to besides the hand; its posture is the one that the prior guesses, see `guess`."""
+    guess: float = 0.05
+    """Weight of that posture with a prior, per rad^2: it tips the balance where the limbs alone leave much open."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=0.005, jump=0.0))
     """What decides between branches when one ends: limbs, limits and, a little, the way."""
     fixed_costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=3.0, jump=1.5))
@@ -153,7 +153,7 @@ class OnlineMapper:
         )  # fmt: skip
         steadiness, pull, costs = config.steadiness, config.pull, config.costs
         if n > 6:
-            pull = (config.pull if prior is None else config.prior_pull)._replace(rest=steadiness.rest)
+            pull = pull._replace(rest=steadiness.rest, posture=0.0 if prior is None else config.guess)
         else:
             steadiness, costs = steadiness._replace(stride=np.inf, inertia=0.0), config.fixed_costs
         self._follower = _follower_of(
@@ -290,10 +290,9 @@ def _step(follower, target):
             decelerate(solver, work, state, follower.limits, dt)
             return 4
     s = 0.0
-    if seen and prior.on:
+    if seen and prior.on and joints == 7:  # without a self-motion there is nothing that it could ask for
         file_moment(prior, history, state.R, state.p, state.upper, state.fore, dt)
-        if joints == 7:
-            s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
+        s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
     pull = _drawn(state, follower.pull, follower.steadiness, s, dt)
     reachable, gap = _follow(
         solver, work, state, pull, follower.costs, follower.steadiness.stride, follower.pulling, follower.finishing,
