@@ -23,7 +23,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.branch_change import change_branch
+from visual_irl.mapping.branch_change import change_branch, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, wound
 from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
@@ -74,10 +74,11 @@ class OnlineConfig:
 
     margin: float = 0.002
     """Distance kept from every joint limit [rad]."""
-    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.2, rest=0.5))
-    """What the arm is drawn to besides the hand, without a prior."""
-    prior_pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.1, limit=10.0, zone=0.1, rest=0.3))
-    """The same with a prior, whose guess is the posture: it tips the balance where the limbs alone leave much open."""
+    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.1, rest=0.5))
+    """What the arm is drawn to besides the hand; its posture is the one that the prior guesses, see `guess`."""
+    guess: float = 2.0
+    """Weight of that posture with a prior, per rad^2 and per squared difference of the limbs' directions from the human's: the
+    less an arm can be like the human's, the more the prior's word counts."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=0.005, jump=0.0))
     """What decides between branches when one ends: limbs, limits and, a little, the way."""
     fixed_costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=3.0, jump=1.5))
@@ -153,7 +154,7 @@ class OnlineMapper:
         )  # fmt: skip
         steadiness, pull, costs = config.steadiness, config.pull, config.costs
         if n > 6:
-            pull = (config.pull if prior is None else config.prior_pull)._replace(rest=steadiness.rest)
+            pull = pull._replace(rest=steadiness.rest, posture=0.0 if prior is None else config.guess)
         else:
             steadiness, costs = steadiness._replace(stride=np.inf, inertia=0.0), config.fixed_costs
         self._follower = _follower_of(
@@ -289,12 +290,12 @@ def _step(follower, target):
         if state.figures[0] > follower.hold:
             decelerate(solver, work, state, follower.limits, dt)
             return 4
-    s = 0.0
-    if seen and prior.on:
+    s, trust = 0.0, 0.0
+    if seen and prior.on and joints == 7:  # without a self-motion there is nothing that it could ask for
+        trust = unlikeness(solver.chain, work, state.ideal, state.upper, state.fore, follower.costs)
         file_moment(prior, history, state.R, state.p, state.upper, state.fore, dt)
-        if joints == 7:
-            s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
-    pull = _drawn(state, follower.pull, follower.steadiness, s, dt)
+        s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
+    pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, dt)
     reachable, gap = _follow(
         solver, work, state, pull, follower.costs, follower.steadiness.stride, follower.pulling, follower.finishing,
         follower.tolerance, dt,
@@ -334,7 +335,7 @@ def _wanted(chain, work, prior, history, state, steadiness):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _drawn(state, pull, steadiness, s, dt):
+def _drawn(state, pull, steadiness, s, trust, dt):
     """Fill `state.posture` with what the ideal arm is drawn to: to where the prior wants it, and on as it went in the last
     frame; returns the pulls with the weight of both together."""
     inertia = steadiness.inertia / max(60.0 * dt, 0.25) ** 4
@@ -342,11 +343,11 @@ def _drawn(state, pull, steadiness, s, dt):
     on = dt / last if 0.0 < last < 0.25 and dt < 0.25 else 0.0
     if on == 0.0:
         inertia = 0.0
-    weight = pull.posture + inertia
+    weight = trust + inertia
     for j in range(len(state.q)):
         state.posture[j] = state.ideal[j]
         if weight > 0.0:
-            wish = pull.posture * s * state.free[j] + inertia * on * (state.ideal[j] - state.before[j])
+            wish = trust * s * state.free[j] + inertia * on * (state.ideal[j] - state.before[j])
             state.posture[j] += wish / weight
     state.figures[4] = dt
     return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.rest)
