@@ -49,8 +49,8 @@ class PPO:
     beyond: float = 1.0
     """Weight of the square by which mean actions lie beyond +-1: from far there no sample would ever come back."""
     still: float = 0.02
-    """Weight of the square of mean actions: where none of them makes a difference, at a wall, they return to where both ways are
-    tried."""
+    """Weight of the square of mean actions: where none of them makes a difference, at a wall, they return to where both ways
+    are tried."""
     value_weight: float = 0.5
     """Weight of the value's squared error."""
     max_gradient: float = 0.5
