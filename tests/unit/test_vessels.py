@@ -216,6 +216,36 @@ def test_frames_without_depth_or_pose_are_refused() -> None:
     assert VesselDetector().detect(nothing) == ()
 
 
+def test_noise_is_no_vessel_and_ends_nothing() -> None:
+    rng = np.random.default_rng(0)
+    detector = VesselDetector()
+    for i in range(3):
+        rgb = rng.integers(0, 256, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
+        depth = rng.uniform(0.2, 1.5, (CAMERA.height, CAMERA.width)).astype(np.float32)
+        depth[rng.random(depth.shape) < 0.3] = np.nan
+        for noise in (depth, np.full_like(depth, 0.4), np.full_like(depth, 1e-4)):
+            assert detector.detect(RgbdFrame(i, rgb, noise.copy(), CAMERA, T_WORLD_CAMERA)) == ()
+
+
+def test_seen_from_above() -> None:
+    """Only the mouth and the floor show: nothing is said, and nothing fails."""
+    above = se3.look_at(np.array([0.2, 0.0, 0.9]), np.array([0.21, 0.0, 0.0]))
+    frame = Room([standing(0.2, 0.0, 0.05, 0.09, WHITE)]).picture()
+    VesselDetector().detect(replace(frame, T_world_camera=above))
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    room = Room([standing(0.2, -0.25, 0.027, 0.16, GREEN)])
+    detector = VesselDetector()
+    for i in range(3):
+        detector.detect(room.picture(i, round(i * 1e8)))
+    empty = Room([])
+    assert detector.detect(empty.picture(4, 400_000_000)) == ()
+    changed = Room([standing(0.2, -0.25, 0.05, 0.10, RED)])  # where a bottle may still be hidden
+    assert detector.detect(changed.picture(5, 500_000_000)) == ()
+    assert [o.label for o in detector.detect(changed.picture(6, 70_000_000_000))] == ["cup"]
+
+
 def test_detectors_by_task_and_name() -> None:
     for task in OF_TASK:
         assert isinstance(ObjectsConfig().build(task), ObjectDetector)

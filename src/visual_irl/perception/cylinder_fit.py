@@ -58,7 +58,7 @@ def fit_standing(
     """
     xy = points[:, :2]
     away = np.median(xy, axis=0) - eye[:2]
-    away = away / np.linalg.norm(away)
+    away = away / max(float(np.linalg.norm(away)), 1e-9)
     across = xy @ np.array([-away[1], away[0]])
     low, high = np.percentile(across, (1.0, 99.0))
     expected = max(0.5 * float(high - low) + unseen, 1e-3)

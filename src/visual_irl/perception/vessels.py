@@ -72,6 +72,8 @@ class VesselDetectorConfig:
     """A pixel belongs to a vessel when its colour is this probable there, against what else stands out of the table."""
     confirmed: int = 3
     """Pictures in which a vessel must have stood alone before it is looked for in a hand."""
+    forgotten: float = 60.0
+    """A vessel that is not seen for so long is no longer looked for [s]; one that never stood long enough, for a second."""
     fitted: int = 200
     """Of so many points at most a vessel in a hand is fitted: neighbours share their noise."""
     speed: float = 1.2
@@ -153,9 +155,7 @@ class VesselDetector:
             whole = self._upright(frame, pixels, piece, eye)
             if whole is not None:
                 found.append(whole)
-            elif (
-                np.ptp(pixels.p_world[piece, 1]) > largest or np.ptp(pixels.p_world[piece, 0]) > largest
-            ):  # a hand may be at it: its colour is another
+            elif max(np.ptp(pixels.p_world[piece, axis]) for axis in (0, 1)) > largest:  # a hand may be at it
                 rows, columns, colour = pixels.rows[piece], pixels.columns[piece], pixels.colour[piece]
                 shades = np.stack(np.divmod(colour, COLOURS), axis=1)
                 parts = connected_pieces(depth, rows, columns, c.depth_jump, c.least_points, shades, c.contrast)
@@ -188,6 +188,10 @@ class VesselDetector:
 
         Their pixels are not `free` any more: no other vessel is looked for there.
         """
+        patience = {True: self.config.forgotten, False: 1.0}
+        self._known = [
+            k for k in self._known if (stamp_ns - k.stamp_ns) * 1e-9 <= patience[k.sightings >= self.config.confirmed]
+        ]
         seen: dict[int, float] = {}
         every = _histogram(pixels.colour)
         for label, cylinder, piece, share in standing:
@@ -306,6 +310,8 @@ class VesselDetector:
         beyond = pose.centre + (end + sign * 0.012) * pose.axis
         towards = eye - beyond
         towards = towards - (towards @ pose.axis) * pose.axis
+        if np.linalg.norm(towards) < pose.radius:  # seen from its end
+            return False
         p = beyond + pose.radius * towards / np.linalg.norm(towards)
         p_camera = se3.apply(se3.inverse(frame.T_world_camera), p)
         u, v = np.round(frame.intrinsics.project(p_camera))
