@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from visual_irl import covariance as cov
+from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.fusion import Fusion, FusionConfig
-from visual_irl.perception.moments import at_moment, common_times, fuse_cameras, merged_objects
-from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, KeypointFrame, ObjectEstimate, keypoint_index
+from visual_irl.perception.moments import at_moment, common_times, expected_shoulders, fuse_cameras, merged_objects
+from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, ObjectEstimate, RgbdFrame, keypoint_index
 
 K = len(KEYPOINTS)
 EYES = np.array([[2.5, -1.5, 1.0], [2.5, 1.5, 1.2], [0.3, 3.0, 1.0]])
@@ -161,6 +162,19 @@ def test_nothing_is_interpolated_over_a_gap_or_beyond_the_ends() -> None:
     for moment in (-1, 5 * STEP_NS, 11 * STEP_NS):
         assert at_moment(frames, stamps, moment) is None
     assert common_times([stamps, np.array([5 * STEP_NS])]).tolist() == [k * STEP_NS for k in (0, 1, 2, 5, 10)]
+
+
+def test_a_camera_with_depth_tells_another_where_the_shoulders_are() -> None:
+    camera = Intrinsics.from_fov(640, 480, 1.2)
+    T = se3.look_at(EYES[1], np.array([0.0, 0.0, 1.2]))
+    picture = RgbdFrame(STEP_NS, np.zeros((480, 640, 3), np.uint8), None, camera, T)
+    frames = moving(0, [0, 2 * STEP_NS])
+    rows = [keypoint_index(f"{side}_shoulder") for side in ("left", "right")]
+    middle = TRUTH[rows].mean(0) + [0.5e-9 * STEP_NS, 0.0, 0.0]
+    place = expected_shoulders(frames, picture)
+    assert place is not None and np.allclose(place, camera.project(se3.apply(se3.inverse(T), middle)), atol=0.05)
+    assert expected_shoulders([without(f, rows) for f in frames], picture) is None
+    assert expected_shoulders([replace(f, covariance=f.covariance + 0.01) for f in frames], picture) is None  # knows a ray
 
 
 def test_clocks_without_a_common_time_are_refused() -> None:

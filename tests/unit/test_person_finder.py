@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
@@ -108,3 +110,30 @@ def test_a_stream_that_begins_anew_finds_its_person() -> None:
     finder = PersonFinder(PersonFinderConfig(search_without_head=False), Scripted())
     assert finder.detect(PICTURE, 3_600_000_000_000) is not None
     assert finder.detect(PICTURE, STEP_NS) is not None  # an hour earlier: nobody is kept from another stream
+
+
+class Crowd(Scripted):
+    """Two people: the one whom the networks follow, and one a metre further right in the picture."""
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        return person() if near is None or near.x < 400.0 else self.other()
+
+    def bodies(self) -> list[PersonDetection]:
+        return [person(), self.other()]
+
+    def other(self) -> PersonDetection:
+        return replace(person(), uv=person().uv + [300.0, 0.0])
+
+
+def test_another_camera_tells_which_of_two_people_is_meant() -> None:
+    def middle(found: PersonDetection | None) -> float:
+        assert found is not None
+        return float(found.uv[[POSE_INDEX["left_shoulder"], POSE_INDEX["right_shoulder"]], 0].mean())
+
+    finder = PersonFinder(PersonFinderConfig(), Crowd())
+    assert middle(finder.detect(PICTURE, 0)) == 320.0  # who stands in the middle
+    for i, (expected, seen) in enumerate(((620.0, 620.0), (640.0, 620.0), (330.0, 320.0)), 1):
+        finder.expect(np.array([expected, 160.0]))
+        assert middle(finder.detect(PICTURE, i * STEP_NS)) == seen
+    finder.expect(None)
+    assert middle(finder.detect(PICTURE, 4 * STEP_NS)) == 320.0

@@ -65,6 +65,15 @@ class Detector(Protocol):
         ...
 
 
+@runtime_checkable
+class GuidedDetector(Detector, Protocol):
+    """One that can be told which of several people is meant."""
+
+    def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
+        """Where the middle between the person's shoulders will be in the next picture [px]; None: nobody knows."""
+        ...
+
+
 def pixels_per_metre(uv: Float[ndarray, "N 2"], shape: Float[ndarray, "N 3"]) -> float:
     """How large a shape [m] appears [px/m]: the ratio of spreads across the viewing ray."""
     spread = float(np.linalg.norm(shape[:, :2] - shape[:, :2].mean(0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.fusion import FusionConfig
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
-from visual_irl.perception.moments import fuse_cameras
+from visual_irl.perception.moments import expected_shoulders, fuse_cameras
 from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
@@ -84,7 +85,10 @@ def extract_demonstration(
     views: list[_View] = []
     for path in paths:
         done = sum(len(view.frames) for view in views)
-        views.append(_watched(Path(path), config, len(paths), pictures, lambda n, of, done=done: progress(done + n, done + of)))  # type: ignore[misc]
+        guide = next((view.frames for view in views if view.frames), None)
+        views.append(
+            _watched(Path(path), config, len(paths), pictures, lambda n, of, done=done: progress(done + n, done + of), guide)  # type: ignore[misc]
+        )
     found = [view for view in views if view.frames]
     if not found:
         raise NoPersonFound("; ".join(view.notes["note"] for view in views))
@@ -112,8 +116,17 @@ class _View:
     pages: list[tuple[str, ndarray]]
 
 
-def _watched(path: Path, config: ExtractionConfig, cameras: int, pictures: int, progress: Callable[[int, int], None]) -> _View:
-    """All that one camera saw. What fails raises, but one of several cameras only ends."""
+def _watched(
+    path: Path,
+    config: ExtractionConfig,
+    cameras: int,
+    pictures: int,
+    progress: Callable[[int, int], None],
+    guide: Sequence[KeypointFrame] | None,
+) -> _View:
+    """All that one camera saw of the person whom the one before it followed (`guide`). What fails raises, but one of several
+    cameras only ends."""
+    expected = None if guide is None else partial(expected_shoulders, guide)
     album = _Album(-(-pictures // cameras))
     frames: list[KeypointFrame] = []
     calibrated = metric = True
@@ -123,7 +136,7 @@ def _watched(path: Path, config: ExtractionConfig, cameras: int, pictures: int, 
         health = StreamHealth()
         detector, finder = config.keypoints.build_detector(), config.objects.build(config.task)
         try:
-            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health):
+            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health, expected):
                 calibrated &= frame.T_world_camera is not None
                 metric &= frame.depth is not None
                 if cameras > 1 and not calibrated:

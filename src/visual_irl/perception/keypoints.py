@@ -13,7 +13,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.arm_depth import LimbLengths
-from visual_irl.perception.detection import Detector
+from visual_irl.perception.detection import Detector, GuidedDetector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
@@ -71,11 +71,15 @@ class KeypointStream:
 
 
 def iterate_keypoints(
-    source: FrameSource, detector: Detector, config: KeypointConfig, health: StreamHealth | None = None
+    source: FrameSource,
+    detector: Detector,
+    config: KeypointConfig,
+    health: StreamHealth | None = None,
+    expected: Callable[[RgbdFrame], Float[ndarray, "2"] | None] | None = None,
 ) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
     """Each frame with its keypoints, see `KeypointStream.step`; frames that are not newer than the last are left out.
 
-    `health`, where it is given, counts what was wrong.
+    `health`, where it is given, counts what was wrong; `expected` says where in a frame the person's shoulders should be [px].
 
     Raises:
         InvalidInput: no frame has any usable depth although the source has depth.
@@ -86,6 +90,8 @@ def iterate_keypoints(
     stream.health = health or stream.health
     for raw in source:
         frame = with_possible_depth(raw)
+        if expected is not None and isinstance(detector, GuidedDetector):
+            detector.expect(expected(frame))
         newer, bare = stream.health.newer(frame), stream.health.no_depth
         keypoints = stream.step(frame)
         if not newer:

@@ -125,6 +125,7 @@ def _place_body(
     z = np.where(measured, z, w[:, 2] + anchor)
     p = rays * z[:, None]
     p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
+    across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * _outwardness(w, rays))
     limbs = _NO_LIMBS.copy()
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:

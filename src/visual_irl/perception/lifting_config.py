@@ -42,7 +42,7 @@ class LiftingConfig:
     """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
     wrist_pixels: tuple[float, float] = (7.0, 4.0)
     """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
-    finger_sigma: tuple[float, float] = (0.0075, 0.019)
+    finger_sigma: tuple[float, float] = (0.008, 0.02)
     """Standard deviations of a finger's depth by its own skin and by the hand's shape [m]; where they differ by more than
     twice both, something hides the finger."""
     arm: ArmDepthConfig = field(default_factory=ArmDepthConfig)
@@ -54,24 +54,26 @@ class LiftingConfig:
     shape itself errs by 0.05 m on average."""
     limb_range: tuple[float, float] = (0.20, 0.36)
     """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
-    lateral_shoulder: float = 0.0085
+    lateral_shoulder: float = 0.007
     """Standard deviation across the ray [m]. These and the depths' were chosen so that 90 % intervals of rendered people
     held 90 %, and are a little wider."""
+    lateral_shoulder_side: float = 0.012
+    """So much more, where it is seen from its side or through the chest [m]."""
     lateral_elbow: float = 0.0165
     """The same for the elbow [m]."""
-    lateral_wrist: float = 0.007
+    lateral_wrist: float = 0.0065
     """The same for the wrist [m]."""
     hidden_growth: float = 1.5
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
     lateral_hip: float = 0.025
     """The same for the hip [m]; a guess."""
-    lateral_hand: float = 0.006
+    lateral_hand: float = 0.0055
     """The same for the joints of the hand [m] ..."""
     lateral_thumb: float = 0.012
     """... and of the thumb, which bends most and is hidden most."""
     sigma_guessed: float = 0.05
     """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
-    sigma_depth: float = 0.010
+    sigma_depth: float = 0.009
     """Standard deviation along the ray of a joint whose depth was measured [m]."""
     sigma_hand: float = 0.025
     """Standard deviation along the ray of a hand that was placed by its wrist [m]."""

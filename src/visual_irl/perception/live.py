@@ -22,7 +22,7 @@ class LiveConfig:
 
     acceleration_density: float = 1.0
     """Power of the acceleration's white noise [m^2/s^3]; as in `smoothing.SmoothingConfig`."""
-    persistent: float = 0.2
+    persistent: float = 0.1
     """Share of a measurement's variance that is added to the filter's own: it does not change from frame to frame."""
     gate: float = 4.5
     """A point further from where it was expected than this many standard deviations (Mahalanobis's distance: 2 in 10,000 good

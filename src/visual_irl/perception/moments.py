@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.fusion import Fusion, FusionConfig
-from visual_irl.types import KeypointFrame, ObjectEstimate
+from visual_irl.types import SIDES, KeypointFrame, ObjectEstimate, RgbdFrame, keypoint_index
 
 MAX_GAP_NS = 150_000_000
 """Between pictures of one camera that are further apart [ns] nothing is interpolated."""
+MOST_UNSURE = 0.15
+"""A shoulder known worse than this [m] leads no other camera to a person."""
 _SAME_THING = 0.03
 """Sightings of two cameras nearer to each other than this [m] are of one object: half an onion's width."""
 
@@ -47,6 +50,23 @@ def fuse_cameras(
         now = [frame for frame in frames if frame is not None]
         fused.append(replace(fusion.step(now), objects=merged_objects(now)))
     return fused, (seen / len(times)).tolist(), dict(fusion.left_out)
+
+
+def expected_shoulders(frames: Sequence[KeypointFrame], frame: RgbdFrame) -> Float[ndarray, "2"] | None:
+    """Where in a camera's picture [px] the middle between the shoulders is of the person whom another camera saw just then.
+
+    None where that one saw nobody, or only knows a ray to them.
+    """
+    stamps = np.array([other.stamp_ns for other in frames], np.int64)
+    seen = at_moment(frames, stamps, frame.stamp_ns) if len(frames) else None
+    if seen is None or frame.T_world_camera is None:
+        return None
+    rows = [keypoint_index(f"{side}_shoulder") for side in SIDES]
+    if not (seen.confidence[rows] > 0.0).all() or np.trace(seen.covariance[rows], axis1=1, axis2=2).max() > MOST_UNSURE**2:
+        return None
+    middle = se3.apply(se3.inverse(frame.T_world_camera), seen.p_world[rows].mean(0))
+    pixel = frame.intrinsics.project(middle)
+    return pixel if np.isfinite(pixel).all() else None
 
 
 def common_times(stamps: Sequence[Int[ndarray, "_"]]) -> Int[ndarray, "M"]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from visual_irl.perception.body_geometry import trunk_length
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection
@@ -38,6 +40,16 @@ def demonstrator(people: Sequence[PersonDetection], width: int) -> PersonDetecti
     nearest = max(trunk_length(person) for person in people)
     about_as_near = [person for person in people if trunk_length(person) >= 0.85 * nearest]
     return min(about_as_near, key=lambda person: abs(float(_shoulders(person)[0]) - 0.5 * width))
+
+
+def nearest_to(people: Sequence[PersonDetection], place: Float[ndarray, "2"]) -> PersonDetection:
+    """The one whose shoulders are nearest to a pixel."""
+    return min(people, key=lambda person: float(np.linalg.norm(_shoulders(person) - place)))
+
+
+def far_from(person: PersonDetection, place: Float[ndarray, "2"]) -> bool:
+    """Whether a body's shoulders are too far from where they should be to be that person's, other camera's errors and all."""
+    return bool(np.linalg.norm(_shoulders(person) - place) > MAX_STEP * trunk_length(person))
 
 
 def same_person(person: PersonDetection, chosen: Chosen, stamp_ns: int) -> bool:

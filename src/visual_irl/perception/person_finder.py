@@ -19,7 +19,7 @@ from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.headless import HeadlessSearch
-from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, place_of, same_person
+from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, far_from, nearest_to, place_of, same_person
 from visual_irl.perception.region import Region, hand_around
 from visual_irl.types import SIDES
 
@@ -108,6 +108,11 @@ class PersonFinder:
         self._chosen: Chosen | None = None
         self._near: Region | None = None
         self._crowded = False
+        self._expected: ndarray | None = None
+
+    def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
+        """Where another camera says that the middle between the person's shoulders will be in the next picture [px]."""
+        self._expected = shoulders
 
     def next_ms(self, stamp_ns: int) -> int:
         """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
@@ -141,6 +146,8 @@ class PersonFinder:
         """What the pose networks find, near whoever is followed."""
         if self._chosen is not None and abs(stamp_ns - self._chosen.stamp_ns) > KEEP_NS:  # or another stream's
             self._chosen = self._near = None
+        if self._chosen is not None and self._expected is not None and far_from(self._chosen.person, self._expected):
+            self._chosen = self._near = None
         return self.networks.body(self._near)
 
     def _by_face(
@@ -172,7 +179,8 @@ class PersonFinder:
         others = [person for person in self.networks.bodies() if self._plausible(person, found, width, height)]
         distinct_others = [other for other in others if not same_person(other, Chosen(followed, 0), 0)]
         self._crowded = bool(distinct_others)
-        return demonstrator([followed, *distinct_others], width)
+        everybody = [followed, *distinct_others]
+        return demonstrator(everybody, width) if self._expected is None else nearest_to(everybody, self._expected)
 
     def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
         """Whether the networks have found a body by its face. They also see small ones within a trunk, or in a hand: these

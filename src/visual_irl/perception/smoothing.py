@@ -30,7 +30,7 @@ class SmoothingConfig:
     """A point further from its window's median than this many robust standard deviations is an outlier."""
     outlier_floor: float = 0.05
     """A point nearer to the median than this [m] is never an outlier."""
-    persistent: float = 0.4
+    persistent: float = 0.35
     """Share of a measurement's variance that does not change from frame to frame (landmarks err alike in like pictures):
     no smoothing takes it away."""
     max_gap: float = 0.5
