@@ -9,7 +9,7 @@ branch at rest to rest, and goes on; the report says where.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +23,7 @@ from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.timing import blend, time_parametrised
+from visual_irl.robots.timing import blend, jumps, time_parametrised
 from visual_irl.types import HumanArmTrajectory, JointTrajectory
 
 STREAMED_JERK = 0.85
@@ -121,6 +121,8 @@ def retarget(
     arm = hand.arm
     targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
     path = map_offline(robot, targets, config.offline, progress, q_start)
+    leaps = np.r_[False, jumps(targets.t, path.q, config.speed_share * robot.velocity)]
+    path = replace(path, joined=path.joined & ~leaps)  # most often where the hand goes out of reach
     if frames is not None:
         part = slice(0, frames)
         path = MappedPath(*(getattr(path, f.name)[part] for f in fields(MappedPath)))

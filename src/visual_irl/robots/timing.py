@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.interpolate import CubicSpline, PPoly
 
@@ -175,7 +175,7 @@ def _check(t: ndarray, q: ndarray, limits: tuple[ndarray, ndarray, ndarray], rat
 def _stretched(t: ndarray, q: ndarray, velocity: ndarray) -> ndarray:
     """Path parameter of the samples (T,): their times, moved apart where a step alone would pass the speed limit."""
     step, h = np.abs(np.diff(q, axis=0)), np.diff(t)
-    jump = np.where(step > JUMP, step / (velocity * h[:, None]), 0.0)
+    jump = _haste(t, q, velocity)
     if not jump.max() <= JUMP_SPEED:
         k, joint = divmod(int(np.argmax(jump)), jump.shape[1])
         raise InvalidInput(
@@ -185,6 +185,17 @@ def _stretched(t: ndarray, q: ndarray, velocity: ndarray) -> ndarray:
             "choose the other robot"
         )
     return np.concatenate([[0.0], np.cumsum(np.maximum(h, (step / velocity).max(axis=1)))])
+
+
+def jumps(t: Float[ndarray, "T"], q: Float[ndarray, "T J"], velocity: Float[ndarray, "J"]) -> Bool[ndarray, "T-1"]:
+    """Steps that `time_parametrised` refuses, with speed limits [rad/s] of which a share is used."""
+    return np.asarray((_haste(t, q, velocity) > JUMP_SPEED).any(axis=1))
+
+
+def _haste(t: ndarray, q: ndarray, velocity: ndarray) -> ndarray:
+    """Speed that a step asks for over its limit (T-1, J); 0 for steps that are small."""
+    step = np.abs(np.diff(q, axis=0))
+    return np.where(step > JUMP, step / (velocity * np.diff(t)[:, None]), 0.0)
 
 
 def _graded(s: ndarray, q: ndarray) -> tuple[ndarray, ndarray]:
