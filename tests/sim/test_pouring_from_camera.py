@@ -26,7 +26,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Demonstration:
     with RecordingWriter(folder, CAMERA.fixtures) as writer:
         for frame in CAMERA:
             writer.write(frame)
-    return extract_demonstration(folder, ExtractionConfig(task="pouring"), 0, lambda done, total: None)[0]
+    return extract_demonstration([folder], ExtractionConfig(task="pouring"), 0, lambda done, total: None)[0]
 
 
 def test_bottle_and_cup_are_where_they_are_and_held_when_they_are(seen: Demonstration) -> None:

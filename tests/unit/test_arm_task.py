@@ -112,6 +112,6 @@ def test_a_reward_of_people_is_optimised_in_a_robots_joints() -> None:
     run = transfer_bench.run_seed(TINY, 7)
     assert run["ours"]["success"] >= 2 / 3 and all(run[name]["within_limits"] for name in METHODS)
     limbs = ("upper_deg", "fore_deg", "fingers_deg")
-    assert sum(run["ours"][k] for k in limbs) < 0.8 * sum(run["reward_alone"][k] for k in limbs)
+    assert sum(run["ours"][k] for k in limbs) < 0.9 * sum(run["reward_alone"][k] for k in limbs)
     content = transfer_bench.summary(TINY, [run])
     assert set(content["methods"]) == set(METHODS) and "reward_alone" in transfer_bench.table(content)
