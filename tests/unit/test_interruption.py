@@ -3,11 +3,20 @@
 import ctypes
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from visual_irl.evaluation.interruption import interruptible, until_interrupted
 from visual_irl.evaluation.stages import progress_bar
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, which a process that a shell started in the background does not by itself."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

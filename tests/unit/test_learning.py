@@ -137,6 +137,15 @@ def test_episodes_are_cut_with_their_inspection(demo: Demonstration) -> None:
     assert all(e.grasp < e.dwell[0] < e.dwell[1] < e.release for e in episodes if e.dwell)
 
 
+@pytest.mark.parametrize("rate", [5.0, 30.0])
+def test_every_inspection_is_seen_at_any_frame_rate(rate: float) -> None:
+    for seed in range(6):
+        scene = OnionSorting().sample_scene(np.random.default_rng(seed), 3)
+        demo = demonstrate(scene, sample_body(seed), DemonstratorConfig(seed=seed, rate=rate)).demonstration
+        hand = demo.keypoint("hand_middle_mcp") + np.random.default_rng(seed).normal(0.0, 0.005, (len(demo.t), 3))
+        assert all(e.dwell is not None for e in cut_episodes(demo, hand)), seed
+
+
 def test_reward_rises_along_the_demonstration(skill: SortingSkill, demo: Demonstration) -> None:
     reward, features = reward_over_time(skill.reward, demo, BLEMISHED)
     assert reward.shape == (len(demo.t) - 1,) and np.isfinite(features).all()

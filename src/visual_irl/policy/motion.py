@@ -18,6 +18,8 @@ from scipy.ndimage import gaussian_filter1d
 from visual_irl.errors import LearningFailed
 from visual_irl.policy.motion_file import Packed
 
+SMOOTH_SECONDS = 0.04
+"""Standard deviation of the window that takes noise off the hand's path, at any frame rate [s]."""
 SAMPLES = 60
 """Samples of a normalised segment."""
 PHASES = ("reach", "inspect", "carry", "place", "return")
@@ -119,7 +121,7 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
     collected: dict[str, list[tuple[ndarray, ndarray, float, float]]] = {phase: [] for phase in PHASES}
     dwells: list[float] = []
     for d in demonstrations:
-        hand = gaussian_filter1d(d.hand, 1.0, axis=0, mode="nearest")
+        hand = _without_noise(d.t, d.hand)
         for phase, first, last in d.segments:
             a, b = _moving_part(d.t, d.hand, first, min(last, len(d.t) - 1))
             if b - a >= 4 and np.linalg.norm(hand[b] - hand[a]) > 0.05:
@@ -141,11 +143,16 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
     )
 
 
+def _without_noise(t: ndarray, p: ndarray) -> ndarray:
+    smooth: ndarray = gaussian_filter1d(p, SMOOTH_SECONDS / float(np.median(np.diff(t))), axis=0, mode="nearest")
+    return smooth
+
+
 def _moving_part(t: ndarray, hand: ndarray, a: int, b: int) -> tuple[int, int]:
     """The part of frames [a, b] that moves: rests before the first and after the last 5 % of the top speed are cut."""
     if b - a < 4:
         return a, b
-    speed = np.linalg.norm(np.gradient(gaussian_filter1d(hand[a : b + 1], 1.5, axis=0), t[a : b + 1], axis=0), axis=1)
+    speed = np.linalg.norm(np.gradient(_without_noise(t[a : b + 1], hand[a : b + 1]), t[a : b + 1], axis=0), axis=1)
     moving = np.nonzero(speed > 0.08 * speed.max())[0]
     return a + int(moving[0]), a + int(moving[-1])
 

@@ -16,6 +16,8 @@ from visual_irl.types import Demonstration
 
 SLOW = 0.25
 """A hand below this share of its episode's top speed dwells."""
+SMOOTH_SECONDS = 0.09
+"""Standard deviation of the window that takes noise off the hand's path, at any frame rate [s]."""
 DWELL_SECONDS = 0.25
 """Shortest dwell that counts as an inspection [s]."""
 AWAY = 0.08
@@ -85,7 +87,8 @@ def _dwell(t: ndarray, hand: ndarray, begin: int, end: int) -> tuple[int, int] |
     """The longest stretch of a carry in which the hand is slow, away from where the carry begins and ends."""
     if end - begin < 5:
         return None
-    smooth = gaussian_filter1d(hand[begin:end], 1.5, axis=0, mode="nearest")
+    width = SMOOTH_SECONDS / float(np.median(np.diff(t[begin:end])))  # in frames
+    smooth = gaussian_filter1d(hand[begin:end], width, axis=0, mode="nearest")
     speed = np.linalg.norm(np.gradient(smooth, t[begin:end], axis=0), axis=1)
     away = np.minimum(np.linalg.norm(smooth - smooth[0], axis=1), np.linalg.norm(smooth - smooth[-1], axis=1)) > AWAY
     slow = (speed < SLOW * speed.max()) & away
