@@ -29,7 +29,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 from franky_sim import SimulationServer
 from franky_sim.franka_robot_protocol import (
@@ -46,6 +45,7 @@ from franky_sim.mujoco_simulator import FrankaMujocoRobot, MujocoSimulator
 from numpy import ndarray
 
 from visual_irl.execution.braking import Brake
+from visual_irl.execution.engine import mujoco
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 
