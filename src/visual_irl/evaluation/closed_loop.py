@@ -78,9 +78,16 @@ class Cell(Generic[L]):
         self.world = surroundings(executor.scene, self.T_world_base)
         self.commanded: ndarray | None = None
 
-    def carry_out(self, step: Step, result: Worked, on_frame: Callable[[float], None] | None, steady: bool = False) -> None:
+    def carry_out(
+        self,
+        step: Step,
+        result: Worked,
+        on_frame: Callable[[float], None] | None,
+        steady: bool = False,
+        pictures: float = PICTURES,
+    ) -> None:
         """Map, approve and execute a step. Where its arm cannot follow without changing its branch it does so at rest, or, if
-        what it holds is to be kept `steady`, not at all.
+        what it holds is to be kept `steady`, not at all. `on_frame` is called `pictures` times a second of simulated time.
 
         Raises:
             Unreachable, RefusedTrajectory: it was not executed.
@@ -103,7 +110,7 @@ class Cell(Generic[L]):
         q_now = trajectory.q[0] if self.commanded is None else self.executor.q
         stood = RobotState.at_rest(robot.joint_names, q_now)
         state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)
-        done = self.executor.execute(approve(trajectory, robot, state, self.world, SIMULATED), on_frame, PICTURES)
+        done = self.executor.execute(approve(trajectory, robot, state, self.world, SIMULATED), on_frame, pictures)
         self.commanded, self.loop.hand = np.array(trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
         result.ours.append(likeness_of(robot, self.T_world_base, arm, report, done.t, done.q_measured))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
@@ -99,6 +100,7 @@ def _tried(todo: list[tuple[Any, ...]], workers: int, address: str | None) -> It
 
 def _episode(skill: Skill, robot: str, seed: int, film: bool) -> Tried:
     """What came of an episode, and pictures of it."""
+    torch.set_num_threads(1)  # the graph of a task is small: threads only wait for each other
     tried: Episodes = EPISODES.load(skill.task)()
     stills: list[ndarray] = []
     result = tried.run(

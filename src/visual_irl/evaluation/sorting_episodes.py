@@ -1,12 +1,13 @@
 """Sorting in MuJoCo, closed loop. Success is where the onions lie in the end.
 
-What an onion is becomes known when it is held at the inspection place, not before.
+Where onions are is seen by the cell's camera; what one is, too, when it is held at the inspection place, and not before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,22 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import LearningFailed, RefusedTrajectory, Unreachable
-from visual_irl.evaluation.closed_loop import DROPPED, Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.closed_loop import DROPPED, PICTURES, Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.sight import Sight
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
+from visual_irl.policy.closed_loop import ClosedLoop
 from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots.model import RobotModel
 from visual_irl.skills.sorting import SortingSkill, relations_at
-from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
+from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.scene import Scene
 
 ONIONS = (4, 8)
 """Fewest and most onions of an episode."""
+LOOKS = 2
+"""Times that an onion is looked at for every picture that is kept."""
 
 
 @dataclass
@@ -78,6 +82,7 @@ def sort_onions(
 
     Raises:
         LearningFailed: the skill needs fixtures that are not there.
+        MissingDependency: there is no OpenGL to see with.
     """
     config, rng = config or ClosedLoopConfig(), np.random.default_rng([seed, 1])
     relations = relations_at(skill.relations, {f.name: f.T_world for f in scene.fixtures})
@@ -85,21 +90,21 @@ def sort_onions(
     executor = MujocoExecutor(scene, robot, seed=seed)
     show = None if on_frame is None else lambda t: on_frame(executor)
     result = Sorted()
-    known: dict[str, float] = {}
-    tried: dict[str, int] = dict.fromkeys((o.name for o in scene.objects), 0)
+    sight = Sight(executor, rng)
+    tried: dict[str, int] = {}
     try:
         cell = Cell(executor, loop, config)
-        while things := [
-            t for t in _seen(executor, known, rng, config) if _to_do(t, scene) and tried[t.name] < config.attempts
-        ]:
+        while things := [t for t in sight.things() if _to_do(t, scene) and tried.get(t.name, 0) < config.attempts]:
             thing = loop.choose(things)
-            tried[thing.name] += 1
+            tried[thing.name] = tried.get(thing.name, 0) + 1
             try:
-                _handle(cell, thing, things, known, result, show)
+                _handle(cell, sight, thing, things, result, show)
             except (Unreachable, RefusedTrajectory, LearningFailed) as error:
                 result.refused.append(f"{thing.name}: {error}")
-                if _holds(executor, thing) and not _let_go(cell, result, show):
-                    break
+                if _holds(executor, thing):
+                    if not _let_go(cell, result, show):
+                        break
+                    sight.moved(thing, None)
         positions = executor.object_positions()
     finally:
         executor.close()
@@ -109,27 +114,44 @@ def sort_onions(
 
 def _handle(
     cell: Cell[ClosedLoop],
+    sight: Sight,
     thing: Thing,
     things: list[Thing],
-    known: dict[str, float],
     result: Sorted,
     show: Callable[[float], None] | None,
 ) -> None:
     """Take one thing and bring it where it belongs, as long as it is held."""
     executor, loop = cell.executor, cell.loop
+    others = [t for t in things if t is not thing]
     looks = loop.looks(thing)
-    cell.carry_out(loop.take(thing, things, looks), result, show)
+    cell.carry_out(loop.take(thing, others, looks), result, show)
     if looks and _holds(executor, thing):
-        cell.carry_out(loop.inspect(thing), result, show)
-        if _holds(executor, thing):
-            truth = {o.name: float(o.attributes[BLEMISHED]) for o in executor.scene.objects}
-            known[thing.name] = truth[thing.name]  # it is held before the eyes now
+        thing = _inspected(cell, sight, thing, result, show)
     if not _holds(executor, thing):
         result.lost += 1
         cell.carry_out(loop.recover(), result, show)
+        sight.moved(thing, None)
         return
-    decided = Thing(thing.name, thing.p_world, thing.radius, known.get(thing.name, UNKNOWN))
-    cell.carry_out(loop.bring(decided, looks, [t for t in things if t is not thing]), result, show)
+    cell.carry_out(loop.bring(thing, looks, others), result, show)
+    sight.moved(thing, np.array([*loop.hand.p_world[:2], thing.radius]))
+
+
+def _inspected(
+    cell: Cell[ClosedLoop], sight: Sight, thing: Thing, result: Sorted, show: Callable[[float], None] | None
+) -> Thing:
+    """What is held, with what was seen of it while it was turned before the camera."""
+    step, calls = cell.loop.inspect(thing), itertools.count()
+    attribute = thing.attribute
+
+    def look(t: float) -> None:
+        nonlocal attribute
+        if show is not None and next(calls) % LOOKS == 0:
+            show(t)
+        if _holds(cell.executor, thing):
+            attribute = sight.inspect(thing, step.end.p_world)
+
+    cell.carry_out(step, result, look, pictures=LOOKS * PICTURES)
+    return replace(thing, attribute=attribute)
 
 
 def _let_go(cell: Cell[ClosedLoop], result: Sorted, show: Callable[[float], None] | None) -> bool:
@@ -145,17 +167,6 @@ def _let_go(cell: Cell[ClosedLoop], result: Sorted, show: Callable[[float], None
 def _holds(executor: MujocoExecutor, thing: Thing) -> bool:
     """Whether the closed fingers are kept apart by about the size of a thing: what a gripper says."""
     return executor.opening > 1.2 * thing.radius
-
-
-def _seen(
-    executor: MujocoExecutor, known: Mapping[str, float], rng: np.random.Generator, config: ClosedLoopConfig
-) -> list[Thing]:
-    """The onions where they are seen now."""
-    positions = executor.object_positions()
-    return [
-        Thing(o.name, positions[o.name] + rng.normal(0.0, config.position_noise, 3), o.radius, known.get(o.name, UNKNOWN))
-        for o in executor.scene.objects
-    ]
 
 
 def _to_do(thing: Thing, scene: Scene) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from scipy.interpolate import CubicHermiteSpline
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.engine import mujoco, renderer
 from visual_irl.execution.guard import ApprovedTrajectory
@@ -27,7 +28,7 @@ from visual_irl.execution.world import (
 )
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Outcome, Scene
-from visual_irl.types import ExecutionReport, JointTrajectory
+from visual_irl.types import ExecutionReport, Intrinsics, JointTrajectory, RgbdFrame
 
 DRIVE_TIME = 0.8
 """Time to drive to the start, in which the objects come to rest [s]."""
@@ -84,7 +85,7 @@ class MujocoExecutor:
         bodies_of = [self.model.body(k).name for k in range(self.model.nbody)]
         self._is_robot = np.array([name.startswith(PREFIX) for name in bodies_of])[self.model.geom_bodyid]
         self._is_touched = np.isin(bodies_of, touched)[self.model.geom_bodyid]
-        self._renderer: mujoco.Renderer | None = None
+        self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._moved = False
         self._place(robot.home, robot.max_opening)
 
@@ -154,22 +155,40 @@ class MujocoExecutor:
             MissingDependency: there is no OpenGL.
             InvalidInput: unknown camera or a size that cannot be rendered.
         """
+        drawing = self._drawing(camera, width, height)
+        picture: ndarray = drawing.render().copy()
+        return picture
+
+    def photograph(self, camera: str = "front", width: int = 640, height: int = 480) -> RgbdFrame:
+        """Colour and depth of the cell as it is now, without a sensor's noise; errors as of `render`."""
+        drawing = self._drawing(camera, width, height)
+        rgb = drawing.render().copy()
+        drawing.enable_depth_rendering()
+        depth: ndarray = drawing.render().copy()
+        drawing.disable_depth_rendering()
+        eye, target, vertical = CAMERAS[camera]
+        horizontal = 2.0 * float(np.arctan(np.tan(np.radians(vertical) / 2.0) * width / height))
+        T_world_camera = se3.look_at(np.array(eye), np.array(target))
+        stamp = round(1e9 * self.data.time)
+        return RgbdFrame(stamp, rgb, depth, Intrinsics.from_fov(width, height, horizontal), T_world_camera)
+
+    def close(self) -> None:
+        """Give the renderers' OpenGL contexts back."""
+        for drawing in self._renderers.values():
+            drawing.close()
+        self._renderers.clear()
+
+    def _drawing(self, camera: str, width: int, height: int) -> mujoco.Renderer:
+        """A renderer of that size that sees what the camera sees now."""
         if camera not in CAMERAS:
             raise InvalidInput(f"unknown camera '{camera}'; known: {', '.join(CAMERAS)}")
         if not (0 < width <= MAX_IMAGE[0] and 0 < height <= MAX_IMAGE[1]):
             raise InvalidInput(f"a picture of {width} x {height} is outside 1 x 1 to {MAX_IMAGE[0]} x {MAX_IMAGE[1]} pixels")
-        if self._renderer is None or (self._renderer.width, self._renderer.height) != (width, height):
-            self.close()
-            self._renderer = renderer(self.model, width, height)
-        self._renderer.update_scene(self.data, camera)
-        picture: ndarray = self._renderer.render().copy()
-        return picture
-
-    def close(self) -> None:
-        """Give the renderer's OpenGL context back."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        if (width, height) not in self._renderers:
+            self._renderers[width, height] = renderer(self.model, width, height)
+        drawing = self._renderers[width, height]
+        drawing.update_scene(self.data, camera)
+        return drawing
 
     def _drawn(self, nominal: Body) -> Body:
         """What one physical object is, drawn around the nominal one."""
