@@ -33,7 +33,7 @@ class ClosedLoopConfig:
     """How an episode is run."""
 
     position_noise: float = 0.003
-    """Standard deviation of where things are seen, per axis [m]."""
+    """Standard deviation of where vessels are said to be, per axis [m]."""
     attempts: int = 3
     """Times that one thing is tried."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
