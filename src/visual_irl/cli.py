@@ -351,9 +351,9 @@ def evaluate(
     """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
 
     Sorting: 4 to 8 onions, seen by a camera of the cell; what one is becomes known when it is inspected. Pouring: a bottle of
-    50 grains, a cup, and a zone to leave the bottle in. Each step is planned from where things are then; what was lost is taken again. Success is read from
-    the physics: the share of onions in the right bin or of grains in the cup. Beside it: how human the motion is, and that of
-    a hand-only solver.
+    50 grains, a cup, and a zone to leave the bottle in. Each step is planned from where things are then; what was lost is taken
+    again. Success is read from the physics: the share of onions in the right bin or of grains in the cup. Beside it: how human
+    the motion is, and that of a hand-only solver.
 
     Example: visual-irl evaluate out/skill --robot ur5e --episodes 20 --json out/evaluate_ur5e.json
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import Unreachable
+from visual_irl.errors import InCollision, NoPathFound, RefusedTrajectory, Unreachable, WouldCollide
 from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_hand_only
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
@@ -17,6 +17,7 @@ from visual_irl.execution.state import RobotState
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.offline import OfflineConfig
 from visual_irl.mapping.retarget import RetargetConfig, retarget
+from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.skills.parts import arm_for
@@ -24,6 +25,8 @@ from visual_irl.tasks.surroundings import surroundings
 
 PICTURES = 2.0
 """Pictures a second of simulated time, where they are wanted [1/s]."""
+NOT_DONE = (Unreachable, RefusedTrajectory, InCollision, NoPathFound)
+"""Why a step is not executed: the arm does not reach, the guard refuses, or there is no way around what is in the way."""
 DROPPED = -0.1
 """What lies lower than this has fallen off the table [m]."""
 
@@ -47,6 +50,8 @@ class Worked:
 
     lost: int = 0
     """Grasps that failed or were lost, and were seen to be."""
+    repaired: int = 0
+    """Steps whose motion would have collided, and was changed."""
     branch_changes: int = 0
     """Times that the arm left the demonstrated motion to change its branch."""
     refused: list[str] = field(default_factory=list)
@@ -89,8 +94,10 @@ class Cell(Generic[L]):
         """Map, approve and execute a step. Where its arm cannot follow without changing its branch it does so at rest, or, if
         what it holds is to be kept `steady`, not at all. `on_frame` is called `pictures` times a second of simulated time.
 
+        A motion that would collide is repaired, unless what is held is to be kept steady.
+
         Raises:
-            Unreachable, RefusedTrajectory: it was not executed.
+            `NOT_DONE`: it was not executed.
         """
         robot, plan = self.executor.robot, step.plan
         whole = arm_for(self.loop.motion, plan)
@@ -110,7 +117,16 @@ class Cell(Generic[L]):
         q_now = trajectory.q[0] if self.commanded is None else self.executor.q
         stood = RobotState.at_rest(robot.joint_names, q_now)
         state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)
-        done = self.executor.execute(approve(trajectory, robot, state, self.world, SIMULATED), on_frame, pictures)
+        try:
+            approved = approve(trajectory, robot, state, self.world, SIMULATED)
+        except WouldCollide:
+            if steady:
+                raise
+            repaired = repair(trajectory, robot, self.world)
+            approved = approve(repaired.trajectory, robot, state, self.world, SIMULATED)
+            report = replace(report, trajectory_t=repaired.slowdown * report.trajectory_t)
+            result.repaired += 1
+        done = self.executor.execute(approved, on_frame, pictures)
         self.commanded, self.loop.hand = np.array(trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
         result.ours.append(likeness_of(robot, self.T_world_base, arm, report, done.t, done.q_measured))

@@ -113,6 +113,7 @@ def _episode(skill: Skill, robot: str, seed: int, film: bool) -> Tried:
 def _scores(results: Sequence[Worked]) -> dict[str, Any]:
     return {
         "grasps_lost": sum(r.lost for r in results),
+        "repaired": sum(r.repaired for r in results),
         "branch_changes": sum(r.branch_changes for r in results),
         "collisions": sorted({pair for r in results for pair in r.collisions}),
         "refused": [text for r in results for text in r.refused],

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from visual_irl.errors import RefusedTrajectory, Unreachable
-from visual_irl.evaluation.closed_loop import DROPPED, Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.closed_loop import DROPPED, NOT_DONE, Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.mapping.branch_path import BranchCosts
@@ -122,7 +121,7 @@ def pour(
             if acts[0] != "dispose" and not _holds(skill, executor):
                 result.lost += 1
                 cell.carry_out(loop.recover(result.way or Way()), result, show, steady=True)
-    except (Unreachable, RefusedTrajectory) as error:
+    except NOT_DONE as error:
         result.refused.append(str(error))
     finally:
         executor.close()
@@ -144,7 +143,7 @@ def _do(
     for way in _candidates(cell, loop, view, acts, result.way, reasons):
         try:
             cell.carry_out(loop.step(view, way, acts), result, show, steady=True)
-        except (Unreachable, RefusedTrajectory) as error:
+        except NOT_DONE as error:
             reasons.append(str(error))
             continue
         result.way = way

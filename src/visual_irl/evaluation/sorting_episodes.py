@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import LearningFailed, RefusedTrajectory, Unreachable
-from visual_irl.evaluation.closed_loop import DROPPED, PICTURES, Cell, ClosedLoopConfig, Worked
+from visual_irl.errors import LearningFailed
+from visual_irl.evaluation.closed_loop import DROPPED, NOT_DONE, PICTURES, Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.sight import Sight
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.execution.mujoco_executor import MujocoExecutor
@@ -99,7 +99,7 @@ def sort_onions(
             tried[thing.name] = tried.get(thing.name, 0) + 1
             try:
                 _handle(cell, sight, thing, things, result, show)
-            except (Unreachable, RefusedTrajectory, LearningFailed) as error:
+            except (*NOT_DONE, LearningFailed) as error:
                 result.refused.append(f"{thing.name}: {error}")
                 if _holds(executor, thing):
                     if not _let_go(cell, result, show):
@@ -158,7 +158,7 @@ def _let_go(cell: Cell[ClosedLoop], result: Sorted, show: Callable[[float], None
     """Opens the hand after a step that could not be done; false where not even that is possible."""
     try:
         cell.carry_out(cell.loop.recover(), result, show)
-    except (Unreachable, RefusedTrajectory) as error:
+    except NOT_DONE as error:
         result.refused.append(f"opening the hand: {error}")
         return False
     return True
