@@ -9,19 +9,20 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import InCollision, NoPathFound, RefusedTrajectory, Unreachable, WouldCollide
+from visual_irl.errors import InCollision, NoPathFound, RefusedTrajectory, Unreachable
 from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_hand_only
-from visual_irl.execution.guard import SIMULATED, approve
+from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.offline import OfflineConfig
-from visual_irl.mapping.retarget import RetargetConfig, retarget
+from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.skills.parts import arm_for
 from visual_irl.tasks.surroundings import surroundings
+from visual_irl.types import HumanArmTrajectory
 
 PICTURES = 2.0
 """Pictures a second of simulated time, where they are wanted [1/s]."""
@@ -42,6 +43,8 @@ class ClosedLoopConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     retarget: RetargetConfig = field(default_factory=lambda: RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0))))
     """An arm at work changes its branch only where there is no other way."""
+    otherwise: RetargetConfig = field(default_factory=RetargetConfig)
+    """How a motion is mapped that cannot be done so: as a recording is."""
 
 
 @dataclass
@@ -91,44 +94,50 @@ class Cell(Generic[L]):
         steady: bool = False,
         pictures: float = PICTURES,
     ) -> None:
-        """Map, approve and execute a step. Where its arm cannot follow without changing its branch it does so at rest, or, if
-        what it holds is to be kept `steady`, not at all. `on_frame` is called `pictures` times a second of simulated time.
+        """Map, approve and execute a step; `on_frame` is called `pictures` times a second of simulated time.
 
-        A motion that would collide is repaired, unless what is held is to be kept steady.
+        Where its arm cannot follow without changing its branch it does so at rest. A motion that cannot be done is mapped
+        another way, then repaired; but where what the hand holds is to be kept `steady`, nothing of all this is done.
 
         Raises:
             `NOT_DONE`: it was not executed.
         """
-        robot, plan = self.executor.robot, step.plan
-        whole = arm_for(self.loop.motion, plan)
-        trajectory, report = retarget(
-            whole, robot, self.T_world_base, self.config.retarget, q_start=self.commanded, frames=step.samples
-        )
-        arm = whole.cut(slice(0, step.samples))
-        if not report.reachable.all():
-            worst = int(np.argmax(report.position_error))
-            raise Unreachable(
-                f"'{robot.name}' does not reach {plan.phase[worst]}: {1e3 * report.position_error[worst]:.0f} mm are missing"
-            )
-        changes = int((~report.joined[1:]).sum())
-        if steady and changes:
-            raise Unreachable(f"'{robot.name}' would change its branch {changes} times, with what it holds in the hand")
-        result.branch_changes += changes
-        q_now = trajectory.q[0] if self.commanded is None else self.executor.q
-        stood = RobotState.at_rest(robot.joint_names, q_now)
-        state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)
-        try:
-            approved = approve(trajectory, robot, state, self.world, SIMULATED)
-        except WouldCollide:
-            if steady:
-                raise
-            repaired = repair(trajectory, robot, self.world)
-            approved = approve(repaired.trajectory, robot, state, self.world, SIMULATED)
-            report = replace(report, trajectory_t=repaired.slowdown * report.trajectory_t)
-            result.repaired += 1
+        whole, usual, otherwise = arm_for(self.loop.motion, step.plan), self.config.retarget, self.config.otherwise
+        ways = [(usual, False)] if steady else [(usual, False), (otherwise, False), (usual, True), (otherwise, True)]
+        for k, (config, repairs) in enumerate(ways, start=1):
+            try:
+                approved, report = self._approved(step, whole, config, steady, repairs)
+                break
+            except NOT_DONE:
+                if k == len(ways):
+                    raise
         done = self.executor.execute(approved, on_frame, pictures)
-        self.commanded, self.loop.hand = np.array(trajectory.q[-1]), step.end
+        result.repaired += repairs
+        result.branch_changes += int((~report.joined[1:]).sum())
+        self.commanded, self.loop.hand = np.array(approved.trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
+        robot, arm = self.executor.robot, whole.cut(slice(0, step.samples))
         result.ours.append(likeness_of(robot, self.T_world_base, arm, report, done.t, done.q_measured))
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
         result.hand_only.append(likeness_of_hand_only(robot, self.T_world_base, arm, start, self.config.retarget))
+
+    def _approved(
+        self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool
+    ) -> tuple[ApprovedTrajectory, MappingReport]:
+        """The part of an arm's motion that is done now, mapped, repaired if it may be, and approved."""
+        robot = self.executor.robot
+        trajectory, report = retarget(whole, robot, self.T_world_base, config, q_start=self.commanded, frames=step.samples)
+        if not report.reachable.all():
+            worst = int(np.argmax(report.position_error))
+            missing = 1e3 * report.position_error[worst]
+            raise Unreachable(f"'{robot.name}' does not reach {step.plan.phase[worst]}: {missing:.0f} mm are missing")
+        changes = int((~report.joined[1:]).sum())
+        if steady and changes:
+            raise Unreachable(f"'{robot.name}' would change its branch {changes} times, with what it holds in the hand")
+        q_now = trajectory.q[0] if self.commanded is None else self.executor.q
+        if repairs:
+            repaired = repair(trajectory, robot, self.world)
+            trajectory, report = repaired.trajectory, replace(report, trajectory_t=repaired.slowdown * report.trajectory_t)
+        stood = RobotState.at_rest(robot.joint_names, q_now)
+        state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)
+        return approve(trajectory, robot, state, self.world, SIMULATED), report
