@@ -6,7 +6,7 @@ OUT ?= demo_out
 export MUJOCO_GL ?= egl
 export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test ros test-ros lint format setup system clean clean-cache
+.PHONY: demo test ros test-ros test-ros-short lint format setup system clean clean-cache
 
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
@@ -24,6 +24,14 @@ lint: setup
 ROS_VENV ?= .venv-ros
 ros: setup
 	PYTHON=$(abspath $(BIN)/python) .ci/ros-from-wheels $(VENV) $(ROS_VENV)
+
+# what .ci/run checks of them: conversions, and three graphs whose nodes run, are killed, and record
+SHORT := test_convert.py test_transport.py test_move_group.py \
+	test_graph.py::test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed[mapper] \
+	test_graph.py::test_up_runs_a_motion_and_stops_everything_together \
+	test_recorder.py::test_what_is_recorded_opens_and_is_never_overwritten
+test-ros-short: ros
+	timeout -s KILL 600 .ci/ros-run $(ROS_VENV) python -m pytest -p no:cacheprovider $(addprefix tests/ros/,$(SHORT))
 
 test-ros: ros
 	timeout -s KILL 1200 .ci/ros-run $(ROS_VENV) python -m pytest tests/ros -p no:cacheprovider

@@ -23,6 +23,7 @@ def generate_launch_description() -> LaunchDescription:
                 "planner", default_value="",
                 description="plans the way from the arm to the motion's beginning: ompl, moveit or move_group; empty for none",
             ),
+            DeclareLaunchArgument("run", default_value="false", description="execute the motion at once; in simulation only"),
             DeclareLaunchArgument("autostart", default_value="true", description="configure and activate the executor"),
             Node(
                 package="visual_irl_ros", executable="skill", name="skill", on_exit=Shutdown(),
@@ -45,6 +46,7 @@ def generate_launch_description() -> LaunchDescription:
                         "controller": LaunchConfiguration("controller"),
                         "controller_by": LaunchConfiguration("controller_by"),
                         "autostart": LaunchConfiguration("autostart"),
+                        "run": LaunchConfiguration("run"),
                     }
                 ],
             ),

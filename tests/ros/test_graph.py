@@ -204,8 +204,8 @@ def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, t
 
 
 @pytest.mark.timeout(120)
-def test_up_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    swing(tmp_path / "swing.npz", 4.0)
+def test_up_runs_a_motion_and_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    motion = swing(tmp_path / "swing.npz", 4.0)
     started: dict[str, Any] = {}
 
     def start(*arguments: Any) -> dict[str, Any]:
@@ -214,9 +214,11 @@ def test_up_stops_everything_together(watcher: Any, tmp_path: Path, monkeypatch:
 
     begin, codes = up.start, []
     monkeypatch.setattr(up, "start", start)
-    thread = threading.Thread(target=lambda: codes.append(up.up("robot", (f"trajectory:={tmp_path / 'swing.npz'}",))))
+    given = (f"trajectory:={tmp_path / 'swing.npz'}", "run:=true")
+    thread = threading.Thread(target=lambda: codes.append(up.up("robot", given)))
     thread.start()
     assert watcher.up("skill", "executor")
+    assert watcher.wait(lambda: np.abs(watcher.q[-1] - motion.q[-1]).max() < 0.01, 30.0)
     started["skill"].send_signal(signal.SIGKILL)
     thread.join(30.0)
     assert codes == [-signal.SIGKILL]

@@ -28,12 +28,12 @@ PERIOD = 1.0 / 30.0
 
 
 class Camera:
-    """Publishes numbered pictures that zstd cannot make small."""
+    """Publishes pictures that zstd cannot make small, neither alone nor after each other."""
 
     def __init__(self, watcher: Any) -> None:
-        self.watcher, self.sent = watcher, 0
+        self.watcher = watcher
         self._out = watcher.create_publisher(Image, TOPIC, qos.RECORDED)
-        self._noise = np.random.default_rng(0).integers(0, 255, 160 * 120 * 3, np.uint8)
+        self._noise = np.random.default_rng(0)
 
     def play(self, until: Callable[[], bool], seconds: float) -> bool:
         """Until a condition holds; whether it did."""
@@ -41,9 +41,8 @@ class Camera:
         while time.monotonic() < end and not until():
             image = Image(height=120, width=160, encoding="rgb8", step=480, header=convert.header(time.time_ns(), "camera"))
             image.data = array("B")
-            image.data.frombytes(np.roll(self._noise, self.sent).tobytes())
+            image.data.frombytes(self._noise.bytes(160 * 120 * 3))
             self._out.publish(image)
-            self.sent += 1
             self.watcher.rest(PERIOD)
         return until()
 
@@ -96,6 +95,19 @@ def test_what_is_recorded_opens_and_is_never_overwritten(watcher: Any, recording
 
 
 @pytest.mark.timeout(120)
+def test_a_recording_of_the_launch_files_folder_lasts_until_ctrl_c(watcher: Any, launched: Callable, tmp_path: Path) -> None:
+    camera, folder = Camera(watcher), str(tmp_path / "bag")
+    node = launched("record", folder=folder)["recorder"]
+    assert camera.play(lambda: "recorder" in watcher.values and written(watcher) > 5, 60.0)
+    node.send_signal(signal.SIGINT)
+    assert node.wait(10.0) == 0
+    found = stamps(tmp_path / "bag")
+    assert len(found) > 5
+    again = launched("record", folder=folder, duration="0.1")["recorder"]
+    assert again.wait(30.0) == 1 and stamps(tmp_path / "bag") == found
+
+
+@pytest.mark.timeout(120)
 def test_a_killed_recorder_leaves_all_but_the_last_second(watcher: Any, recording: Any, tmp_path: Path) -> None:
     process, camera, begin = recording
     begin(tmp_path / "bag")
@@ -124,19 +136,20 @@ def test_a_full_disk_is_told_and_leaves_a_readable_file(watcher: Any, recording:
 def test_what_waits_for_the_disk_when_it_is_told_to_end_is_written(watcher: Any) -> None:
     recorder, written = Recorder(), []
     topic = next(iter(recorder._kinds))
-    goal = SimpleNamespace(is_cancel_requested=False, request=Record.Goal(), publish_feedback=lambda told: None)
+    ended = threading.Event()
 
     def slowly(topic: str, data: bytes, stamp_ns: int) -> None:
         time.sleep(0.01)
         written.append(data)
 
-    thread = threading.Thread(target=recorder._write, args=(SimpleNamespace(write=slowly), goal))
+    given = (SimpleNamespace(write=slowly), 0.0, ended.is_set, lambda told: None)
+    thread = threading.Thread(target=recorder._write, args=given)
     thread.start()
     while recorder._queue is None:
         time.sleep(0.001)
     for i in range(50):
         recorder._taker(topic)(bytes([i]))
-    goal.is_cancel_requested = True
+    ended.set()
     thread.join(20.0)
     recorder._taker(topic)(b"later")
     assert written == [bytes([i]) for i in range(50)]

@@ -22,6 +22,8 @@ from visual_irl.evaluation.up import environment, program, start, stop, workspac
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 
+Figures = dict[str, float | int]
+"""Name -> figure; counts are whole."""
 RATE = 30.0
 """Pictures a second [1/s]."""
 POSE_MODEL = "full"
@@ -46,7 +48,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     ros = workspace()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # another graph on this machine is not heard
     measure = program(ros, "visual_irl_ros", "bench")
-    result: dict[str, float] = {}
+    result: Figures = {}
     for part in ("bare", "keypoint", "bare", "keypoint"):  # in turns: what the machine does else hits both
         result = _merged(result, _measured(measure, ros, part, seconds / 2.0))
     recording = str(asset_path("models/recordings/onion_sorting"))
@@ -65,7 +67,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
 
 def _beside(
     measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]
-) -> dict[str, float]:
+) -> Figures:
     """A part that watches running nodes, with what these needed of a CPU."""
     nodes = start(launch, launch.resolved(arguments), ros)
     try:
@@ -85,7 +87,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _measured(measure: Path, ros: Path, part: str, seconds: float) -> dict[str, float]:
+def _measured(measure: Path, ros: Path, part: str, seconds: float) -> Figures:
     say(f"  {part}, {seconds:.0f} s")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
@@ -96,10 +98,10 @@ def _measured(measure: Path, ros: Path, part: str, seconds: float) -> dict[str, 
             raise VisualIrlError(f"measuring '{part}' did not end within {2.0 * seconds + STARTUP:.0f} s") from error
         if done.returncode or not file.is_file():
             raise VisualIrlError(f"measuring '{part}' failed: {(done.stderr or done.stdout).strip()[-400:]}")
-        content: dict[str, float] = json.loads(file.read_text())
+        content: Figures = json.loads(file.read_text())
         return content
 
 
-def _merged(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+def _merged(first: Figures, second: Figures) -> Figures:
     """Both halves of a part count the same."""
     return first | {k: 0.5 * (first[k] + v) if k in first else v for k, v in second.items()}

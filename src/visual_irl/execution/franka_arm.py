@@ -32,7 +32,7 @@ from visual_irl.execution.franka_client import (
     TARGET,
     realtime_kernel,
 )
-from visual_irl.execution.hardware import Check, end_client, flange_check, require_port, start_client
+from visual_irl.execution.hardware import Check, RealArm, end_client, flange_check, require_port, start_client
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.robots.model import RobotModel
 
@@ -72,11 +72,12 @@ class _Heard(NamedTuple):
     text: str
 
 
-class FrankaArm:
-    """An arm that was connected with `connect`."""
+class FrankaArm(RealArm):
+    """An arm that was connected with `connect`; its period is the executor's, the robot gets a target every millisecond."""
 
     def __init__(self, robot: RobotModel, client: subprocess.Popen[bytes], wire: socket.socket, moving: bool) -> None:
-        self.robot, self._client, self._wire, self._moving = robot, client, wire, moving
+        super().__init__(robot, PERIOD)
+        self._client, self._wire, self._moving = client, wire, moving
         self._news = threading.Condition()
         self._heard: _Heard | None = None
         self._lost = ""
@@ -108,20 +109,6 @@ class FrankaArm:
                 "end other programs that control it, and check that its system version goes with this libfranka (FR3, 5.x)"
             )
         return arm
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """From base to flange."""
-        return self.robot.joint_names
-
-    @property
-    def period(self) -> float:
-        """Of the executor's targets; the robot gets one every millisecond [s]."""
-        return PERIOD
-
-    def now_ns(self) -> int:
-        """The monotonic clock of this machine [ns]."""
-        return time.monotonic_ns()
 
     def read(self) -> RobotState:
         """The newest state; its stamp is when the client's process had it from the robot."""

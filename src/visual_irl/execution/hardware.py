@@ -61,6 +61,17 @@ class HardwareArm(Arm, Protocol):
         ...
 
 
+class RealArm:
+    """What real arms share: whose joints they move, how often, and by which clock their states are stamped."""
+
+    def __init__(self, robot: RobotModel, period: float) -> None:
+        self.robot, self.joint_names, self.period = robot, robot.joint_names, period
+
+    def now_ns(self) -> int:
+        """The monotonic clock of this machine [ns]."""
+        return time.monotonic_ns()
+
+
 @runtime_checkable
 class HardwareGripper(Gripper, Protocol):
     """A real gripper."""

@@ -21,7 +21,7 @@ from visual_irl import se3
 from visual_irl.errors import RefusedTrajectory, RobotUnreachable
 from visual_irl.execution.braking import Brake
 from visual_irl.execution.cadence import Cadence
-from visual_irl.execution.hardware import Check, flange_check, require_port
+from visual_irl.execution.hardware import Check, RealArm, flange_check, require_port
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.robots.model import RobotModel
 
@@ -63,11 +63,12 @@ SAFETY_TEXTS = {
 }
 
 
-class UrArm:
-    """A UR that was connected with `connect`."""
+class UrArm(RealArm):
+    """A UR that was connected with `connect`; its joints and its cycles are the controller's."""
 
     def __init__(self, robot: RobotModel, receive: Any, control: Any) -> None:
-        self.robot, self._receive, self._control = robot, receive, control
+        super().__init__(robot, 1.0 / RATE)
+        self._receive, self._control = receive, control
         self._stamp, self._last_stamp_ns = -1.0, 0
         self._cadence = Cadence(self.period)
         self._stream: ServoStream | None = None
@@ -87,20 +88,6 @@ class UrArm:
 
             control = _bounded(lambda: rtde_control.RTDEControlInterface(address, RATE), address, "runs the control script")
         return cls(robot, receive, control)
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """In the order of the controller, base to wrist 3."""
-        return self.robot.joint_names
-
-    @property
-    def period(self) -> float:
-        """Of the controller [s]."""
-        return 1.0 / RATE
-
-    def now_ns(self) -> int:
-        """The monotonic clock of this machine [ns]."""
-        return time.monotonic_ns()
 
     def read(self) -> RobotState:
         """The newest state; its stamp is when a new one was first seen, so a stream that stands still grows old."""

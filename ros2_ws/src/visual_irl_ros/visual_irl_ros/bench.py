@@ -204,14 +204,15 @@ def _path(seconds: float) -> dict[str, float]:
     graph, wire = _Graph(), KeypointWire("world")
     out = graph.node.create_publisher(Keypoints, "perception/keypoints", qos.FRAMES)
     demo = load_demonstration(asset_path("models/recordings/onion_sorting/truth.npz"))
-    seen, pixels, sent = np.ones(len(KEYPOINTS)), np.zeros((len(KEYPOINTS), 2)), 0
+    k, sent = len(KEYPOINTS), 0
+    sure = (np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), np.zeros((k, 2)))
     if not graph.spin(120.0, lambda: {"mapper", "sim"} <= graph.told.keys() and out.get_subscription_count() > 1):
         raise SystemExit(f"the nodes do not come up; they say {graph.told}")
     begin = time.monotonic()
     while (elapsed := time.monotonic() - begin) < seconds + WARM:
         graph.measuring = elapsed > WARM
         at = min(int(np.searchsorted(demo.t, elapsed % demo.t[-1])), len(demo.t) - 1)
-        out.publish(wire.encode(KeypointFrame(time.time_ns(), demo.p_world[at], np.full((len(seen), 3), 0.01), seen, pixels)))
+        out.publish(wire.encode(KeypointFrame(time.time_ns(), demo.p_world[at], *sure)))
         sent += graph.measuring
         graph.spin(begin + round((elapsed * RATE) + 1) / RATE - time.monotonic())
     graph.spin(1.0)

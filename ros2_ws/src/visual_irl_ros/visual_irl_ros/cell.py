@@ -23,6 +23,8 @@ from visual_irl.types import ExecutionReport, JointTrajectory
 from visual_irl_ros.controller_arm import ControllerArm
 from visual_irl_ros.pacer import Pacer
 
+TOLD_PERIOD = 0.1
+"""How often the time on a motion is told [s]."""
 STANDING_PERIOD = 0.01
 """How often the state of a standing arm is told [s]."""
 
@@ -71,16 +73,18 @@ class Cell:
         return approve(motion, self.robot, state, world, self.guard, now_ns=now)
 
     def execute(
-        self, approved: ApprovedTrajectory, stop: Callable[[], bool], observe: Callable[[Cycle], None]
+        self, approved: ApprovedTrajectory, stop: Callable[[], bool], progress: Callable[[float], object]
     ) -> ExecutionReport:
-        """Move; the arm is brought to rest on its path as soon as `stop` says so."""
-        pacer = Pacer(self.arm.period)
+        """Move; the arm comes to rest on its path as soon as `stop` says so. `progress` gets the time on the motion [s]."""
+        pacer, told = Pacer(self.arm.period), [0.0]
 
         def cycle(done: Cycle) -> None:
             if stop():
                 self._executor.cancel()
             self._tell(done.state)
-            observe(done)
+            if done.time >= told[0]:
+                progress(float(done.s))
+                told[0] = done.time + TOLD_PERIOD
             pacer.wait()
 
         with self._busy:  # time goes on in the execution, not in `_stand`

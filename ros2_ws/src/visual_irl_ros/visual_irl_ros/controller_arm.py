@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from visual_irl.execution.braking import Brake
 from visual_irl.execution.cadence import Cadence
+from visual_irl.execution.hardware import RealArm
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.robots.model import RobotModel
 
@@ -38,11 +39,12 @@ class Point(NamedTuple):
     qdd: ndarray
 
 
-class ControllerArm:
+class ControllerArm(RealArm):
     """An arm that a controller moves; `batch` targets go out together: one on a topic, several in each goal of an action."""
 
     def __init__(self, robot: RobotModel, send: Callable[[list[Point]], None], batch: int = 1) -> None:
-        self.robot, self._send, self._batch = robot, send, batch
+        super().__init__(robot, PERIOD)
+        self._send, self._batch = send, batch
         self._lead = LEAD + batch - 1
         self._cadence = Cadence(PERIOD)
         self._lock = threading.Lock()
@@ -53,20 +55,6 @@ class ControllerArm:
         self._fault = ""
         self._began, self._given = 0.0, 0
         self._new: list[tuple[int, ndarray]] = []
-
-    @property
-    def joint_names(self) -> tuple[str, ...]:
-        """In the order of all joint arrays."""
-        return self.robot.joint_names
-
-    @property
-    def period(self) -> float:
-        """Time between two targets [s]."""
-        return PERIOD
-
-    def now_ns(self) -> int:
-        """The monotonic clock of this machine [ns]."""
-        return time.monotonic_ns()
 
     def hear(self, positions: Mapping[str, float], velocities: Mapping[str, float], age: float) -> None:
         """A measurement by joint names [rad], [rad/s], made `age` [s] ago; other joints are left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -16,9 +17,8 @@ from visual_irl_msgs.msg import RobotMotion
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.state import RobotState
-from visual_irl.execution.streaming import Cycle, Phase, StreamConfig
+from visual_irl.execution.streaming import Phase, StreamConfig
 from visual_irl.robots import load_robot
-from visual_irl.types import ExecutionReport
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.cell import Cell
 from visual_irl_ros.gate import Gate
@@ -37,8 +37,11 @@ class Executor(LifecycleNode):
         self._config = parameters.declare(self, StreamConfig(), self._on_config)
         arm = parameters.fixed(self, "arm", "mujoco", "mujoco, or ros2_control: then a real arm moves")
         controller = parameters.fixed(self, "controller", "joint_trajectory_controller", "Name of ros2_control's controller")
+        self._run_first = parameters.fixed(self, "run", False, "Execute the first motion that is offered, in simulation only")
         by = parameters.fixed(self, "controller_by", "topic", "How the controller is told: by its topic or its action")
         self._hardware = Hardware(self, self._robot, arm, controller, by)
+        if self._run_first and not self._hardware.simulated:
+            raise InvalidInput("run: a real arm is told by the action ~/run_skill, by somebody who sees it")
         self._cell: Cell | None = None
         self._active, self._why, self._offer = False, "", ()
         self._motions = Gate(self._offered, max_age=float("inf"))
@@ -94,6 +97,11 @@ class Executor(LifecycleNode):
         offered = self._motions.admit(message, self.get_clock().now().nanoseconds)
         if offered is not None:
             self._offer = offered
+            if self._run_first and self._on_goal(None) is GoalResponse.ACCEPT:
+                self._run_first = False
+                result = self._result(offered[0], lambda: False, lambda told: None)
+                log = self.get_logger()
+                log.error(result.error_text) if result.error_code else log.info(f"'{offered[0]}' was executed")
 
     def _offered(self, message: RobotMotion) -> tuple[str, Any]:
         if message.robot != self._robot.name:
@@ -109,33 +117,29 @@ class Executor(LifecycleNode):
         return GoalResponse.ACCEPT if ready else GoalResponse.REJECT
 
     def _execute(self, goal: Any) -> RunSkill.Result:
+        result = self._result(goal.request.skill, lambda: goal.is_cancel_requested, goal.publish_feedback)
+        (goal.succeed if not result.error_code else goal.canceled if goal.is_cancel_requested else goal.abort)()
+        return result
+
+    def _result(self, skill: str, cancelled: Callable[[], bool], tell: Callable[[Any], None]) -> RunSkill.Result:
+        """Execute the motion that is offered; `cell.taken` is held and is given back."""
         cell, offer, code, self._why = self._cell, self._offer, RunSkill.Result.NO_MOTION, ""
         try:
-            if not offer or offer[0] != goal.request.skill:
+            if not offer or offer[0] != skill:
                 there = f"'{offer[0]}'" if offer else "none"
-                raise RefusedTrajectory(f"no motion of skill '{goal.request.skill}'; there is {there}")
+                raise RefusedTrajectory(f"no motion of skill '{skill}'; there is {there}")
             code = RunSkill.Result.REFUSED
-            report = self._run(cell, goal, offer[1])
+            motion, seconds = offer[1], float(offer[1].t[-1])
+            report = cell.execute(
+                cell.approve(motion),
+                lambda: bool(self._why) or not self._active or cancelled(),
+                lambda s: self.context.ok() and tell(RunSkill.Feedback(time=s, duration=seconds)),
+            )
         except (RefusedTrajectory, ValueError) as error:
-            goal.abort()
             return RunSkill.Result(error_code=code, error_text=str(error))
         finally:
             cell.taken.release()
-        (goal.succeed if report.outcome == "executed" else goal.canceled if goal.is_cancel_requested else goal.abort)()
         return convert.report_to_msg(report, self._why)
-
-    def _run(self, cell: Cell, goal: Any, motion: Any) -> ExecutionReport:
-        told = [0.0]
-
-        def observe(cycle: Cycle) -> None:
-            if cycle.time >= told[0] and self.context.ok():
-                goal.publish_feedback(RunSkill.Feedback(time=float(cycle.s), duration=float(motion.t[-1])))
-                told[0] = cycle.time + 0.1
-
-        def stop() -> bool:
-            return bool(self._why) or not self._active or goal.is_cancel_requested
-
-        return cell.execute(cell.approve(motion), stop, observe)
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         response.message = self._cell.reset() if self._cell is not None else "the node is not configured"

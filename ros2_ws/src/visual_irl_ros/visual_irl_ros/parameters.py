@@ -12,6 +12,7 @@ import inspect
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -124,6 +125,7 @@ def _names(config: Any) -> list[str]:
     return list(config._fields) if hasattr(config, "_fields") else [f.name for f in dataclasses.fields(config) if f.init]
 
 
+@cache  # bounds are found by asking a hundred times
 def _docstrings(kind: type) -> dict[str, str]:
     """Field -> the string literal under its declaration."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]

@@ -1,13 +1,15 @@
-"""The node `recorder`: the action `~/record` writes camera and keypoint topics, as they come, into a rosbag2 folder."""
+"""The node `recorder`: camera and keypoint topics into a rosbag2 folder, as they come; at once, or by the action `~/record`."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -38,6 +40,8 @@ class Recorder(Node):
         topics = parameters.fixed(
             self, "topics", [*TOPICS, "/tf_static:tf2_msgs/msg/TFMessage"], "What is recorded, each as topic:package/msg/Type"
         )
+        folder = parameters.fixed(self, "folder", "", "Record into this new folder at once and end with it; else by the action")
+        seconds = parameters.fixed(self, "duration", 0.0, "How long `folder` is recorded [s]; 0 until the node is told to end")
         types = {self.resolve_topic_name(name): (kind, type_of(kind)) for name, _, kind in (t.partition(":") for t in topics)}
         self._kinds = {topic: kind for topic, (kind, found) in types.items() if found is not None}
         self._missing = sorted(kind for kind, found in types.values() if found is None)
@@ -53,10 +57,15 @@ class Recorder(Node):
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
             )  # fmt: skip
         self._server = ActionServer(
-            self, Record, "~/record", self._record, callback_group=group, goal_callback=self._on_goal,
+            self, Record, "~/record", self._by_action, callback_group=group, goal_callback=self._on_goal,
             cancel_callback=lambda goal: CancelResponse.ACCEPT, **qos.ACTION,
         )  # fmt: skip
         self._reporter = Reporter(self, self._health)
+        self.exit_code = 0
+        if folder:
+            self._taken.acquire()
+            goal = Record.Goal(folder=folder, duration=seconds)
+            threading.Thread(target=self._at_once, args=(goal,), daemon=True).start()
 
     def _taker(self, topic: str) -> Any:
         def take(data: bytes) -> None:
@@ -79,15 +88,30 @@ class Recorder(Node):
     def _on_goal(self, goal: Any) -> GoalResponse:
         return GoalResponse.ACCEPT if self._taken.acquire(blocking=False) else GoalResponse.REJECT
 
-    def _record(self, goal: Any) -> Record.Result:
+    def _by_action(self, goal: Any) -> Record.Result:
+        try:
+            result = self._record(goal.request, lambda: goal.is_cancel_requested, goal.publish_feedback)
+        finally:
+            self._taken.release()
+        (goal.abort if result.error_code else goal.canceled if goal.is_cancel_requested else goal.succeed)()
+        return result
+
+    def _at_once(self, goal: Record.Goal) -> None:
+        result = self._record(goal, lambda: False, lambda told: None)
+        counts = f"{result.written} messages written to '{goal.folder}', {result.dropped} dropped"
+        print(f"error: {result.error_text}" if result.error_code else counts, flush=True)
+        self.exit_code = int(result.error_code != Record.Result.SUCCESS)
+        self._taken.release()
+        rclpy.try_shutdown()
+
+    def _record(self, goal: Record.Goal, cancelled: Callable[[], bool], tell: Callable[[Any], None]) -> Record.Result:
         self.dropped = self.written = 0
         result = Record.Result()
-        writer = None
         try:
-            writer = TopicWriter(Path(goal.request.folder))
+            writer = TopicWriter(Path(goal.folder))
             for topic, kind in self._kinds.items():
                 writer.declare(topic, kind, definition_of(kind))
-            self._write(writer, goal)
+            self._write(writer, goal.duration, cancelled, tell)
             writer.close()
         except UnwritableOutput as error:
             result.error_code = Record.Result.UNWRITABLE if not self.written else Record.Result.DISK_FULL
@@ -96,18 +120,18 @@ class Recorder(Node):
             result.error_code, result.error_text = Record.Result.NO_MESSAGE, str(error)
         finally:
             self._queue = None
-            self._taken.release()
         result.written, result.dropped = self.written, self.dropped
-        goal.abort() if result.error_code else (goal.canceled if goal.is_cancel_requested else goal.succeed)()
         return result
 
-    def _write(self, writer: TopicWriter, goal: Any) -> None:
+    def _write(self, writer: TopicWriter, seconds: float, cancelled: Callable[[], bool], tell: Callable[[Any], None]) -> None:
         """Until it is told to end; what waits for the disk then is still written."""
         self._queue = waiting = queue.Queue(WAITING)
         for topic, data in self._latched.items():
             waiting.put((topic, data, self.get_clock().now().nanoseconds))
         begin = told = time.monotonic()
-        while self._goes_on(goal, begin) or not waiting.empty():
+        while self._queue is not None or not waiting.empty():
+            if cancelled() or not self.context.ok() or 0.0 < seconds <= time.monotonic() - begin:
+                self._queue = None  # nothing is taken in any more
             try:
                 writer.write(*waiting.get(timeout=0.1))
                 self.written += 1
@@ -115,14 +139,7 @@ class Recorder(Node):
                 pass
             if time.monotonic() - told >= 1.0:
                 told = time.monotonic()
-                goal.publish_feedback(Record.Feedback(written=self.written, dropped=self.dropped))
-
-    def _goes_on(self, goal: Any, begin: float) -> bool:
-        """Whether messages are still taken in; once they are not, they never are again."""
-        late = 0.0 < goal.request.duration <= time.monotonic() - begin
-        if late or goal.is_cancel_requested or not self.context.ok():
-            self._queue = None
-        return self._queue is not None
+                tell(Record.Feedback(written=self.written, dropped=self.dropped))
 
     def _health(self) -> Health:
         values = {"written": str(self.written), "dropped": str(self.dropped), "recording": str(self._queue is not None)}

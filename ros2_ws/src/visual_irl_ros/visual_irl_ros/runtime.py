@@ -58,7 +58,7 @@ class Reporter:
 def run(make: Callable[[], Any], pictures: bool = False) -> None:
     """Spin the node that `make` returns until it is told to end; then call its `close` and leave the process.
 
-    `pictures` says whether it takes such from other processes, see `transport`.
+    `pictures` says whether it takes such from other processes, see `transport`. A node that ends by itself has an `exit_code`.
     Nothing is torn down piece by piece after that: with the networks and compilers that a node loads it takes half a second.
     """
     code = 1
@@ -95,7 +95,7 @@ def _run(make: Callable[[], Any]) -> int:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return int(getattr(node, "exit_code", 0))
 
 
 def _spin(executor: MultiThreadedExecutor, node: Any) -> None:
