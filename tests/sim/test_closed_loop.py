@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from visual_irl.assets import asset_path
-from visual_irl.errors import LearningFailed
+from visual_irl.errors import LearningFailed, WouldCollide
 from visual_irl.evaluation import likeness
+from visual_irl.evaluation.closed_loop import Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.sorting_episodes import sort_onions
+from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
+from visual_irl.mapping.retarget import retarget
 from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots import load_robot
+from visual_irl.robots.obstacles import Obstacle
+from visual_irl.skills.parts import arm_for
 from visual_irl.skills.sorting import SortingSkill, relations_at
 from visual_irl.tasks.onion_sorting import OnionSorting
 
@@ -85,6 +90,27 @@ def test_a_step_that_cannot_be_done_leaves_the_arm_where_it_is_and_the_work_goes
     result = sort_onions(skill, load_robot("panda"), TASK, scene, seed=4)
     assert len(refusals) == 1 and len(result.refused) == 1 and refusals[0] in result.refused[0]
     assert result.placed == {refusals[0]: True}
+
+
+def test_a_step_that_would_collide_is_repaired_unless_the_hand_is_to_be_steady(skill: SortingSkill) -> None:
+    robot, scene = load_robot("ur5e"), TASK.sample_scene(np.random.default_rng(4), 1)
+    (onion,) = scene.objects
+    executor = MujocoExecutor(scene, robot, seed=4)
+    cell = Cell(executor, closed_loop(skill), ClosedLoopConfig())
+    step = cell.loop.take(Thing(onion.name, onion.p_world, onion.radius, 0.0), [], look=True)
+    trajectory, _ = retarget(
+        arm_for(skill.motion, step.plan), robot, cell.T_world_base, ClosedLoopConfig().retarget, frames=step.samples
+    )
+    tools = np.array([(cell.T_world_base @ robot.fk(q, robot.tcp_frame))[:3, 3] for q in trajectory.q])
+    far = np.min([np.linalg.norm(tools - end, axis=1) for end in tools[[0, -1]]], axis=0)  # from both ends: they are kept
+    ball = Obstacle.sphere("ball", tools[far.argmax()], 0.02)
+    cell.world = replace(cell.world, obstacles=(*cell.world.obstacles, ball))
+    worked = Worked()
+    with pytest.raises(WouldCollide, match="ball"):
+        cell.carry_out(step, worked, None, steady=True)
+    cell.carry_out(step, worked, None)
+    assert worked.repaired == 1 and len(worked.ours) == 1
+    assert executor.object_positions()[onion.name][2] > 0.08  # it was taken all the same
 
 
 def test_the_bin_is_decided_by_what_was_seen_and_not_before(skill: SortingSkill) -> None:
