@@ -44,6 +44,18 @@ class PointHandTask:
             )
         return observations
 
+    def towards(self, goal: Float[Tensor, "B 3"], hand: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+        """The motion of a demonstrator's hand: straight on, at most four fifths of a full action, slower once it is near."""
+        move = (goal - hand) / self.hand_step
+        return 0.8 * move / move.abs().amax(dim=-1, keepdim=True).clamp(min=1)
+
+
+def disturbed(action: Float[Tensor, "B A"], noise: float, generator: torch.Generator | None) -> Float[Tensor, "B A"]:
+    """A demonstrator's actions with Gaussian noise of that standard deviation, cut to [-1, 1]."""
+    if noise:
+        action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
+    return action.clamp(-1, 1)
+
 
 class PointHandBatch:
     """`environments` copies in step with each other: all episodes have the same length, so they all end together.
