@@ -64,7 +64,7 @@ def test_random_actions_also_follow_them_and_episodes_restart() -> None:
     generator = torch.Generator().manual_seed(0)
     for t in range(130):
         action = 3 * torch.rand(16, 4, generator=generator) - 1.5
-        following, _, ended, reached = batch.step(action)
+        following, ended, reached = batch.step(action)
         want = np.stack([one_step(s, a)[0] for s, a in zip(state.double().numpy(), action.double().numpy(), strict=True)])
         np.testing.assert_allclose(reached.numpy(), want, atol=1e-6)
         assert ended == (t % 60 == 59)
@@ -95,7 +95,7 @@ def test_only_one_of_two_near_objects_is_taken() -> None:
     batch = KinematicSorting(objects=2).build(1)
     start = torch.tensor([[0.4, 0, 0.05, 0.4, 0.02, 0.05, 0.4, -0.01, 0.05, 0, 0, 0, 1, 0.0]])
     batch.restart_from(start)
-    _, _, _, reached = batch.step(torch.tensor([[0.0, 0, 0, 1]]))
+    _, _, reached = batch.step(torch.tensor([[0.0, 0, 0, 1]]))
     assert batch.task.split(reached).held.tolist() == [[False, True]]
 
 

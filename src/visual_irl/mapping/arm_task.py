@@ -156,15 +156,15 @@ class ArmBatch:
         self._q, self._speed = (x.double().numpy() for x in self.task.angles(observations))
         return self._seen(own, self.task.look(self._q)[1])
 
-    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, Tensor, bool, Tensor]:
+    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, bool, Tensor]:
         """One step of joint speeds (J) and gripper motion (1), each cut to [-1, 1]; returns what a point hand's does."""
         actions, joints = actions.clamp(-1, 1), self.task.joints
         self._speed = self.task.next_speed(self._q, self._speed, actions[:, :joints].double().numpy())
         self._q = self._q + self.task.interval * self._speed
         hand, limbs = self.task.look(self._q)
-        _, reward, ended, own = self._inner.move_to(_tensor(hand), actions[:, joints:])
+        _, ended, own = self._inner.move_to(_tensor(hand), actions[:, joints:])
         reached = self._seen(own, limbs)
-        return (self.reset() if ended else reached), reward, ended, reached
+        return (self.reset() if ended else reached), ended, reached
 
     def _seen(self, own: Tensor, limbs: ndarray) -> Tensor:
         return torch.cat([own, _tensor(limbs), _tensor(self._q), _tensor(self._speed)], dim=1)

@@ -86,18 +86,17 @@ class Batch(Protocol):
         """Whole new episodes that begin in these states."""
         ...
 
-    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, Tensor, bool, Tensor]:
-        """Next observations, true rewards, whether the episodes ended, and the observations that the step led to."""
+    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, bool, Tensor]:
+        """Next observations, whether the episodes ended, and the observations that the step led to; no reward is told."""
         ...
 
 
 def roll_out(batch: Batch, policy: Policy) -> tuple[Tensor, Tensor, Tensor]:
     """One whole new episode in each environment: observations (B T+1 D), actions (B T A) and true rewards (B T)."""
-    observations, actions, rewards = [batch.reset()], [], []
+    observations, actions = [batch.reset()], []
     with torch.no_grad():
         for _ in range(batch.task.horizon):
             actions.append(policy(observations[-1]))
-            _, reward, _, reached = batch.step(actions[-1])
-            observations.append(reached)
-            rewards.append(reward)
-    return torch.stack(observations, 1), torch.stack(actions, 1), torch.stack(rewards, 1)
+            observations.append(batch.step(actions[-1])[-1])
+    seen = torch.stack(observations, 1)
+    return seen, torch.stack(actions, 1), batch.task.true_reward(seen[:, 1:])

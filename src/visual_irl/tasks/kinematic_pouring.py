@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
-from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask
+from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask, disturbed
 from visual_irl.tasks.situation import Situation, Vessels
 
 BOTTLE, CUP = 0, 1
@@ -159,17 +159,13 @@ class KinematicPouring(PointHandTask):
         goal = torch.where(held[:, None], torch.where(filled[:, None], home, over), bottle)
         goal = torch.where(ended[:, None], above, goal)
         goal = torch.where((held & filled & ~upright)[:, None], over, goal)  # upright first, then away
-        move = (goal - o.hand) / self.hand_step
-        move = 0.8 * move / move.abs().amax(dim=-1, keepdim=True).clamp(min=1)
+        move = self.towards(goal, o.hand)
         lean = self.first_tilt + (self.full_tilt - self.first_tilt) * (missing / 0.4).clamp(0.25, 1)
         lean = torch.where(held & near & ~filled, lean, 0.0)
         turn = ((lean - v.hand_tilt) / self.tilt_step).clamp(-0.8, 0.8)
         down = filled & ((o.hand - home).norm(dim=-1) < 0.03) & upright
         close = torch.where(held, ~down, ((o.hand - bottle).norm(dim=-1) < 0.1) & ~ended)
-        action = torch.cat([move, torch.where(close, 1.0, -1.0)[:, None], turn[:, None]], dim=-1)
-        if noise:
-            action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
-        return action.clamp(-1, 1)
+        return disturbed(torch.cat([move, torch.where(close, 1.0, -1.0)[:, None], turn[:, None]], dim=-1), noise, generator)
 
 
 VARIANTS: dict[str, KinematicPouring] = {

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
-from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask
+from visual_irl.tasks.point_hand import PointHandBatch, PointHandTask, disturbed
 from visual_irl.tasks.situation import Situation
 
 
@@ -129,13 +129,9 @@ class KinematicSorting(PointHandTask):
         goal = torch.where(held[:, None], centre, thing)
         above = centre + centre.new_tensor([0.0, 0.0, 0.15])
         goal = torch.where((done & ~held)[:, None], above, goal)
-        move = (goal - o.hand) / self.hand_step
-        move = 0.8 * move / move.abs().amax(dim=-1, keepdim=True).clamp(min=1)
+        move = self.towards(goal, o.hand)
         close = torch.where(held, ~at_bin, (distance < 0.1) & ~done)
-        action = torch.cat([move, torch.where(close, 1.0, -1.0)[:, None]], dim=-1)
-        if noise:
-            action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
-        return action.clamp(-1, 1)
+        return disturbed(torch.cat([move, torch.where(close, 1.0, -1.0)[:, None]], dim=-1), noise, generator)
 
 
 VARIANTS: dict[str, KinematicSorting] = {

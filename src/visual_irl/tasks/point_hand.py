@@ -44,6 +44,18 @@ class PointHandTask:
             )
         return observations
 
+    def towards(self, goal: Float[Tensor, "B 3"], hand: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+        """The motion of a demonstrator's hand: straight on, at most four fifths of a full action, slower once it is near."""
+        move = (goal - hand) / self.hand_step
+        return 0.8 * move / move.abs().amax(dim=-1, keepdim=True).clamp(min=1)
+
+
+def disturbed(action: Float[Tensor, "B A"], noise: float, generator: torch.Generator | None) -> Float[Tensor, "B A"]:
+    """A demonstrator's actions with Gaussian noise of that standard deviation, cut to [-1, 1]."""
+    if noise:
+        action = action + noise * torch.randn(action.shape, generator=generator, device=action.device)
+    return action.clamp(-1, 1)
+
 
 class PointHandBatch:
     """`environments` copies in step with each other: all episodes have the same length, so they all end together.
@@ -86,17 +98,17 @@ class PointHandBatch:
         self._take(now)
         return self.observe()
 
-    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, Tensor, bool, Tensor]:
+    def step(self, actions: Float[Tensor, "B A"]) -> tuple[Tensor, bool, Tensor]:
         """One step of hand motion (3), gripper motion (1) and what else the task has, each cut to [-1, 1].
 
         Returns:
-            The next observations (of new episodes where these ended), the true reward (B), whether the episodes ended, and
-            the observations that the step led to. Ends are by time only: a value function goes on beyond them.
+            The next observations (of new episodes where these ended), whether the episodes ended, and the observations
+            that the step led to. Ends are by time only: a value function goes on beyond them.
         """
         actions = actions.clamp(-1, 1)
         return self.move_to((self._hand + self.task.hand_step * actions[:, :3]).clamp(*self._corners), actions[:, 3:])
 
-    def move_to(self, hand: Float[Tensor, "B 3"], rest: Float[Tensor, "B K"]) -> tuple[Tensor, Tensor, bool, Tensor]:
+    def move_to(self, hand: Float[Tensor, "B 3"], rest: Float[Tensor, "B K"]) -> tuple[Tensor, bool, Tensor]:
         """A step that brings the hand to a place [m], whatever moves it; `rest` is the rest of an action."""
         self._hand = hand
         self._gripper = (self._gripper + self.task.gripper_step * rest[:, 0]).clamp(-1, 1)
@@ -104,7 +116,7 @@ class PointHandBatch:
         self._step += 1
         reached = self.observe()
         ended = self._step >= self.task.horizon
-        return (self.reset() if ended else reached), self.task.true_reward(reached), ended, reached
+        return (self.reset() if ended else reached), ended, reached
 
     def observe(self) -> Float[Tensor, "B D"]:
         """Current observations."""
