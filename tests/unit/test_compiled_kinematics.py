@@ -7,6 +7,8 @@ import dataclasses
 import frankik
 import numpy as np
 import pytest
+from numba import njit
+from numba.core.errors import NumbaError
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
@@ -14,6 +16,7 @@ from visual_irl.mapping.branch_path import BranchCosts, price
 from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, limb_direction, self_motion, work_of
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.chain import (
+    LEAN,
     chain_of,
     forward,
     limb_jacobian,
@@ -281,3 +284,13 @@ def test_a_singular_posture_costs_what_is_asked() -> None:
     zero, none = np.zeros(3), BranchCosts(singular=0.0)
     costs = [price(solver, work_of(solver.chain), q, zero, zero, q, none._replace(singular=w)) for w in (0.0, 0.3)]
     assert costs[1] - costs[0] == pytest.approx(0.3, abs=1e-6)
+
+
+def test_what_allocates_cannot_be_compiled_for_the_live_loop() -> None:
+    def allocates(x):  # type: ignore[no-untyped-def]
+        return (x + 1.0)[0]
+
+    options = {key: value for key, value in LEAN.items() if key != "cache"}
+    assert njit(nogil=True)(allocates)(np.zeros(2)) == 1.0
+    with pytest.raises(NumbaError):
+        njit(**options)(allocates)(np.zeros(2))

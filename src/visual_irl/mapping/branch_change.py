@@ -14,10 +14,11 @@ from numba import njit
 
 from visual_irl.mapping.branch_path import step_cost
 from visual_irl.mapping.commanded_arm import gap_of
+from visual_irl.robots.chain import LEAN
 from visual_irl.robots.solutions import batches, solutions_of
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def change_branch(solver, work, state, costs):
     """Take the ideal arm to the best of the solutions in which it does not meet itself; returns whether there is one.
@@ -41,7 +42,7 @@ def change_branch(solver, work, state, costs):
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _weigh(solver, work, state, costs, count):
     """Fill `state.ways` with what the solutions cost, and the way there."""
@@ -57,7 +58,7 @@ def _weigh(solver, work, state, costs, count):
         state.ways[i] += step_cost(solver.periodic, state.before, found[i], costs, np.inf)
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def unlikeness(chain, work, q, upper, fore, costs):
     """What limbs cost at `q`: as `price`, but by the squared differences of directions, which the steps of a live arm lessen
@@ -75,7 +76,7 @@ def unlikeness(chain, work, q, upper, fore, costs):
     return cost + 2.0 * costs.fore * (1.0 - along_fore / np.sqrt(max(second, 1e-12)))
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def tightness(solver, q, costs):
     """What the nearness to joint limits costs at `q`, as `price` has it."""
@@ -87,7 +88,7 @@ def tightness(solver, q, costs):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def limb_end(chain, q, which, out):
     """Fill `out` (3,) with the shoulder (0), elbow (1) or wrist (2) point [m] at angles `q`, from the point down to the base:
@@ -107,7 +108,7 @@ def limb_end(chain, q, which, out):
     out[0], out[1], out[2] = x, y, z
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def land(solver, state, choice):
     """Put the ideal arm onto a solution, periodic joints by the shorter way inside their limits."""

@@ -21,7 +21,7 @@ from numpy import ndarray
 from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
 from visual_irl.mapping.smoothing import FINISH, TOLERANCE
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import forward, manipulability, tool_jacobian
+from visual_irl.robots.chain import LEAN, forward, manipulability, tool_jacobian
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
@@ -212,7 +212,7 @@ def wound(
     return q
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, posture: ndarray, costs: BranchCosts) -> float:
     """Cost of a solution by itself."""
@@ -244,7 +244,7 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
     return total + collision_cost(solver, work, costs)
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
     """Cost of the arm's nearness to itself, infinite where it meets itself; `work.pose` holds its pose."""
@@ -257,7 +257,7 @@ def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
     return near + costs.overlap if gap > costs.clear else near
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def step_cost(periodic: ndarray, a: ndarray, b: ndarray, costs: BranchCosts, bound: float) -> float:
     """Cost of the step from `a` to `b`; gives up, returning something larger, once above `bound`."""

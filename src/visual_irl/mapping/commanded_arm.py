@@ -14,7 +14,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.mapping.hand_first import ANGLE_LENGTH, Pull, hand_first
-from visual_irl.robots.chain import forward, tool_error
+from visual_irl.robots.chain import LEAN, forward, tool_error
 from visual_irl.robots.self_collision import FAR, OVERLAP, clearance
 
 
@@ -69,7 +69,7 @@ class Limits(NamedTuple):
     """(J,) [rad/s^2]"""
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def command(solver, work, state, limits, gap, dt, finishing, tolerance):
     """Take the commanded arm towards the ideal one, `gap` [m] away from itself, inside its speed and acceleration limits;
@@ -109,7 +109,7 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def gap_of(solver, work, q, far=FAR):
     """Distance of the arm to itself at `q`, at most `far` [m]."""
@@ -121,7 +121,7 @@ LEAST_GAP = 0.01
 """Distance to itself that an arm keeps, unless it moves apart [m]."""
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _may_go(solver, work, state, limits, q, gap, dt):
     """Whether the arm can move to `q`, `gap` [m] away from itself, and still stop, braking all joints together, before it
@@ -152,7 +152,7 @@ CHANGED = 0.6
 """Distance between ideal and commanded joints above which they are on different branches [rad]."""
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _walls(chain, state, limits, dt, j):
     """Positions that joint `j` can take in this frame: limits, speed, acceleration, and room to stop before a limit."""
@@ -169,7 +169,7 @@ def _walls(chain, state, limits, dt, j):
     state.low[j] = max(state.q[j] + slow * dt, chain.lower[j])
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _towards(state, limits, dt, j):
     """Where joint `j` goes in this frame: onto the ideal one where its walls let it; else no faster, beside the ideal one's own
@@ -185,7 +185,7 @@ def _towards(state, limits, dt, j):
     return min(max(q, state.low[j]), state.high[j])
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _stopping_speed(room, a, dt):
     """Largest speed from which a joint that moves on for `dt` can still stop within `room`."""
@@ -194,7 +194,7 @@ def _stopping_speed(room, a, dt):
     return a * (np.sqrt(dt * dt + 2.0 * max(room, 0.0) / a) - dt)
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def decelerate(solver, work, state, limits, dt):
     """Brake all joints together, so that the arm keeps its course, as fast as the slowest of them can; the ideal arm waits

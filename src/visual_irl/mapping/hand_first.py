@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from visual_irl.robots.chain import (
     FAST,
+    LEAN,
     Chain,
     Pose,
     forward,
@@ -103,7 +104,7 @@ def work_of(chain: Chain) -> Work:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def limb_direction(chain: Chain, work: Work, limb: int, out: ndarray) -> float:
     """Fill `out` (3,) with the unit direction of the upper arm (0) or forearm (1); returns its length [m].
@@ -122,7 +123,7 @@ def limb_direction(chain: Chain, work: Work, limb: int, out: ndarray) -> float:
     return length
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def angle_of(u: ndarray, v: ndarray) -> float:
     """Angle between two unit vectors [rad]."""
@@ -130,7 +131,7 @@ def angle_of(u: ndarray, v: ndarray) -> float:
     return np.arctan2(np.sqrt(c0 * c0 + c1 * c1 + c2 * c2), u[0] * v[0] + u[1] * v[1] + u[2] * v[2])
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float) -> None:
     """Add the Gauss-Newton terms of a limb's direction to `work.H` and `work.g`."""
@@ -153,7 +154,7 @@ def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float
             work.H[j, k] += weight * dot
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(**LEAN, fastmath=FAST)
 @no_type_check
 def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, damping: float, rest: float) -> None:
     """Fill `work.dq` from `work.H` (lower half), `work.g`, `work.J` and `work.e`; the box [lower, upper] holds for q + dq.
@@ -217,7 +218,7 @@ def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, dam
             return
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(**LEAN, fastmath=FAST)
 @no_type_check
 def _whiten(work, rest):
     """Fill `work.L`, one over its diagonal, and `work.Y`; rows of fixed joints are zero."""
@@ -252,7 +253,7 @@ def _whiten(work, rest):
             Y[j, c] *= scale[j]
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def hand_first(
     chain: Chain,
@@ -332,7 +333,7 @@ def hand_first(
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def self_motion(work: Work, before: ndarray, free: ndarray) -> None:
     """Fill `free` (J,) with the unit joint change that keeps the hand where it is: the null vector of `work.J` nearest to

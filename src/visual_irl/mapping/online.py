@@ -29,7 +29,7 @@ from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
-from visual_irl.robots.chain import forward, tool_jacobian
+from visual_irl.robots.chain import LEAN, forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import capacity, solutions, solver_of
@@ -313,7 +313,7 @@ PROBE = 0.08
 """Self-motion by which the prior's energy is probed on either side [rad]."""
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _wanted(chain, work, prior, history, state, steadiness):
     """Self-motion along `state.free` that lowers the prior's energy: one Newton step, damped, as the network's curvature is
@@ -333,7 +333,7 @@ def _wanted(chain, work, prior, history, state, steadiness):
     return min(max(s, -steadiness.farthest), steadiness.farthest)
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _drawn(state, pull, steadiness, s, trust, dt):
     """Fill `state.posture` with what the ideal arm is drawn to: to where the prior wants it, and on as it went in the last
@@ -359,7 +359,7 @@ PROGRESS = 0.3
 """Share of the hand's error, in the frame before if that missed its target, that may be left for another time."""
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolerance, dt):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's

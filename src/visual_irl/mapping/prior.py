@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.mapping.hand_first import Work, limb_direction
-from visual_irl.robots.chain import FAST, Chain, forward
+from visual_irl.robots.chain import FAST, LEAN, Chain, forward
 
 LAGS = 4
 """Past moments that are read besides the present one."""
@@ -110,7 +110,7 @@ def prior_state(prior: Prior) -> PriorState:
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def file_moment(prior: Prior, state: PriorState, R: ndarray, p: ndarray, upper: ndarray, fore: ndarray, dt: float) -> None:
     """Note the present moment, keep one of the past every `LAG_SECONDS`, and fill the inputs that no posture changes and what
@@ -134,14 +134,14 @@ def file_moment(prior: Prior, state: PriorState, R: ndarray, p: ndarray, upper: 
     _weigh(prior.W1, prior.b1, state.x, 0, (LAGS + 1) * MOMENT, state.base)
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _write_moment(m, R, p, upper, fore):
     for r in range(3):
         m[r], m[3 + r], m[6 + r], m[9 + r], m[12 + r] = R[r, 0], R[r, 2], p[r], upper[r], fore[r]
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def write_posture(chain: Chain, work: Work, state: PriorState, q: ndarray) -> None:
     """Fill the inputs that depend on the posture `q` (J,): sines, cosines, limb directions and how they miss the human's."""
@@ -160,7 +160,7 @@ def write_posture(chain: Chain, work: Work, state: PriorState, q: ndarray) -> No
         o += 6
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray) -> float:
     """How unlikely the best path is to have the posture `q` now; `file_moment` must have been called for this moment."""
@@ -175,7 +175,7 @@ def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray
     return s
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(**LEAN, fastmath=FAST)
 @no_type_check
 def _weigh(W, b, x, first, last, out):
     """Fill `out` with `b` and what the weights of the inputs from `first` to `last` add."""
@@ -187,7 +187,7 @@ def _weigh(W, b, x, first, last, out):
             out[i] += weights[i] * value
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _rectify(x):
     for i in range(len(x)):

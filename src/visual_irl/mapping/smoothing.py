@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, self_motion, work_of
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import Chain, forward, tool_jacobian
+from visual_irl.robots.chain import LEAN, Chain, forward, tool_jacobian
 
 BAND = 3
 """A third difference couples a frame with three others."""
@@ -137,7 +137,7 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, fixed, q):
     q[:] = kept
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
     """Cost of a frame by itself; fills its self-motion and adds to the normal equations."""
@@ -173,7 +173,7 @@ def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _difference_terms(joined, costs, q, free, band, rhs, third):
     """Cost of third differences over frames that are joined; adds to the normal equations."""
@@ -199,7 +199,7 @@ def _difference_terms(joined, costs, q, free, band, rhs, third):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _step_terms(joined, costs, q, free, band, rhs):
     """Cost of joint steps beyond `costs.step` between joined frames; adds to the normal equations."""
@@ -223,7 +223,7 @@ def _step_terms(joined, costs, q, free, band, rhs):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _solve_banded(band, rhs):
     """Solve the symmetric positive definite system whose lower band is `band` (T, 4) in place; the solution is in `rhs`."""

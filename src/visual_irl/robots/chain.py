@@ -19,6 +19,10 @@ from visual_irl.robots.model import RobotModel
 
 FAST = {"contract", "reassoc", "arcp", "nsz"}
 """What the compiler may do to sums and products in the innermost loops; numbers that are not finite stay what they are."""
+LEAN = {"cache": True, "nogil": True, "_nrt": False}
+"""How what runs in a live arm's loop is compiled: numba refuses what allocates, and so need not count the users of any array.
+Counting them, an atomic addition for every array that is handed over, had taken a third of a live step.
+"""
 
 
 class Chain(NamedTuple):
@@ -110,7 +114,7 @@ def _turn_of_z_onto(axis: ndarray) -> ndarray:
     return np.eye(3) + K + K @ K / (1.0 + axis[2])
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def forward(chain: Chain, q: ndarray, pose: Pose) -> None:
     """Fill `pose` with the frames of all joints and of the tool at angles `q` (J,)."""
@@ -144,7 +148,7 @@ def arm_states(chain: Chain, q: Float[ndarray, "T J"]) -> tuple[Float[ndarray, "
     return Ts, points
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _arm_states(chain, q, pose, Ts, points):
     tool = q.shape[1]
@@ -158,7 +162,7 @@ def _arm_states(chain, q, pose, Ts, points):
             limb_point(chain, pose, k, points[i, k])
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def tool_jacobian(pose: Pose, J: ndarray) -> None:
     """Fill `J` (6, joints): rows 0-2 the tool point's velocity [m/rad], rows 3-5 its turning, in base axes."""
@@ -172,7 +176,7 @@ def tool_jacobian(pose: Pose, J: ndarray) -> None:
         J[3, i], J[4, i], J[5, i] = z0, z1, z2
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def manipulability(J: ndarray, S: ndarray) -> float:
     """sqrt(det(J J^T)) of a hand Jacobian (6, J): 0 where the arm is singular (Yoshikawa 1985, Int. J. Robotics Research 4);
@@ -193,7 +197,7 @@ def manipulability(J: ndarray, S: ndarray) -> float:
     return product
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(**LEAN, fastmath=FAST)
 @no_type_check
 def solve_hand(S: ndarray, m: ndarray) -> None:
     """Solve the symmetric positive definite system whose lower half is `S` (6, 6), in place; the solution is in `m` (6,)."""
@@ -218,7 +222,7 @@ def solve_hand(S: ndarray, m: ndarray) -> None:
         m[r] = s * S[r, r]
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def limb_point(chain: Chain, pose: Pose, which: int, out: ndarray) -> None:
     """Fill `out` (3,) with the shoulder (0), elbow (1) or wrist (2) point [m] in the base frame."""
@@ -232,7 +236,7 @@ def limb_point(chain: Chain, pose: Pose, which: int, out: ndarray) -> None:
                 out[r] += pose.R[i, r, k] * chain.offset[which, k]
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def limb_jacobian(chain: Chain, pose: Pose, which: int, point: ndarray, J: ndarray) -> None:
     """Fill `J` (3, joints) with the velocity of a limb point [m/rad]; `point` is where `limb_point` put it."""
@@ -246,7 +250,7 @@ def limb_jacobian(chain: Chain, pose: Pose, which: int, point: ndarray, J: ndarr
         J[0, i], J[1, i], J[2, i] = z1 * d2 - z2 * d1, z2 * d0 - z0 * d2, z0 * d1 - z1 * d0
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def tool_error(pose: Pose, R: ndarray, p: ndarray, error: ndarray) -> None:
     """Fill `error` (6,) with what takes the tool to the pose (`R`, `p`): metres, then the turn's logarithm [rad]."""
@@ -277,7 +281,7 @@ def tool_error(pose: Pose, R: ndarray, p: ndarray, error: ndarray) -> None:
     error[3], error[4], error[5] = angle * n0 / norm, angle * n1 / norm, angle * n2 / norm
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _row_dot(A, B, n, r, k):
     """Row `r` of `A` times row `k` of `B[n]`: an entry of A B^T."""

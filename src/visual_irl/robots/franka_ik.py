@@ -14,13 +14,13 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import Chain
+from visual_irl.robots.chain import LEAN, Chain
 
 TWO_PI = 2.0 * np.pi
 EPS = 1e-9
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions inside the limits into rows `count`.. of `out` (N, 7); returns the new count.
@@ -113,7 +113,7 @@ def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: nda
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _wrapped(q: float, lower: float, upper: float) -> float:
     """The angle moved by whole turns between the limits; NaN when none fits."""

@@ -17,7 +17,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.robots.capsules import capsule_gap, place
-from visual_irl.robots.chain import Pose, chain_of, forward, pose_of
+from visual_irl.robots.chain import LEAN, Pose, chain_of, forward, pose_of
 from visual_irl.robots.model import RobotModel
 
 SAMPLES = 3000
@@ -99,7 +99,7 @@ def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
     return along, radius
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
     """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose."""
@@ -117,7 +117,7 @@ def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
     return least
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def pair_distances(capsules: Capsules, pose: Pose, out: ndarray) -> None:
     """Fill `out` (P,) with the distance of every pair [m]."""

@@ -15,6 +15,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.robots.chain import (
+    LEAN,
     Chain,
     Pose,
     chain_of,
@@ -121,7 +122,7 @@ def solutions(solver: Solver, T_base_tcp: Float[ndarray, "4 4"]) -> Float[ndarra
     return out[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
     """Write all solutions for the tool pose (`R`, `p`) into the first rows of `out` (N, J); returns how many."""
@@ -131,14 +132,14 @@ def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def batches(solver: Solver) -> int:
     """In how many parts the solutions of a pose are found: one for each angle of a redundant joint, else one."""
     return max(1, len(solver.values))
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarray, count: int) -> int:
     """Write one part of the solutions for a tool pose into the rows of `out` (N, J) from `count` on; returns the new count."""
@@ -147,14 +148,15 @@ def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarra
     elif solver.family == UR:
         count = ur_solutions(solver.chain, R, p, solver.spare, out, count)
     else:
-        for start in solver.starts:
-            out[count] = start
+        for k in range(len(solver.starts)):
+            for j in range(out.shape[1]):
+                out[count, j] = solver.starts[k, j]
             if _converge(solver, R, p, out[count]) and _is_new(out, count):
                 count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
     """Damped least squares inside the limits from `q`, in place (Nakamura and Hanafusa 1986); whether they end at a solution.
@@ -197,11 +199,14 @@ def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(**LEAN)
 @no_type_check
 def _is_new(out: ndarray, count: int) -> bool:
     """Whether row `count` differs from every row before it."""
-    near = False
     for i in range(count):
-        near = near or np.abs(out[i] - out[count]).max() < ALIKE
-    return not near
+        far = 0.0
+        for j in range(out.shape[1]):
+            far = max(far, abs(out[i, j] - out[count, j]))
+        if far < ALIKE:
+            return False
+    return True
