@@ -157,11 +157,28 @@ class ObjectEstimate:
             _set(self, axis=_frozen(self.axis, f"axis of object '{self.name}'", (3,)))
 
 
+GRASPS = ("unknown", "open", "closed", "holding")
+"""What a hand does; unknown where its fingers are not seen and nothing is known to be in it."""
+
+
+@dataclass(frozen=True)
+class HandState:
+    """What a hand does in one frame: from thumb tip to index tip [m], NaN where they are lost, and one of `GRASPS`."""
+
+    aperture: float
+    grasp: str
+
+    def __post_init__(self) -> None:
+        if self.grasp not in GRASPS:
+            raise InvalidInput(f"grasp '{self.grasp}' is unknown; known: {', '.join(GRASPS)}")
+
+
 @dataclass(frozen=True)
 class KeypointFrame:
     """Joint centres [m] of one person in one frame, ordered as `KEYPOINTS`; a lost one is NaN with confidence 0.
 
-    `covariance` [m^2] is that of each place, `uv` [px] the 2D landmarks, for pictures.
+    `covariance` [m^2] is that of each place, `uv` [px] the 2D landmarks, for pictures. `hands` are those of a live stream, by
+    side; they follow from the frames before, too, and are empty elsewhere.
     """
 
     stamp_ns: int
@@ -170,6 +187,7 @@ class KeypointFrame:
     confidence: Float[ndarray, "K"]
     uv: Float[ndarray, "K 2"]
     objects: tuple[ObjectEstimate, ...] = ()
+    hands: Mapping[str, HandState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         k = len(KEYPOINTS)

@@ -395,6 +395,26 @@ def test_assembly_refuses_what_makes_no_sense() -> None:
         assemble(frames, "right", {}, "onion_sorting", "torso", {})
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_onion_that_is_in_the_hand_in_the_first_frame_starts_there(seed: int) -> None:
+    """The recording begins, and another one ends too, in mid-carry."""
+    rng = np.random.default_rng(seed)
+    world = World(ONIONS)
+    world.sort(1, BIN)
+    world.finish()
+    carried, hand, seen = np.nonzero(world.is_held(1))[0], world.measured_hand(rng), world.see(rng)
+    hand[carried] = np.array(world.hand)[carried]
+    for first, last in ((carried[12], len(hand)), (carried[12], carried[-8])):
+        path = np.array(world.paths[1])[first:last]
+        tracks = track_objects(world.t[: last - first], seen[first:last], hand[first:last])
+        name = min(tracks.objects, key=lambda o: float(np.linalg.norm(tracks.objects[o] - path, axis=1).mean()))
+        assert np.linalg.norm(tracks.objects[name] - path, axis=1).mean() < 0.01
+        mine = np.array(tracks.held) == name
+        wrong = mine != world.is_held(1)[first:last]
+        assert mine[0] and wrong.sum() <= 6  # it falls for two frames
+        assert sum(o != "" for o in set(tracks.held)) == 1
+
+
 def test_grasp_centre_without_fingers_is_beyond_the_wrist() -> None:
     p = np.full((1, len(KEYPOINTS), 3), np.nan)
     assert np.isnan(grasp_centre(p, "right")).all()

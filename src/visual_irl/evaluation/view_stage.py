@@ -172,6 +172,9 @@ def show_camera(page: ViewPage, camera: Callable[[], Iterable[RgbdFrame]], secon
 def seen(frame: RgbdFrame, keypoints: KeypointFrame, pace: str, problems: Mapping[str, int]) -> Snapshot:
     """What is shown of a live frame."""
     text = pace if keypoints.person else f"{pace}\n\n**nobody is seen**"
+    for side, hand in keypoints.hands.items():
+        aperture = f", aperture {1e3 * hand.aperture:.0f} mm" if np.isfinite(hand.aperture) else ""
+        text += f"\n\n{side} hand: {hand.grasp}{aperture}"
     if problems:
         text += "\n\nunusable: " + ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in problems.items())
     return Snapshot(*coloured_points(frame), keypoints.p_world, keypoints.covariance, keypoints.objects, text)

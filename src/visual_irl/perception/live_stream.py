@@ -1,10 +1,11 @@
-"""The whole live chain for one camera: detector, lifting, objects and the causal filter, frame by frame."""
+"""The whole live chain for one camera: detector, lifting, objects, the causal filter and the hands, frame by frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
 from visual_irl.perception.detection import Detector
+from visual_irl.perception.grasp import HandsConfig, HandWatch
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveConfig, LiveFilter
 from visual_irl.perception.objects import ObjectsConfig
@@ -18,6 +19,7 @@ class LiveStreamConfig:
 
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
     smoothing: LiveConfig = field(default_factory=LiveConfig)
+    hands: HandsConfig = field(default_factory=HandsConfig)
     objects: ObjectsConfig | None = field(default_factory=ObjectsConfig)
     """None looks for no objects."""
     task: str = "onion_sorting"
@@ -30,6 +32,7 @@ class LiveStream:
     def __init__(self, config: LiveStreamConfig | None = None, detector: Detector | None = None) -> None:
         config = config or LiveStreamConfig()
         self._stream, self._filter = KeypointStream(config.keypoints, detector), LiveFilter(config.smoothing)
+        self._hands = HandWatch(config.hands)
         self._finder = config.objects.build(config.task) if config.objects else None
 
     @property
@@ -43,7 +46,7 @@ class LiveStream:
         return self._filter.rejected
 
     def step(self, frame: RgbdFrame) -> KeypointFrame | None:
-        """Smoothed keypoints and objects; None for a frame that is not newer than all before: it has no place in time.
+        """Smoothed keypoints, objects and the hands' states; None for a frame that is not newer than all before it.
 
         A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong.
         """
@@ -54,7 +57,7 @@ class LiveStream:
             return None
         if self._finder and self.health.sound and frame.depth is not None and frame.T_world_camera is not None:
             keypoints = replace(keypoints, objects=self._finder.detect(frame))
-        return self._filter.step(keypoints)
+        return self._hands.step(self._filter.step(keypoints))
 
     def close(self) -> None:
         """Free the networks."""

@@ -1,8 +1,8 @@
 """Which object is which over a whole recording, and when it is in the hand.
 
 Works offline, on the tracks that `association` makes of single sightings. Each track is a story of rests, where the
-object lies while the hand moves, and of carries between two rests at different places. While a hand hides what it
-carries, the object is where the hand is. One hand holds one thing at a time.
+object lies while the hand moves, and of carries between two rests at different places, or from the recording's start or to
+its end. While a hand hides what it carries, the object is where the hand is. One hand holds one thing at a time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class TrackingConfig:
     shortest_carry: float = 0.2
     """What changed its place in less [s] was pushed or rolled."""
     dropped_after: float = 0.5
-    """An object last seen in the hand longer than this before the end was let go of out of sight [s]."""
+    """An object last seen in the hand longer than this before the end was let go of out of sight [s], and one first seen in
+    the hand longer than this after the start was taken out of sight."""
     near_place: float = 0.15
     """A hand this near to the middle of a bin, seen from above, is over it."""
 
@@ -100,7 +101,7 @@ def track_objects(
     config = config or TrackingConfig()
     places = np.zeros((0, 3)) if places is None else places
     hand = _bridged(t, hand)
-    tracks = [k for k in associate(t, detections, hand, config.association) if _lies(k, config)]
+    tracks = [k for k in associate(t, detections, hand, config.association) if _is_thing(k, hand, config)]
     stories = [_story(track, t, hand, places, config) for track in tracks]
     order = sorted(range(len(tracks)), key=lambda i: (_taken(stories[i]), float(stories[i].path[0, 1])))
     names = _names([tracks[i] for i in order], order)
@@ -125,9 +126,13 @@ def _names(tracks: Sequence[Track], order: Sequence[int]) -> dict[int, str]:
     return names
 
 
-def _lies(track: Track, config: TrackingConfig) -> bool:
-    """Whether a track is an object: seen often enough, and on something rather than in the air at some time."""
-    return sum(bool(s.p_world[2] <= config.highest) for s in track.seen) >= config.least_sightings
+def _is_thing(track: Track, hand: ndarray, config: TrackingConfig) -> bool:
+    """Whether a track is an object: seen often enough on something rather than in the air, or clearly and in the hand."""
+    if sum(bool(s.p_world[2] <= config.highest) for s in track.seen) >= config.least_sightings:
+        return True
+    clear = [(frame, s) for frame, s in zip(track.frames, track.seen, strict=True) if s.confidence >= config.least_clear]
+    held = [bool(np.linalg.norm(s.p_world - hand[frame]) < config.association.grasp) for frame, s in clear]
+    return sum(held) >= 2 * config.least_sightings and 2 * sum(held) > len(track.seen)
 
 
 def _taken(story: _Story) -> float:
@@ -162,9 +167,13 @@ def _story(track: Track, t: ndarray, hand: ndarray, places: ndarray, config: Tra
     p = np.array([s.p_world for s in track.seen])
     radius = float(np.median([s.radius for s in _voters(track, config)]))
     rests = _rests(frames, p, hand, config)
-    if not rests:  # nothing moves while it is seen: it only shows where it was seen
-        return _Story(np.stack([np.interp(t, t[frames], p[:, axis]) for axis in range(3)], 1), [])
+    if not rests:
+        return _without_rest(frames, p, t, hand, config)
     story = _Story(np.tile(rests[0].p, (len(t), 1)), [])
+    head = frames < rests[0].first
+    moved = head & (np.linalg.norm(p - rests[0].p, axis=1) > config.least_carry)
+    if moved.sum() >= 2 and np.isfinite(hand).all():
+        _first_carry(rests[0], frames, p, moved, t, hand, config, story)
     for before, after in pairwise(rests):
         grasp, landed = _carry_between(before, after, frames, hand)
         release = _let_go(grasp, landed, t, frames, p, after.p[2])
@@ -217,11 +226,14 @@ def _carry_between(before: _Rest, after: _Rest, frames: ndarray, hand: ndarray) 
         from_place = np.linalg.norm(hand[before.last : away + 1] - before.p, axis=1)
         left = before.last + int(np.nonzero(from_place <= from_place.min() + 0.015)[0][-1]) + 1
         grasp = min(left, away)  # where it is seen on its way, it was taken before
-        landed = max(landed, grasp)
-        to_place = np.linalg.norm((hand[landed : after.first + 1] - after.p)[:, :2], axis=1)
-        if len(to_place):
-            release = landed + int(np.nonzero(to_place <= to_place.min() + 0.01)[0][-1])
+        release = _put_down(max(landed, grasp), after, hand)
     return min(grasp, after.first), max(min(release, after.first), grasp)
+
+
+def _put_down(away: int, rest: _Rest, hand: ndarray) -> int:
+    """First frame in which an object is at its place, which was seen on its way there last in frame `away`."""
+    to_place = np.linalg.norm((hand[away : rest.first + 1] - rest.p)[:, :2], axis=1)
+    return away + int(np.nonzero(to_place <= to_place.min() + 0.01)[0][-1]) if len(to_place) else rest.first
 
 
 def _let_go(grasp: int, landed: int, t: ndarray, frames: ndarray, p: ndarray, floor: float) -> int:
@@ -244,6 +256,36 @@ def _carried_path(grasp: int, release: int, frames: ndarray, p: ndarray, hand: n
     seen = median_filter(p[mine], size=(3, 1), mode="nearest")  # single outliers
     offset = seen - hand[frames[mine]]
     return hand[steps] + np.stack([np.interp(steps, frames[mine], offset[:, axis]) for axis in range(3)], 1)
+
+
+def _without_rest(frames: ndarray, p: ndarray, t: ndarray, hand: ndarray, config: TrackingConfig) -> _Story:
+    """An object that is never seen at rest is in the hand throughout, if it moves; else it only shows where it was seen."""
+    seen = np.stack([np.interp(t, t[frames], p[:, axis]) for axis in range(3)], 1)
+    way = np.linalg.norm(p - np.median(p[:3], axis=0), axis=1)
+    if np.sum(way > config.least_carry) < 3 or not np.isfinite(hand).all():
+        return _Story(seen, [])
+    first = _taken_by(int(frames[0]), t, config)
+    seen[first:] = _carried_path(first, len(t), frames, p, hand)
+    return _Story(seen, [(first, len(t))])
+
+
+def _taken_by(seen: int, t: ndarray, config: TrackingConfig) -> int:
+    """First frame in the hand of what is in the hand when it is first seen: the recording's first when that is near."""
+    return 0 if t[seen] - t[0] <= config.dropped_after else seen
+
+
+def _first_carry(
+    rest: _Rest, frames: ndarray, p: ndarray, moved: ndarray, t: ndarray, hand: ndarray, config: TrackingConfig, story: _Story
+) -> None:
+    """The object was on its way before it came to its first place: it was in the hand when it was first seen."""
+    grasp, away = _taken_by(int(frames[moved][0]), t, config), int(frames[moved][-1])
+    landed = _put_down(away, rest, hand)
+    release = _let_go(grasp, landed, t, frames, p, rest.p[2])
+    if t[min(release, len(t) - 1)] - t[grasp] < config.shortest_carry:
+        return
+    story.carries.append((grasp, release))
+    story.path[grasp:landed] = _carried_path(grasp, landed, frames, p, hand)
+    story.path[:grasp] = p[0]
 
 
 def _last_carry(
