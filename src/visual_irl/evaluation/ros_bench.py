@@ -65,9 +65,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     say(f"wrote {out}")
 
 
-def _beside(
-    measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]
-) -> Figures:
+def _beside(measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]) -> Figures:
     """A part that watches running nodes, with what these needed of a CPU."""
     nodes = start(launch, launch.resolved(arguments), ros)
     try:

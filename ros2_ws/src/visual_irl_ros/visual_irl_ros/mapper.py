@@ -35,6 +35,7 @@ class Mapper(Node):
         self._silence = parameters.fixed(self, "input_timeout", 0.5, "Without input for so long it has stopped [s]")
         self._arm = parameters.declare(self, LiveArmConfig(), lambda arm: self._begin(arm, self._online))
         self._online = parameters.declare(self, OnlineConfig(), lambda online: self._begin(self._arm, online))
+        self.get_logger().info("loading; the first time after an installation this compiles for a minute or more")
         self._begin(self._arm, self._online)
         self._keypoints = Gate(KeypointWire("world").decode, max_age=1.0, frames=("world",), head=head_of)
         self._states = Gate(self._measured, max_age=1.0, head=head_of)
