@@ -239,7 +239,7 @@ def test_without_opengl_physics_runs_and_pictures_say_what_to_install(backend: s
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("executed\n")
     if backend != "osmesa":  # a machine may have OSMesa, and then the picture is simply made
-        assert "apt-get install -y libegl1 libgl1-mesa-dri" in done.stdout
+        assert "apt-get install -y libegl1 libgl1-mesa-dri" in done.stdout and "MUJOCO_GL=egl" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo draws with the system's own library")

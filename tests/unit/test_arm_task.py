@@ -109,9 +109,10 @@ def test_a_posture_costs_what_it_differs_from_the_demonstrators() -> None:
 
 
 def test_a_reward_of_people_is_optimised_in_a_robots_joints() -> None:
-    run = transfer_bench.run_seed(TINY, 7)
+    config = replace(TINY, demos=6, shown=4)  # two people of different build do not tell a posture
+    run = transfer_bench.run_seed(config, 7)
     assert run["ours"]["success"] >= 2 / 3 and all(run[name]["within_limits"] for name in METHODS)
     limbs = ("upper_deg", "fore_deg", "fingers_deg")
-    assert sum(run["ours"][k] for k in limbs) < 0.9 * sum(run["reward_alone"][k] for k in limbs)
-    content = transfer_bench.summary(TINY, [run])
+    assert sum(run["ours"][k] for k in limbs) < 0.8 * sum(run["reward_alone"][k] for k in limbs)
+    content = transfer_bench.summary(config, [run])
     assert set(content["methods"]) == set(METHODS) and "reward_alone" in transfer_bench.table(content)

@@ -10,7 +10,7 @@ from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise
+from visual_irl.perception.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
 from visual_irl.perception.onions import OnionDetector
 from visual_irl.policy.closed_loop import UNKNOWN
 from visual_irl.policy.skill import Thing
@@ -19,8 +19,6 @@ from visual_irl.types import ObjectEstimate
 
 SAME = 0.08
 """What is seen farther than this from where a thing was is another one [m]."""
-COLOUR_NOISE = 0.8
-"""Standard deviation of the camera's colour noise [levels of 255], as of `perception.synthetic_camera`."""
 
 
 class Sight:
@@ -68,8 +66,7 @@ class Sight:
     def _look(self) -> tuple[ObjectEstimate, ...]:
         frame = self._executor.photograph()
         assert frame.depth is not None
-        grain = self._rng.normal(0.0, COLOUR_NOISE, frame.rgb.shape[:2])[..., None]
-        rgb = np.clip(frame.rgb + grain, 0, 255).round().astype(np.uint8)
+        rgb = add_colour_noise(frame.rgb, COLOUR_NOISE, self._rng)
         depth = add_depth_noise(frame.depth, DepthNoise(), self._rng)
         return self._detector.detect(replace(frame, rgb=rgb, depth=depth))
 

@@ -34,6 +34,6 @@ def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
     # each GL backend fails in its own way: ImportError, AttributeError, FatalError, a GLFW warning made an error
     except Exception as error:
         raise MissingDependency(
-            f"pictures of the simulation need OpenGL ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri`, "
-            "or run without pictures"
+            f"pictures of the simulation need OpenGL ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri` and "
+            "set MUJOCO_GL=egl, or nothing, before starting Python; or run without pictures"
         ) from error

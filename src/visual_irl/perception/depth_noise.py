@@ -1,4 +1,4 @@
-"""What a stereo depth camera (Intel RealSense D435) makes of the true depth: pure functions on one picture.
+"""What a stereo depth camera (Intel RealSense D435) makes of true depth and colour: pure functions on one picture.
 
 Stereo measures disparity `d = f B / z`, so its errors are natural there. A constant disparity noise gives the depth
 noise `sigma_z = z^2 sigma_d / (f B)` that Intel states (Grunnet-Jepsen, Sweetser and Woodfill, "Best-Known-Methods for
@@ -13,11 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
 from visual_irl.errors import InvalidInput
+
+COLOUR_NOISE = 0.8
+"""Standard deviation of colour noise [levels of 255]."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ def add_depth_noise(depth: Float32[ndarray, "H W"], noise: DepthNoise, rng: np.r
     z = noise.unit * np.round(z / noise.unit)
     lost |= ~((z >= noise.near) & (z <= noise.far))
     return np.where(lost, np.float32(np.nan), z.astype(np.float32))
+
+
+def add_colour_noise(rgb: UInt8[ndarray, "H W 3"], sigma: float, rng: np.random.Generator) -> UInt8[ndarray, "H W 3"]:
+    """Colour with noise of standard deviation `sigma` [levels of 255], alike in red, green and blue."""
+    grain = np.float32(sigma) * rng.standard_normal(rgb.shape[:2], dtype=np.float32)
+    noisy: ndarray = np.clip(rgb + grain[..., None], 0, 255).round().astype(np.uint8)
+    return noisy
 
 
 def occluded(disparity: Float32[ndarray, "H W"], margin: float = 1.0) -> Bool[ndarray, "H W"]:

@@ -27,7 +27,7 @@ except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL,
         f"mujoco found no OpenGL to draw with ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri`"
     ) from error
 
-from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise
+from visual_irl.perception.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
 from visual_irl.perception.synthetic_world import LIGHTINGS, build_world
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
@@ -70,7 +70,7 @@ class SyntheticCamera:
     noise: bool = True
     """Whether colour and depth are as noisy as a real camera's."""
     depth_noise: DepthNoise = field(default_factory=DepthNoise)
-    colour_noise: float = 0.8
+    colour_noise: float = COLOUR_NOISE
     """Standard deviation of colour noise [levels of 255]."""
     lighting: str = "room"
     """A name of `synthetic_world.LIGHTINGS`."""
@@ -147,8 +147,7 @@ class SyntheticCamera:
         rgb, depth = rgb.copy(), depth.copy()
         if self.noise:
             rng = np.random.default_rng(seed)
-            grain = np.float32(self.colour_noise) * rng.standard_normal(rgb.shape[:2], dtype=np.float32)
-            rgb = np.clip(rgb + grain[..., None], 0, 255).round().astype(np.uint8)
+            rgb = add_colour_noise(rgb, self.colour_noise, rng)
             depth = add_depth_noise(depth, self.depth_noise, rng)
         return RgbdFrame(stamp_ns, rgb, depth, self.intrinsics, self.T_world_camera)
 
