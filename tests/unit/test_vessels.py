@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -227,11 +228,15 @@ def test_noise_is_no_vessel_and_ends_nothing() -> None:
             assert detector.detect(RgbdFrame(i, rgb, noise.copy(), CAMERA, T_WORLD_CAMERA)) == ()
 
 
-def test_seen_from_above() -> None:
-    """Only the mouth and the floor show: nothing is said, and nothing fails."""
-    above = se3.look_at(np.array([0.2, 0.0, 0.9]), np.array([0.21, 0.0, 0.0]))
-    frame = Room([standing(0.2, 0.0, 0.05, 0.09, WHITE)]).picture()
-    VesselDetector().detect(replace(frame, T_world_camera=above))
+@pytest.mark.parametrize("place", [(0.2, 0.0), (0.45, 0.1)])
+def test_seen_from_above(monkeypatch: pytest.MonkeyPatch, place: tuple[float, float]) -> None:
+    """Only the mouth and the floor show, and a little of the side: nothing is said."""
+    here, eye = sys.modules[__name__], np.array([0.2, 0.0, 0.9])
+    monkeypatch.setattr(here, "EYE", eye)
+    monkeypatch.setattr(here, "T_WORLD_CAMERA", se3.look_at(eye, np.array([0.21, 0.0, 0.0])))
+    frame = Room([standing(*place, 0.05, 0.09, WHITE)]).picture()
+    assert frame.depth is not None and np.nanmin(frame.depth) < 0.85  # it is in the picture
+    assert VesselDetector().detect(frame) == ()
 
 
 def test_what_is_gone_is_forgotten() -> None:
