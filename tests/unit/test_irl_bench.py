@@ -7,10 +7,12 @@ import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.evaluation.irl_bench import METHODS, IrlBench, bench_irl
+from visual_irl.evaluation.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
+from visual_irl.evaluation.irl_pictures import plot_profiles
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO
 
@@ -23,7 +25,7 @@ SMALL = IrlBench(
 def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) -> None:
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
-    marked |= {"reoptimised": [], "starc": None}
+    marked |= {"reoptimised": [], "behaviour_accuracy": 0.25} | dict.fromkeys(MEASURES)
     kept = {"config": repr(SMALL), "part": "bc 0", "value": marked}
     out.with_suffix(".parts.jsonl").write_text(json.dumps(kept) + '\n{"config": "cut o')
     seen: list[tuple[int, int]] = []
@@ -36,8 +38,16 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
         row = content["methods"][method]
         assert row["return"] > 0.1  # 0 is random; the small budget does not reach 1
         assert 0 <= row["reoptimised_success_worst"] <= 1 and row["env_steps"] > 0
-    assert content["methods"]["true_reward"]["starc"] == pytest.approx(0, abs=1e-6)
-    assert 0 < content["methods"]["ours"]["starc"] < 0.3
+    ours, true = content["methods"]["ours"], content["methods"]["true_reward"]
+    assert true["starc"] == pytest.approx(0, abs=1e-6) and true["epic"] == pytest.approx(0, abs=1e-6)
+    assert 0 < ours["starc"] < 0.3 and 0 < ours["epic"] < 0.3 and 0.7 < ours["return_correlation"] < true["return_correlation"]
+    assert ours["lipschitz"] > 0 and 0 < ours["behaviour_accuracy"] < 1
+    profile = content["methods"]["bc"]["success_profile"]  # of one run that scored .125
+    assert profile == [float(at < 0.125) for at in THRESHOLDS]
+    wins = {m: row["improved_on_by_ours"] for m, row in content["methods"].items()}
+    assert wins["ours"] is None and wins["bc"] == (1 + np.sign(ours["success_iqm"] - 0.125)) / 2
+    plot_profiles(tmp_path / "profiles.png", content)
+    assert (tmp_path / "profiles.png").stat().st_size > 10_000
     assert "re-optimised" in result.table() and content["methods"]["bco"]["starc"] is None
 
 

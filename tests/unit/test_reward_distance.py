@@ -10,6 +10,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.reward.distance import (
     epic_distance,
     lipschitz_estimate,
+    sampled_epic_distance,
     sampled_starc_distance,
     starc_distance,
     value_adjusted_levelling,
@@ -89,6 +90,37 @@ def test_sampled_transitions_forgive_scale_and_quadratic_shaping() -> None:
     assert sampled_starc_distance(reward, same, before, after, GAMMA, ridge=1e-12) < 1e-6  # what the ridge leaves
     assert sampled_starc_distance(reward, -same, before, after, GAMMA, ridge=1e-12) == pytest.approx(1, abs=1e-6)
     assert 0.3 < sampled_starc_distance(reward, other, before, after, GAMMA) < 1
+
+
+def test_sampled_epic_is_the_exact_one_where_every_pair_was_sampled() -> None:
+    """Rewards of (s, s') on five states, as tables of a world with one action; all pairs are the coverage."""
+    rng = np.random.default_rng(1)
+    tables = torch.from_numpy(rng.normal(size=(2, 5, 5)))
+    one_hot = torch.eye(5, dtype=torch.double)
+    before, after = (x.reshape(-1, 5) for x in torch.broadcast_tensors(one_hot[:, None], one_hot[None]))
+    rewards = [lambda s, t, table=table: ((s @ table) * t).sum(-1) for table in tables]
+    exact = epic_distance(*tables[:, :, None].numpy(), GAMMA)
+    assert sampled_epic_distance(*rewards, before, after, one_hot, GAMMA) == pytest.approx(exact, abs=ROUND)
+    assert 0.3 < exact < 1
+
+
+def test_sampled_epic_forgives_scale_and_any_shaping() -> None:
+    states = torch.randn(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    after, others = states + 0.3 * states.roll(1, 0), states[:50]
+
+    def reward(s: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return -(t - 1).norm(dim=-1)
+
+    def same(s: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return 3 * reward(s, t) + GAMMA * t.sin().sum(-1) - s.sin().sum(-1)
+
+    assert sampled_epic_distance(reward, same, states, after, others, GAMMA) < 1e-6
+    opposite = sampled_epic_distance(reward, lambda s, t: -reward(s, t), states, after, others, GAMMA)
+    assert opposite == pytest.approx(1)
+    with pytest.raises(InvalidInput, match="constant"):
+        sampled_epic_distance(reward, lambda s, t: t[:, 0] * 0, states, after, others, GAMMA)
+    with pytest.raises(InvalidInput, match="others"):
+        sampled_epic_distance(reward, same, states, after, others[:0], GAMMA)
 
 
 def test_lipschitz_estimate_of_known_slopes() -> None:

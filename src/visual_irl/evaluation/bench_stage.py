@@ -81,16 +81,24 @@ def bench_irl(
     keypoint_noise_mm: float,
     peers: bool,
     methods: tuple[str, ...] | None,
+    pictures: Path | None,
 ) -> None:
     """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
     from visual_irl.evaluation import irl_bench
+    from visual_irl.evaluation.irl_pictures import plot_profiles
 
+    if pictures is not None:
+        require_writable_folder(pictures)
     named = irl_bench.METHODS if methods is None else methods
     config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, named=named, peers=peers)
     with progress_bar(f"{len(config.methods)} methods on {task}", "run") as show:
         result = irl_bench.bench_irl(config, json, workers, show, address)
     say(result.table())
     say(f"wrote {json}")
+    if pictures is not None:
+        picture = pictures / f"{task}_profiles.png"
+        plot_profiles(picture, result.summary())
+        say(f"wrote {picture}")
 
 
 def bench_transfer(json: Path, robot: str, demos: int, seeds: int, workers: int, address: str | None) -> None:

@@ -49,7 +49,7 @@ def bench(
         motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps), or a folder of them.
         robot: Name of the robot: fr3, panda, ur10e or ur5e.
         json: Result file to write; out/bench_WHAT.json when not given.
-        pictures: Folder for pictures: both arms and the joints of every motion, or keypoints on frames.
+        pictures: Folder for pictures: both arms and the joints of every motion, keypoints on frames, or performance profiles.
         train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
         out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
             the rendered frames; out/bench_perception when not given.
@@ -90,7 +90,7 @@ def bench(
     elif what == "memory":
         bench_stage.bench_memory(json, frames)
     elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, address, keypoint_noise_mm, peers, methods)
+        bench_stage.bench_irl(json, task, demos, seeds, workers, address, keypoint_noise_mm, peers, methods, pictures)
     elif what == "transfer":
         bench_stage.bench_transfer(json, robot, demos, seeds, workers, address)
     elif train_prior:

@@ -20,8 +20,14 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 from visual_irl.evaluation.kept_parts import KeptParts
+from visual_irl.evaluation.reward_measures import behaviour_accuracy, reward_measures
 from visual_irl.evaluation.spread import spread
-from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
+from visual_irl.evaluation.statistics import (
+    bootstrap_interval,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+)
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.policy.attempts import Attempts
@@ -32,7 +38,6 @@ from visual_irl.policy.network import PolicyNetwork
 from visual_irl.policy.ppo import PPO
 from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward import SITUATION_LEARNERS
-from visual_irl.reward.distance import sampled_starc_distance
 from visual_irl.reward.learner import PLANNER, Imitator, SituationReward
 from visual_irl.tasks.batch import BatchTask, Policy, roll_out
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS
@@ -43,8 +48,12 @@ OURS = "progress"
 """Name of the learner that is `ours`; the others of `SITUATION_LEARNERS` go by their own names."""
 PEERS = ("imitation_gail", "imitation_airl")
 """Of the library `imitation`, where it is installed; AIRL cannot do without the demonstrator's actions and is given them."""
-DISCOUNT = 0.97
-"""Of STARC."""
+MEASURES = ("starc", "epic", "return_correlation", "lipschitz")
+"""What is told of a reward without optimising it; see `reward_measures`."""
+THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(20))
+"""Success at which performance profiles are told."""
+TOLD = ("reoptimised_success_worst", "let_go", "behaviour_accuracy", "return", *MEASURES[:3], "improved_on_by_ours")
+"""Columns of the printed table between the intervals and the CPU time."""
 
 
 @dataclass(frozen=True)
@@ -116,47 +125,53 @@ class Result:
     def summary(self) -> dict[str, Any]:
         """The content of the JSON file."""
         methods: dict[str, Any] = {}
-        for method in self.config.methods:
+        scores = {m: np.array([[r["success"]] for r in self.runs if r["method"] == m]) for m in self.config.methods}
+        for method, success in scores.items():
             runs = [r for r in self.runs if r["method"] == method]
             rng = np.random.default_rng(0)
-            success = np.array([[r["success"]] for r in runs])
             row: dict[str, Any] = {
                 "success_iqm": interquartile_mean(success),
                 "success_ci": bootstrap_interval(interquartile_mean, success, rng=rng),
+                "success_profile": performance_profile(success, np.array(THRESHOLDS)).tolist(),
                 "reoptimised_success_iqm": None,
                 "reoptimised_success_worst": None,
                 "reoptimised_success_ci": None,
-                "starc": None,
-            }
+                "reoptimised_success_profile": None,
+                "improved_on_by_ours": None,
+                "improved_on_by_ours_ci": None,
+            } | dict.fromkeys(MEASURES)
             if runs[0]["reoptimised"]:
                 again = np.array([r["reoptimised"] for r in runs])
                 row["reoptimised_success_iqm"] = interquartile_mean(again)
                 row["reoptimised_success_worst"] = float(again.min())
                 row["reoptimised_success_ci"] = bootstrap_interval(interquartile_mean, again, rng=rng)
-                row["starc"] = float(np.median([r["starc"] for r in runs]))
-            for name in ("return", "let_go", "cpu_s", "env_steps"):
+                row["reoptimised_success_profile"] = performance_profile(again, np.array(THRESHOLDS)).tolist()
+                row |= {name: float(np.median([r[name] for r in runs])) for name in MEASURES}
+            if method != "ours" and "ours" in scores:
+                pair = (scores["ours"], success)
+                row["improved_on_by_ours"] = probability_of_improvement(*pair)
+                row["improved_on_by_ours_ci"] = bootstrap_interval(probability_of_improvement, *pair, rng=rng, resamples=500)
+            for name in ("return", "let_go", "behaviour_accuracy", "cpu_s", "env_steps"):
                 row[name] = float(np.median([r[name] for r in runs]))
             methods[method] = row
         c = self.config
         return {
             "task": c.task, "demos": c.demos, "seeds": c.seeds, "first_seed": c.first_seed,
-            "keypoint_noise_m": c.keypoint_noise, "methods": methods, "runs": self.runs,
+            "keypoint_noise_m": c.keypoint_noise, "profile_thresholds": THRESHOLDS, "methods": methods, "runs": self.runs,
         }  # fmt: skip
 
     def table(self) -> str:
         """The summary for people."""
         lines = [f"{self.config.task}, {self.config.demos} demonstrations, {self.config.seeds} seeds (IQM, 95 % interval)"]
-        lines.append(
-            f"{'':12} {'success':>20} {'re-optimised':>20} {'worst':>6} {'let go':>6} {'return':>6} {'STARC':>6} CPU s"
-        )
+        head = f"{'':14} {'success':>20} {'re-optimised':>20} {'worst':>6} {'let go':>6} {'alike':>6} {'return':>6}"
+        lines.append(head + f" {'STARC':>6} {'EPIC':>6} {'r':>6} {'ours >':>6} CPU s")
         for method, r in self.summary()["methods"].items():
             again = "-" if r["starc"] is None else _interval(r["reoptimised_success_iqm"], r["reoptimised_success_ci"])
-            worst = "-" if r["starc"] is None else f"{r['reoptimised_success_worst']:.2f}"
-            starc = "-" if r["starc"] is None else f"{r['starc']:.2f}"
-            lines.append(
-                f"{method:12} {_interval(r['success_iqm'], r['success_ci']):>20} {again:>20} {worst:>6} "
-                f"{r['let_go']:6.2f} {r['return']:6.2f} {starc:>6} {r['cpu_s']:5.0f}"
-            )
+            told = " ".join(f"{'-':>6}" if r[name] is None else f"{r[name]:6.2f}" for name in TOLD)
+            lines.append(f"{method:14} {_interval(r['success_iqm'], r['success_ci']):>20} {again:>20} {told} {r['cpu_s']:5.0f}")
+        lines.append(
+            "alike: learned-behaviour accuracy; r: correlation of returns; ours >: chance that a run of ours is better"
+        )
         return "\n".join(lines)
 
 
@@ -191,7 +206,7 @@ def bench_irl(
 
 
 def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
-    """One method with one seed: its policy's score, and for a reward its STARC distance and what fresh policies reach."""
+    """One method with one seed: its policy's score, and for a reward its measures and what fresh policies reach."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     task = KINEMATIC_TASKS[config.task]
@@ -224,19 +239,20 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
         act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
-    run |= {"reoptimised": [], "starc": None}
+    run |= {"reoptimised": []} | dict.fromkeys(MEASURES)
     if reward is not None:
         for i in range(1, config.fresh + 1):
             fresh, _ = Attempts(config.ppo, config.attempts).optimise(
                 task, reward, shown, 1_000 * i + seed, 40_000 + 100 * i + seed
             )
             run["reoptimised"].append(score(config, _acting(task, fresh), seed)["success"])
-        run["starc"] = _starc(task, reward, seed)
+        run |= reward_measures(task, reward, seed)
     return run
 
 
 def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
-    """Success, share of episodes that end with nothing held, and return (0: random actions, 1: the demonstrator)."""
+    """Success, share of episodes that succeed with nothing held at the end, return (0: random actions, 1: the demonstrator),
+    and how often the policy does what the demonstrator does."""
     task = KINEMATIC_TASKS[config.task]
     seed += 50_000
 
@@ -253,6 +269,7 @@ def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
         "success": float(task.success(last).float().mean()),
         "let_go": float((loose & task.success(last)).float().mean()),
         "return": (own - random) / (best - random),
+        "behaviour_accuracy": behaviour_accuracy(task, act, seed),
     }
 
 
@@ -275,20 +292,6 @@ def _with_noise(task: BatchTask, seen: Tensor, noise: float, seed: int) -> Tenso
     moved = seen.clone()
     moved[..., :places] += noise * torch.randn(*seen.shape[:-1], places, generator=generator)
     return moved
-
-
-def _starc(task: BatchTask, reward: Reward, seed: int) -> float:
-    """Sampled STARC distance to the true reward, on steps of a demonstrator that is disturbed little to wholly."""
-    generator = torch.Generator().manual_seed(70_000 + seed)
-    batch = task.build(64, seed=70_000 + seed)
-
-    def disturbed(spread: float) -> Tensor:
-        return roll_out(batch, lambda o: task.expert(o, spread, generator))[0]
-
-    seen = torch.cat([disturbed(spread) for spread in (0.3, 1.0, 2.0, 5.0)])
-    s, s_next = seen[:, :-1].flatten(0, 1), seen[:, 1:].flatten(0, 1)
-    rewards = [r.detach().double().numpy() for r in (reward(s, s_next), task.true_reward(s_next))]
-    return sampled_starc_distance(rewards[0], rewards[1], s.double().numpy(), s_next.double().numpy(), DISCOUNT)
 
 
 def _interval(value: float, bounds: tuple[float, float]) -> str:

@@ -62,10 +62,8 @@ def learn(
         return torch.from_numpy(action)
 
     def reward(s: Tensor, s_next: Tensor) -> Tensor:
-        with torch.no_grad():
-            now, then = flat_features(task, s), flat_features(task, s_next)
-            unused = torch.zeros(len(s), task.action_size)
-            return reward_net(now, unused, then, torch.zeros(len(s)))
+        now, then = flat_features(task, s), flat_features(task, s_next)
+        return reward_net(now, torch.zeros(len(s), task.action_size), then, torch.zeros(len(s)))
 
     return act, reward, venv.steps
 

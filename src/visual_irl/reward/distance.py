@@ -21,6 +21,9 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput
 
+Reward = Callable[[Tensor, Tensor], Tensor]
+"""Rewards (B) of steps from states (B D) to states (B D)."""
+
 
 def starc_distance(
     first: Float[ndarray, "S A S"],
@@ -120,6 +123,37 @@ def epic_distance(
     return float(np.sqrt((weight * (shaped(first) - shaped(second)) ** 2).sum()) / 2)
 
 
+def sampled_epic_distance(
+    first: Reward,
+    second: Reward,
+    states: Float[Tensor, "M D"],
+    next_states: Float[Tensor, "M D"],
+    others: Float[Tensor, "K D"],
+    discount: float,
+) -> float:
+    """EPIC distance (0 to 1) of rewards of (s, s'): sampled transitions are the coverage, `others` the states S and S' of
+    its canonical form (its section 5). Pairs of a state with any other need not be possible steps, as in the paper.
+    """  # fmt: skip
+    if not (len(states) == len(next_states) >= 2 and len(others)):
+        raise InvalidInput(
+            f"EPIC: {len(states)} states, {len(next_states)} next and {len(others)} others; give 2, 2 and 1 at least"
+        )
+
+    def shaped(reward: Reward) -> ndarray:
+        with torch.no_grad():
+            at, after, anywhere = (_mean_reward(reward, x, others) for x in (states, next_states, others))
+            canonical = reward(states, next_states).double() + discount * after - at - discount * anywhere.mean()
+        if not bool(canonical.isfinite().all()):
+            raise InvalidInput("EPIC: a reward of the sampled transitions is NaN or infinite")
+        centred = (canonical - canonical.mean()).numpy()
+        spread = np.sqrt((centred**2).mean())
+        if not spread > 1e-9 * max(1.0, float(canonical.abs().max())):
+            raise InvalidInput("EPIC: a reward is constant up to shaping, so its correlation is undefined")
+        return centred / spread
+
+    return float(np.sqrt(((shaped(first) - shaped(second)) ** 2).mean()) / 2)
+
+
 def lipschitz_estimate(reward: Callable[[Tensor], Tensor], states: Float[Tensor, "M D"]) -> float:
     """Largest gradient norm of a differentiable reward of states at the given states: a lower bound of its constant."""
     at = states.detach().clone().requires_grad_()
@@ -127,6 +161,14 @@ def lipschitz_estimate(reward: Callable[[Tensor], Tensor], states: Float[Tensor,
     if not bool(gradient.isfinite().all()):
         raise InvalidInput("Lipschitz estimate: the reward's gradient holds NaN or infinity")
     return float(gradient.norm(dim=-1).max())
+
+
+def _mean_reward(reward: Reward, states: Float[Tensor, "M D"], others: Float[Tensor, "K D"]) -> Float[Tensor, "M"]:
+    """Expected reward of going from each state to any of the others."""
+    total = torch.zeros(len(states), dtype=torch.double)
+    for other in others:
+        total += reward(states, other.expand_as(states)).double()
+    return total / len(others)
 
 
 def _normalised_distance(first: ndarray, second: ndarray) -> float:
