@@ -42,7 +42,7 @@ class LiftingConfig:
     """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
     wrist_pixels: tuple[float, float] = (7.0, 4.0)
     """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
-    finger_sigma: tuple[float, float, float] = (0.005, 0.010, 0.018)
+    finger_sigma: tuple[float, float, float] = (0.0042, 0.010, 0.018)
     """Standard deviations of depths on a hand [m]: of a joint by its own skin, of a knuckle by the hand's shape, and from
     one joint of a finger to the next by the shape."""
     finger_gate: float = 2.0
@@ -77,11 +77,11 @@ class LiftingConfig:
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
     lateral_hip: float = 0.025
     """The same for the hip [m]; a guess."""
-    lateral_hand: float = 0.0032
+    lateral_hand: float = 0.0028
     """The same for the joints of the hand [m], ..."""
     lateral_thumb: float = 0.012
     """... of the thumb, which bends most and is hidden most, ..."""
-    lateral_touching: float = 0.012
+    lateral_touching: float = 0.014
     """... and of the tip of a finger that may go on within or behind what it touches: the network draws it short."""
     touching: tuple[float, float] = (0.05, 0.025)
     """A finger may touch what is seen beyond its tip when that is nearer or farther than the tip by less [m]."""
