@@ -10,7 +10,7 @@ import pytest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.assembly import assemble, grasp_centre
-from visual_irl.perception.tracking import Tracks, _held, track_objects
+from visual_irl.perception.tracking import TrackingConfig, Tracks, _end_of_pause, _held, track_objects
 from visual_irl.types import KEYPOINTS, KeypointFrame, ObjectEstimate, keypoint_index
 
 RATE = 15.0
@@ -149,6 +149,19 @@ def test_never_seen_again_lies_below_where_it_was_let_go_of() -> None:
     check_held(tracks.held, "onion_0", world.is_held(0), frames=6)
     end = tracks.objects["onion_0"][-1]
     assert np.linalg.norm(end[:2] - BIN[:2]) < 0.04 and abs(end[2] - 0.03) < 0.002  # hand noise; its own radius
+
+
+@pytest.mark.parametrize("rate", [5.0, 15.0, 30.0])
+def test_the_end_of_a_pause_is_a_time_and_no_number_of_frames(rate: float) -> None:
+    ends = []
+    for seed in range(10):
+        t = np.arange(0.0, 3.0, 1.0 / rate)
+        s = np.clip(t, 0.0, 1.0) - np.clip(t - 1.6, 0.0, 1.0)  # there in a second, rests until 1.6 s, and back
+        hand = REST + (BIN - REST) * (10 * s**3 - 15 * s**4 + 6 * s**5)[:, None]
+        hand = hand + np.random.default_rng(seed).normal(0.0, 0.010, hand.shape)
+        ends.append(t[_end_of_pause(int(0.4 * rate), t, hand, np.zeros((0, 3)), TrackingConfig())])
+    # the hand is at a quarter of its highest speed 0.15 s after it starts
+    assert np.abs(np.array(ends) - 1.75).max() < 0.1
 
 
 def test_held_until_the_recording_ends() -> None:

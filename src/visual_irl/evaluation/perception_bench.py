@@ -18,7 +18,7 @@ import numpy as np
 from numpy import ndarray
 
 from visual_irl.evaluation.perception_rivals import BareMediapipe, back_projected, world_landmarks
-from visual_irl.evaluation.perception_scenes import TRUTH, Clip, benchmark_clips, frames_before, render, still_clip
+from visual_irl.evaluation.perception_scenes import TIPS, TRUTH, Clip, benchmark_clips, frames_before, render, still_clip
 from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, object_figures, visible_tips
 from visual_irl.evaluation.pictures import contact_sheet
 from visual_irl.io import artifacts
@@ -141,6 +141,8 @@ def _measure(folder: Path, clip: Clip, truth: Demonstration, progress: Callable[
     run = _Run(Truth(truth.p_world, np.zeros((len(truth.t), 0), bool), truth.side))
     stream, live, bare = KeypointStream(KeypointConfig()), LiveFilter(), BareMediapipe()
     finder = ObjectsConfig().build(truth.task)
+    with np.load(folder / clip.name / TIPS) as tips:
+        skin = tips["skin"]
     visible, picture = [], np.zeros((1, 1, 3), np.uint8)
     if clip.before:
         with open_frames(frames_before(folder, clip)) as source:
@@ -159,7 +161,7 @@ def _measure(folder: Path, clip: Clip, truth: Demonstration, progress: Callable[
             run.rivals["world_landmarks"].append(world_landmarks(person, frame, truth.p_world[i]))
             run.rivals["back_projection"].append(back_projected(person, frame))
             assert frame.depth is not None and frame.T_world_camera is not None
-            visible.append(visible_tips(truth.p_world[i], frame.T_world_camera, frame.depth, frame.intrinsics))
+            visible.append(visible_tips(skin[i], frame.T_world_camera, frame.depth, frame.intrinsics))
             if i == len(truth.t) // 2:
                 picture = draw_keypoints(frame.rgb, keypoints)
             progress(i + 1)

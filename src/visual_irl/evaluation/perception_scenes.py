@@ -11,13 +11,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32, Int
+from numpy import ndarray
 
+from visual_irl.evaluation.perception_score import FINGERS, TIP_ROWS
 from visual_irl.io import artifacts
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.perception.synthetic_camera import SyntheticCamera
-from visual_irl.types import Demonstration, RgbdFrame
+from visual_irl.tasks.performer import Performance
+from visual_irl.types import KEYPOINTS, Demonstration, RgbdFrame
 
 TRUTH = "truth.npz"
+TIPS = "fingertips.npz"
+TIP_LENGTH = 0.012
+"""So much of a finger's end [m] is its tip, whose skin must be seen for the tip to count as visible."""
 BODIES = (51, 52, 53)
 """Seeds of the people that are measured; 31 to 43 were looked at while choosing."""
 LIGHTINGS = ("room", "dim", "lamp")
@@ -80,8 +87,8 @@ def still_clip() -> Clip:
 
 
 def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], None]) -> None:
-    """Render what is not there yet; a clip whose truth is written is complete."""
-    missing = [clip for clip in clips if not (folder / clip.name / TRUTH).is_file()]
+    """Render what is not there yet; a clip whose truth and fingertips are written is complete."""
+    missing = [clip for clip in clips if not all((folder / clip.name / name).is_file() for name in (TRUTH, TIPS))]
     total, done = sum(clip.frames for clip in missing), 0
     for clip in missing:
         camera = FILMS[clip.task](clip)
@@ -96,7 +103,26 @@ def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], N
                 writer.write(frame)
                 done += 1
                 progress(done, total)
+        np.savez_compressed(folder / clip.name / TIPS, skin=fingertip_skin(camera.performance, rows))
         artifacts.save_demonstration(folder / clip.name / TRUTH, _cut(camera.truth, rows, camera.rate))
+
+
+def fingertip_skin(performance: Performance, rows: Int[ndarray, "T"]) -> Float32[ndarray, "T N V 3"]:
+    """Points of the skin at the end of each finger [m], in the order of `TIP_ROWS`; NaN where one has fewer than V."""
+    rig = performance.human.rig
+    skin = []
+    for row in TIP_ROWS:
+        side, _, finger, _ = KEYPOINTS[row].split("_")
+        bone = rig.index(f"finger{1 + FINGERS.index(finger)}-3.{side[0].upper()}")
+        mine = np.where(rig.bone_index == bone, rig.bone_weight, 0.0).sum(1) > 0.5
+        end = np.flatnonzero(mine & (np.linalg.norm(rig.vertices - rig.tails[bone], axis=1) < TIP_LENGTH))
+        Ts = np.einsum("vs,tvsij->tvij", rig.bone_weight[end], performance.Ts_world_bone[rows][:, rig.bone_index[end]])
+        skin.append(np.einsum("tvij,vj->tvi", Ts[..., :3, :3], rig.vertices[end]) + Ts[..., :3, 3])
+    most = max(points.shape[1] for points in skin)
+    out = np.full((len(rows), len(skin), most, 3), np.nan, np.float32)
+    for n, points in enumerate(skin):
+        out[:, n, : points.shape[1]] = points
+    return out
 
 
 def frames_before(folder: Path, clip: Clip) -> Path:

@@ -18,8 +18,10 @@ JOINTS = ("shoulder", "elbow", "wrist")
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 ARM_ROWS = [keypoint_index(f"{side}_{joint}") for side in SIDES for joint in JOINTS]
 TIP_ROWS = [keypoint_index(f"{side}_hand_{finger}_tip") for side in SIDES for finger in FINGERS]
-COVERING = 0.025
-"""A fingertip is hidden when what is seen at its pixel is so much nearer [m]: two fingers' thickness."""
+SEEN_WITHIN = 0.008
+"""A point of skin is seen when the depth picture has its depth within this [m]: twice its noise."""
+LEAST_SEEN = 0.25
+"""Share of a fingertip's skin that must be seen: half of it is turned to the camera when nothing is before it."""
 FALSE_SIGHTING = 0.05
 """A sighting further than this from every object [m] is of something else: two onions' radii."""
 NORMAL90 = 1.645
@@ -46,23 +48,21 @@ class Truth:
 
 
 def visible_tips(
-    p_world: Float[ndarray, "K 3"],
+    skin: Float[ndarray, "N V 3"],
     T_world_camera: Float[ndarray, "4 4"],
     depth: Float[ndarray, "H W"],
     intrinsics: Intrinsics,
 ) -> Bool[ndarray, "N"]:
-    """Which of `TIP_ROWS` are in the picture with nothing before them.
-
-    The rendered hand that rests has its thumb in the table: it is some millimetres below the top (z = 0), which hides it
-    and is nearer by less than `COVERING`.
-    """
-    p_camera = se3.apply(se3.inverse(T_world_camera), p_world)
-    uv = np.round(intrinsics.project(p_camera[TIP_ROWS]))
-    inside = (uv >= 0).all(1) & (uv[:, 0] < depth.shape[1]) & (uv[:, 1] < depth.shape[0])
-    seen = np.zeros(len(uv), bool)
+    """Which of `TIP_ROWS` the camera sees, by points of their skin [m], NaN where a tip has fewer than V."""
+    N, V, _ = skin.shape
+    known = np.isfinite(skin).all(2).ravel()
+    p = se3.apply(se3.inverse(T_world_camera), skin.reshape(-1, 3)[known])
+    uv = np.round(intrinsics.project(p))
+    inside = (p[:, 2] > 0.0) & (uv >= 0).all(1) & (uv[:, 0] < depth.shape[1]) & (uv[:, 1] < depth.shape[0])
     column, row = uv[inside].astype(int).T
-    seen[inside] = depth[row, column] > p_camera[TIP_ROWS][inside, 2] - COVERING  # unknown depth is not seen
-    return seen & (p_world[TIP_ROWS, 2] > 0.0)
+    seen = np.zeros(N * V, bool)
+    seen[np.flatnonzero(known)[inside]] = np.abs(depth[row, column] - p[inside, 2]) < SEEN_WITHIN  # unknown is not seen
+    return np.asarray(seen.reshape(N, V).sum(1) >= LEAST_SEEN * known.reshape(N, V).sum(1))
 
 
 def figures(paths: Sequence[Paths], truths: Sequence[Truth]) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class ArmDepthConfig:
     """Of a limb's length between two landmarks [m], on top of how well the person's is known."""
     sigma_shape: float = 0.10
     """Of the network's depth from joint to joint [m]; with long tails: it errs by 0.2 m on limbs that point at the camera."""
+    sigma_hand: float = 0.03
+    """Of the wrist's depth by its hand's skin and shape [m], on top of what that says; with long tails, too."""
     in_front: float = 0.15
     """How often something hides the joint."""
     behind: float = 0.005
@@ -91,6 +93,7 @@ def arm_depth(
     z_shape: Float[ndarray, "3"],
     lengths: LimbLengths,
     config: ArmDepthConfig,
+    by_hand: tuple[float, float] | None = None,
 ) -> ArmDepth:
     """The most likely depths of elbow and wrist.
 
@@ -101,6 +104,7 @@ def arm_depth(
         z_shape: depths of all three in the body's shape [m], up to an offset.
         lengths: the person's limbs.
         config: weights.
+        by_hand: the wrist's depth by the skin of its hand, and that one's standard deviation [m], where it is known.
     """
     reach = 1.15 * np.array(lengths.length)
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
@@ -124,6 +128,8 @@ def arm_depth(
     joint = cost[:, None] - np.log((seen[0][0] + seen[0][1]) * (seen[1][0] + seen[1][1]))
     joint = joint + _square((fore - lengths.length[1]) / sigma[1])
     joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
+    if by_hand is not None:
+        joint = joint + _tailed((wrist - by_hand[0]) / np.hypot(by_hand[1], config.sigma_hand))
     density = np.exp(joint.min() - joint)
     e, w = np.unravel_index(int(density.argmax()), density.shape)
     near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * config.step) * (np.abs(wrist - wrist[e, w]) < 5 * config.step)

@@ -5,6 +5,7 @@ Everything here is a pure function in the optical camera frame [m] until `to_wor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,9 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.covariance import about_rays, turned
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
-from visual_irl.perception.hand_lifting import place_hand, seen_from
+from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
+from visual_irl.perception.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
+from visual_irl.perception.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
 from visual_irl.perception.lifting_config import LiftingConfig
 from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
@@ -63,6 +65,7 @@ def lift_keypoints(
     visible = person.visibility >= config.min_visibility
     shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
     confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
+    skins = {side: hand_skin(hand, depth, intrinsics, config) for side, hand in person.hands.items()}
     if depth is None:
         anchor = _depth_by_projection(person.uv, shape, visible, intrinsics)
         if anchor is None:
@@ -75,11 +78,11 @@ def lift_keypoints(
             uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
         )
     else:
-        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths or LimbLengths())
+        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths or LimbLengths(), skins)
         if placed is None:
             return None
         body = placed
-    return _assemble(person, depth, intrinsics, config, body)
+    return _assemble(person, skins, depth is not None, intrinsics, config, body)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def _place_body(
     intrinsics: Intrinsics,
     config: LiftingConfig,
     lengths: LimbLengths,
+    skins: Mapping[str, HandSkin],
 ) -> _Body | None:
     """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
     w = shape[_ROWS]
@@ -129,7 +133,8 @@ def _place_body(
     limbs = _NO_LIMBS.copy()
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
-            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm)
+            by_hand = _wrist_by_hand(skins.get(SIDES[k]))
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand)
             p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
@@ -156,7 +161,8 @@ def _with_hands_wrists(
 
 def _assemble(
     person: PersonDetection,
-    depth: Float[ndarray, "H W"] | None,
+    skins: Mapping[str, HandSkin],
+    with_depth: bool,
     intrinsics: Intrinsics,
     config: LiftingConfig,
     body: _Body,
@@ -164,24 +170,42 @@ def _assemble(
     """The body's joints and, on each wrist that was found, its hand."""
     k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
     p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
-    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), _hands_lateral(config)
+    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), np.full(k, np.nan)
     p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
     sigma[rows], lateral[rows] = body.sigma, body.across
     for side, hand in person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
         if confidence[wrist] > 0.0:
-            placed = place_hand(hand, float(p[wrist, 2]), depth, intrinsics, config)
+            hand, placed = _in_order(hand, skins[side], body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
-                p[rows], sigma[rows], measured[rows] = placed.p, placed.sigma, placed.own
+                p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
                 uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
-                lateral[rows] = np.where(placed.guessed, config.sigma_guessed, lateral[rows])
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
         return None
-    distance = config.sigma_distance if depth is None else 0.0
+    distance = 0.0 if with_depth else config.sigma_distance
     return Lifted(p, np.where(lost, np.nan, lateral), sigma, distance, confidence, uv, measured, body.limbs)
+
+
+def _in_order(
+    hand: HandDetection, skin: HandSkin, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
+) -> tuple[HandDetection, PlacedHand | None]:
+    """A hand on its arm, its fingers put right where they were drawn in reverse order; then the thumb was guessed."""
+    wrist_z = float(arm[2, 2])
+    placed = place_hand(hand, skin, wrist_z, intrinsics, config)
+    if placed is None or not forearm_twist(arm, placed.p[5], placed.p[17]) > MOST_TWIST:
+        return hand, placed
+    hand, skin = reversed_order(hand), skin.reordered(REVERSED)
+    return hand, place_hand(hand, skin, wrist_z, intrinsics, config, no_thumb=True)
+
+
+def _wrist_by_hand(skin: HandSkin | None) -> tuple[float, float] | None:
+    """Depth of a wrist by its hand's skin and its standard deviation [m]; None where that tells nothing."""
+    if skin is None or not np.isfinite(skin.origin):
+        return None
+    return float(skin.joints(skin.origin)[0]), skin.sigma
 
 
 def reject_by_shape(
@@ -280,11 +304,6 @@ def _across(shift: Float[ndarray, "N 3"], p: Float[ndarray, "N 3"]) -> Float[nda
 
 def _lateral(config: LiftingConfig) -> Float[ndarray, "8"]:
     return np.array([getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
-
-
-def _hands_lateral(config: LiftingConfig) -> Float[ndarray, "K"]:
-    """Of the hands' joints; the body's are not known here."""
-    return np.array([config.lateral_thumb if "thumb" in name else config.lateral_hand for name in KEYPOINTS])
 
 
 def _depth_by_projection(

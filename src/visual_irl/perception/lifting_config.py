@@ -42,9 +42,19 @@ class LiftingConfig:
     """Cosine between the way out of a shoulder and the way to the camera; below it, the trunk hides that shoulder."""
     wrist_pixels: tuple[float, float] = (7.0, 4.0)
     """Standard deviations [px of 640] of the wrist by the body's network and by the hand's."""
-    finger_sigma: tuple[float, float] = (0.008, 0.02)
-    """Standard deviations of a finger's depth by its own skin and by the hand's shape [m]; where they differ by more than
-    twice both, something hides the finger."""
+    finger_sigma: tuple[float, float, float] = (0.0042, 0.010, 0.018)
+    """Standard deviations of depths on a hand [m]: of a joint by its own skin, of a knuckle by the hand's shape, and from
+    one joint of a finger to the next by the shape."""
+    finger_gate: float = 2.0
+    """Skin further from where its joint is expected than so many standard deviations is not the joint's own."""
+    tip_further: tuple[float, float, float, float, float] = (0.007, 0.007, 0.007, 0.007, 0.003)
+    """From the tips' landmarks on to where the fingers end, thumb to little finger, along them [m]."""
+    inset_tip: float = 0.003
+    """From the skin at a tip's landmark to the finger's middle [m]."""
+    hand_size: tuple[float, float] = (1.2, 0.25)
+    """How large hands are, in sizes of the network's shape, and the standard deviation of its logarithm."""
+    hand_hidden: tuple[float, float] = (0.3, 0.1)
+    """How often something in front of a hand's joint is seen, and something behind it."""
     arm: ArmDepthConfig = field(default_factory=ArmDepthConfig)
     """Weights of the evidence about the arm's depth."""
     patch: float = 0.012
@@ -67,10 +77,14 @@ class LiftingConfig:
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
     lateral_hip: float = 0.025
     """The same for the hip [m]; a guess."""
-    lateral_hand: float = 0.0055
-    """The same for the joints of the hand [m] ..."""
+    lateral_hand: float = 0.0028
+    """The same for the joints of the hand [m], ..."""
     lateral_thumb: float = 0.012
-    """... and of the thumb, which bends most and is hidden most."""
+    """... of the thumb, which bends most and is hidden most, ..."""
+    lateral_touching: float = 0.014
+    """... and of the tip of a finger that may go on within or behind what it touches: the network draws it short."""
+    touching: tuple[float, float] = (0.05, 0.025)
+    """A finger may touch what is seen beyond its tip when that is nearer or farther than the tip by less [m]."""
     sigma_guessed: float = 0.05
     """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
     sigma_depth: float = 0.009

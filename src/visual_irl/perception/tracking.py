@@ -44,6 +44,8 @@ class TrackingConfig:
     dropped_after: float = 0.5
     """An object last seen in the hand longer than this before the end was let go of out of sight [s], and one first seen in
     the hand longer than this after the start was taken out of sight."""
+    steadied: float = 0.07
+    """Standard deviation of the Gaussian [s] under which the hand's speed is taken."""
     near_place: float = 0.15
     """A hand this near to the middle of a bin, seen from above, is over it."""
 
@@ -311,7 +313,8 @@ def _last_carry(
 
 def _end_of_pause(last: int, t: ndarray, hand: ndarray, places: ndarray, config: TrackingConfig) -> int:
     """End of the hand's first pause after frame `last`, over one of the `places` if it pauses over any."""
-    speed = np.linalg.norm(np.gradient(gaussian_filter1d(hand, 1.0, axis=0), t, axis=0), axis=1)[last:]
+    steady = gaussian_filter1d(hand, config.steadied / float(np.median(np.diff(t))), axis=0)
+    speed = np.linalg.norm(np.gradient(steady, t, axis=0), axis=1)[last:]
     pause = speed < 0.25 * speed.max()
     if len(places):
         gaps = np.linalg.norm(hand[last:, None, :2] - places[None, :, :2], axis=2).min(1)
