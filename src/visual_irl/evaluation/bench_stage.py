@@ -127,6 +127,26 @@ def bench_execution(json: Path, scenes: int, runs: int, trajectories: int, secon
     say(f"wrote {json}")
 
 
+def train_blemish(out: Path, seed: int) -> None:
+    """Train the classifier of blemishes on rendered onions; see `visual-irl bench --help`."""
+    from visual_irl.perception.blemish_training import TrainingConfig, train_classifier
+
+    require_writable_folder(out.parent)
+    config = TrainingConfig(seed=seed)
+    bars: dict[str, tqdm[None]] = {}
+    try:
+        report = train_classifier(out, config, lambda *step: _advance(bars, *step))
+    finally:
+        for bar in bars.values():
+            bar.close()
+    artifacts.write_sidecar(out, config, {})
+    say(
+        f"blemish classifier: taught by {report.sightings} sightings; of {report.held_out} that it was not taught it tells "
+        f"{100 * report.sound_right:.1f} % without and {100 * report.blemished_right:.1f} % with a blemish in view"
+    )
+    say(f"wrote {out}")
+
+
 def _advance(bars: dict[str, tqdm[None]], what: str, done: int, total: int) -> None:
     """One bar after the other: two at once need a terminal."""
     if what not in bars:

@@ -15,6 +15,7 @@ def bench(
     json: Path | None = None,
     pictures: Path | None = None,
     train_prior: bool = False,
+    train_blemish: bool = False,
     out: Path | None = None,
     seed: int = 0,
     task: str = "onion_sorting",
@@ -51,8 +52,9 @@ def bench(
         json: Result file to write; out/bench_WHAT.json when not given.
         pictures: Folder for pictures: both arms and the joints of every motion, keypoints on frames, or performance profiles.
         train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
-        out: The prior to write; models/mapping_prior_ROBOT.safetensors when not given. For perception the folder that keeps
-            the rendered frames; out/bench_perception when not given.
+        train_blemish: Train perception's classifier of blemishes from scratch instead, on onions that it renders.
+        out: The weights to write; models/mapping_prior_ROBOT.safetensors or models/onion_blemish.safetensors when not given.
+            For perception else the folder that keeps the rendered frames; out/bench_perception when not given.
         seed: Seed of the training.
         task: Kinematic task of irl: onion_sorting or pouring, or one of their variants with other places, rules, numbers of
             onions or another cup.
@@ -83,6 +85,8 @@ def bench(
         bench_ros(json, robot, 60.0 if seconds is None else seconds)
     elif what == "execution":
         bench_stage.bench_execution(json, scenes, runs, trajectories, 20.0 if seconds is None else seconds, seed)
+    elif what == "perception" and train_blemish:
+        bench_stage.train_blemish(out or Path("models/onion_blemish.safetensors"), seed)
     elif what == "perception" and backend == "torch":
         bench_stage.bench_backend(json, clips)
     elif what == "perception":

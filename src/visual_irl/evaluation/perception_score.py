@@ -148,12 +148,14 @@ def object_figures(
 ) -> dict[str, Any]:
     """Errors of all sightings, false ones too, and of tracked paths [mm]; how many attributes are right.
 
+    An object whose attribute is unknown after all sightings is not right; single sightings count where they tell it.
+
     Args:
         found: sightings by clip and frame; each is measured against the nearest true object.
         tracked: what was made of them.
         truths: what was there.
     """
-    sighted, right, leaning, false = [], [], [], 0
+    sighted, right, told, leaning, false = [], [], [], [], 0
     by_label: dict[str, list[float]] = {}
     for frames, truth in zip(found, truths, strict=True):
         centres = _centres(truth)
@@ -165,14 +167,17 @@ def object_figures(
                 false += gap > FALSE_SIGHTING
                 if s.axis is not None and name in truth.turns:
                     leaning.append(float(np.degrees(se3.angle_between(s.axis, truth.turns[name][i][:, 2]))))
-                right += [(s.attributes[a] > 0.5) == (v > 0.5) for a, v in truth.attributes[name].items()]
+                for a, v in truth.attributes[name].items():
+                    told.append(a in s.attributes)
+                    right += [(s.attributes[a] > 0.5) == (v > 0.5)] if told[-1] else []
     mm, by_track, matched = [], [], 0
     for demo, truth in zip(tracked, truths, strict=True):
         for name, path in demo.objects.items():
             gaps = {o: 1e3 * np.linalg.norm(path - true, axis=1) for o, true in truth.objects.items()}
             nearest = min(gaps, key=lambda o: float(gaps[o].mean()))
             mm += gaps[nearest].tolist()
-            by_track += [(demo.attributes[name][a] > 0.5) == (v > 0.5) for a, v in truth.attributes[nearest].items()]
+            said = demo.attributes[name]
+            by_track += [a in said and (said[a] > 0.5) == (v > 0.5) for a, v in truth.attributes[nearest].items()]
         matched += min(len(demo.objects), len(truth.objects))
     there = sum(len(truth.objects) for truth in truths)
     return {
@@ -184,6 +189,7 @@ def object_figures(
         "tracked_object_mm_mean": float(np.mean(mm)) if mm else None,
         "tracked_object_mm_median": float(np.median(mm)) if mm else None,
         "sighting_attribute_accuracy": float(np.mean(right)) if right else None,
+        "sighting_attribute_told": float(np.mean(told)) if told else None,
         "object_sightings": len(sighted),
         "false_sightings": int(false),
         "objects_tracked": sum(len(demo.objects) for demo in tracked),

@@ -48,7 +48,7 @@ class Sight:
 
     def inspect(self, thing: Thing, p_world: Float[ndarray, "3"]) -> float:
         """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks."""
-        near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME]
+        near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME and BLEMISHED in e.attributes]
         if near:
             best = min(near, key=lambda e: float(np.linalg.norm(e.p_world - p_world)))
             self._inspected.setdefault(thing.name, []).append(best.attributes[BLEMISHED])

@@ -1,4 +1,4 @@
-"""Which pixels show an onion's skin, and how much of an onion is dark: compiled passes over the picture."""
+"""Which pixels show an onion's skin, and what an onion looks like without its light: compiled passes over the picture."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from numpy import ndarray
 
 from visual_irl.types import RgbdFrame
 
-_LEAST_LIT = 0.35  # of an onion's brightness: darker pixels tell nothing of how light falls
-_WITHIN = 0.85  # share of an onion's radius that is looked at: at its rim colours mix
+CELLS = 16
+"""An onion's picture has so many cells a side."""
+CHANNELS = 5
+"""Of a cell: its share that shows the onion, its brightness, the same against an evenly coloured ball's, two colours."""
+
+_PER_CELL = 2  # pixels that are looked at in each cell, a side
+_LEAST_LIT = 0.35  # of an onion's brightness: darker cells tell nothing of how light falls
+_WITHIN = 0.95  # share of an onion's radius that is looked at: at its rim colours mix
 _BRIGHT = 80.0  # percentile of its skin that is its brightness
+_DEEPEST = 0.15  # share of its brightness that is expected in its deepest shade: light comes from all sides
+_MOST = 2.0  # brightness is cut off at so many times what is expected
+_FLOOR = 0.1  # share of its brightness that is added before colours are compared: the dark has none
 
 
 class OnionColour(NamedTuple):
@@ -49,16 +58,12 @@ class Disc(NamedTuple):
     radius: float
 
 
-def dark_share(
-    frame: RgbdFrame,
-    disc: Disc,
-    near: float,
-    gain: Float32[ndarray, "3"],
-    colour: OnionColour,
-    dark: float,
-    shade: float,
-) -> float | None:
-    """Share of an onion's disc that is darker than a matt ball of one colour would be there; None where no skin is seen.
+def onion_patch(
+    frame: RgbdFrame, disc: Disc, near: float, gain: Float32[ndarray, "3"], colour: OnionColour
+) -> Float32[ndarray, "C N N"] | None:
+    """An onion's picture, upright and always of one size, without the light's colour, strength and direction.
+
+    Channels are those of `CHANNELS`; all are 0 in a cell that does not show the onion. None where no skin is seen.
 
     Args:
         frame: the picture.
@@ -66,11 +71,15 @@ def dark_share(
         near: pixels whose depth is further from its skin [m] show something else; unknown depth does not.
         gain: of red, green and blue, which takes out the light's tint.
         colour: what skin looks like.
-        dark: a pixel darker than this share of what is expected is dark.
-        shade: share of the greatest brightness that is left where no light falls.
     """
-    share = float(_dark_share(frame.rgb, frame.depth, disc, near, gain, colour, dark, shade))
-    return None if share < 0.0 else share
+    patch = np.zeros((CHANNELS, CELLS, CELLS), np.float32)
+    seen = _patch(frame.rgb, frame.depth, disc, near, gain, colour, patch)
+    return patch if seen else None
+
+
+def shown_share(patch: Float32[ndarray, "C N N"]) -> float:
+    """Share of an onion's disc that its picture shows."""
+    return float(patch[0].sum() / (np.pi / 4 * _WITHIN**2 * CELLS**2))
 
 
 @njit(cache=True, nogil=True)
@@ -118,38 +127,59 @@ def _points(rgb, depth, gain, colour, lens, T, lower, upper):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _dark_share(rgb, depth, disc, near, gain, colour, dark, shade):
+def _patch(rgb, depth, disc, near, gain, colour, patch):
+    """Fill `patch`; whether any skin is seen."""
+    cells = CELLS * CELLS
+    mean, row, skin = np.zeros((cells, 3), np.float32), np.empty((cells, 4)), np.zeros(cells, np.bool_)
+    for i in range(cells):
+        x, y = (i % CELLS + 0.5) / CELLS * 2.0 - 1.0, (i // CELLS + 0.5) / CELLS * 2.0 - 1.0
+        row[i] = x, y, np.sqrt(max(1.0 - x * x - y * y, 0.0)), 1.0
+        n = _mean_colour(rgb, depth, disc, near, x, y, mean[i])
+        if n > 0:
+            patch[0, i // CELLS, i % CELLS] = n / _PER_CELL**2
+            skin[i] = _is_onion(mean[i, 0], mean[i, 1], mean[i, 2], gain, colour)
+            for k in range(3):
+                mean[i, k] *= gain[k]
+    if not skin.any():
+        return False
+    value = np.array([m.max() for m in mean])
+    full = np.percentile(value[skin], _BRIGHT)
+    light = _light(value, row, skin, full)
+    reds = np.log((mean[:, 0] + _FLOOR * full) / (mean[:, 1] + _FLOOR * full))
+    yellows = np.log((mean[:, 1] + _FLOOR * full) / (mean[:, 2] + _FLOOR * full))
+    red, yellow = np.median(reds[skin]), np.median(yellows[skin])
+    for i in range(cells):
+        v, u = i // CELLS, i % CELLS
+        if patch[0, v, u] > 0.0:
+            expected = min(max((row[i] * light).sum(), _DEEPEST * full), full)
+            patch[1, v, u] = min(value[i] / full, _MOST)
+            patch[2, v, u] = min(value[i] / expected, _MOST)
+            patch[3, v, u] = reds[i] - red
+            patch[4, v, u] = yellows[i] - yellow
+    return True
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _mean_colour(rgb, depth, disc, near, x, y, mean):
+    """Fill `mean` with the colour of the cell about (x, y) in units of the rim; how many of its pixels show the onion."""
     height, width = depth.shape
-    reach = _WITHIN * disc.rim
-    top, bottom = max(int(disc.v - reach), 0), min(int(disc.v + reach) + 2, height)
-    left, right = max(int(disc.u - reach), 0), min(int(disc.u + reach) + 2, width)
-    most = max(bottom - top, 0) * max(right - left, 0)
-    value, row, skin = np.empty(most), np.empty((most, 4)), np.empty(most, np.bool_)
-    n, skins = 0, 0
-    for v in range(top, bottom):
-        for u in range(left, right):
-            x, y = (u - disc.u) / disc.rim, (v - disc.v) / disc.rim
-            r2 = x * x + y * y
-            if r2 >= _WITHIN**2:
-                continue
-            height_of_skin = np.sqrt(1.0 - r2)
-            if abs(depth[v, u] - (disc.z - disc.radius * height_of_skin)) > near:  # dark skin may lack depth: NaN stays
-                continue
-            r, g, b = np.float32(rgb[v, u, 0]), np.float32(rgb[v, u, 1]), np.float32(rgb[v, u, 2])
-            value[n] = max(r, g, b)
-            row[n, 0], row[n, 1], row[n, 2], row[n, 3] = x, y, height_of_skin, 1.0
-            skin[n] = _is_onion(r, g, b, gain, colour)
-            skins += skin[n]
-            n += 1
-    if skins == 0:
-        return -1.0
-    full = np.percentile(value[:n][skin[:n]], _BRIGHT)
-    light = _light(value[:n], row[:n], skin[:n], full)
-    darks = 0
-    for j in range(n):
-        expected = min(max((row[j] * light).sum(), shade * full), full)
-        darks += value[j] < dark * expected
-    return darks / (darks + skins)
+    n = 0
+    for k in range(_PER_CELL * _PER_CELL):
+        sx = x + ((k % _PER_CELL + 0.5) / _PER_CELL - 0.5) * 2.0 / CELLS
+        sy = y + ((k // _PER_CELL + 0.5) / _PER_CELL - 0.5) * 2.0 / CELLS
+        r2 = sx * sx + sy * sy
+        u, v = int(np.round(disc.u + sx * disc.rim)), int(np.round(disc.v + sy * disc.rim))
+        if r2 >= _WITHIN**2 or u < 0 or v < 0 or u >= width or v >= height:
+            continue
+        if abs(depth[v, u] - (disc.z - disc.radius * np.sqrt(1.0 - r2))) > near:  # dark skin may lack depth: NaN stays
+            continue
+        n += 1
+        for c in range(3):
+            mean[c] += np.float32(rgb[v, u, c])
+    for c in range(3):
+        mean[c] /= max(n, 1)
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -1,13 +1,15 @@
 """Onions in one RGB-D frame: where they are, how large, and whether they are blemished.
 
 Depth lies on the skin that faces the camera, so the centre comes from a sphere fitted to it. Colour tells an onion from
-skin (less saturated) and from the bins; height tells it from a desk of its own colour.
+skin (less saturated) and from the bins; height tells it from a desk of its own colour. A small network tells blemishes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -15,7 +17,8 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.onion_pixels import Disc, OnionColour, dark_share, onion_points
+from visual_irl.perception.blemish import blemish_probability, load_blemish_network
+from visual_irl.perception.onion_pixels import Disc, OnionColour, onion_patch, onion_points, shown_share
 from visual_irl.perception.pieces import connected_pieces
 from visual_irl.perception.sphere_fit import Sphere, fit_spheres
 from visual_irl.tasks.onion_sorting import BLEMISHED
@@ -52,20 +55,53 @@ class OnionDetectorConfig:
     """Fewer pixels are noise."""
     least_visible: float = 0.12
     """Least visible share of an onion's disc."""
-    dark: float = 0.30
-    """A pixel darker than this share of what a matt ball of one colour would show there is blemish ..."""
-    shade: float = 0.15
-    """... in whose deepest shade this share of its brightness is left: light from all sides."""
-    blemish_share: float = 0.025
-    """Share of the visible disc that makes `blemished` 1; half of it is the boundary."""
+    least_told: float = 0.25
+    """Least share of an onion's disc that is seen, in cells, for its attributes to be told; with less they are left out."""
+    classifier: str = ""
+    """Weights that tell blemishes (`visual-irl bench perception --train-blemish`); the network that ships when empty."""
 
     def build(self) -> OnionDetector:
         """The detector."""
         return OnionDetector(self)
 
 
+class SeenOnion(NamedTuple):
+    """An onion in a picture."""
+
+    sphere: Sphere
+    """[m, world]"""
+    visible: float
+    """Share of its disc that shows its skin."""
+    patch: Float32[ndarray, "C N N"] | None
+    """What it looks like; None where too little of it is seen to tell anything."""
+
+
 class OnionDetector:
-    """Colour and height gate, connected pieces, robust sphere fit; 2 to 4 ms of a CPU for 640x480."""
+    """Finds onions and asks a network about each; 3 to 5 ms of a CPU for 640x480."""
+
+    def __init__(self, config: OnionDetectorConfig | None = None) -> None:
+        self.config = config or OnionDetectorConfig()
+        self._finder = OnionFinder(self.config)
+        self._network = load_blemish_network(Path(self.config.classifier) if self.config.classifier else None)
+
+    def detect(self, frame: RgbdFrame) -> tuple[ObjectEstimate, ...]:
+        """The onions of a frame, in no particular order; `blemished` is how probable it is that a blemish is in view, and is
+        left out where too little of an onion is seen.
+
+        Raises:
+            InvalidInput: the frame has no depth or no world pose.
+        """
+        return tuple(
+            ObjectEstimate("", "onion", s.centre, s.radius, visible, self._attributes(patch))
+            for s, visible, patch in self._finder.find(frame)
+        )
+
+    def _attributes(self, patch: Float32[ndarray, "C N N"] | None) -> dict[str, float]:
+        return {} if patch is None else {BLEMISHED: blemish_probability(self._network, patch)}
+
+
+class OnionFinder:
+    """Colour and height gate, connected pieces, robust sphere fit."""
 
     def __init__(self, config: OnionDetectorConfig | None = None) -> None:
         self.config = config or OnionDetectorConfig()
@@ -74,7 +110,7 @@ class OnionDetector:
         self._corners = np.array(c.lower), np.array(c.upper)
         self._gain = np.ones(3, np.float32)
 
-    def detect(self, frame: RgbdFrame) -> tuple[ObjectEstimate, ...]:
+    def find(self, frame: RgbdFrame) -> list[SeenOnion]:
         """The onions of a frame, in no particular order.
 
         Raises:
@@ -86,18 +122,14 @@ class OnionDetector:
         self._gain = white_balance(frame.rgb, self.config.tint_limit)
         rows, columns, p_world = onion_points(frame, self._gain, self._colour, *self._corners)
         if not len(rows):
-            return ()
+            return []
         eye = frame.T_world_camera[:3, 3]
         pieces = connected_pieces(frame.depth, rows, columns, self.config.depth_jump, self.config.least_pixels // 2)
         spheres: list[tuple[Sphere, ndarray]] = []
         for members in pieces:
             spheres += [(s, members) for s in self._explain(p_world[members], eye)]
-        found = []
-        for sphere, _ in _merged(spheres, p_world, lambda p: self._explain(p, eye)):
-            estimate = self._describe(frame, sphere, int(sphere.inliers.sum()))
-            if estimate is not None:
-                found.append(estimate)
-        return tuple(found)
+        seen = (self._seen(frame, sphere) for sphere, _ in _merged(spheres, p_world, lambda p: self._explain(p, eye)))
+        return [onion for onion in seen if onion is not None]
 
     def _explain(self, points: Float[ndarray, "N 3"], eye: Float[ndarray, "3"]) -> list[Sphere]:
         """The fewest spheres (up to four) that explain a piece; none when it is not round."""
@@ -119,23 +151,22 @@ class OnionDetector:
         low, high = self.config.radius_limits
         return low < sphere.radius < high and int(sphere.inliers.sum()) >= self.config.least_pixels
 
-    def _describe(self, frame: RgbdFrame, sphere: Sphere, pixels: int) -> ObjectEstimate | None:
-        """The estimate of one fitted onion whose skin covers so many pixels; None when too little of it is seen."""
-        assert frame.T_world_camera is not None and frame.depth is not None
+    def _seen(self, frame: RgbdFrame, sphere: Sphere) -> SeenOnion | None:
+        """One fitted onion as it is seen; None when too little of it is, or no skin."""
+        assert frame.T_world_camera is not None
         c, camera = self.config, frame.intrinsics
         p_camera = se3.apply(se3.inverse(frame.T_world_camera), sphere.centre)
         if not p_camera[2] > 2 * sphere.radius:
             return None
         u, v = camera.project(p_camera)
         disc = Disc(float(u), float(v), float(camera.fx * sphere.radius / p_camera[2]), float(p_camera[2]), sphere.radius)
-        visible = pixels / (np.pi * disc.rim**2)
+        visible = int(sphere.inliers.sum()) / (np.pi * disc.rim**2)
         if visible < c.least_visible:
             return None
-        share = dark_share(frame, disc, 4 * c.depth_sigma, self._gain, self._colour, c.dark, c.shade)
-        if share is None:
+        patch = onion_patch(frame, disc, 4 * c.depth_sigma, self._gain, self._colour)
+        if patch is None:
             return None
-        attributes = {BLEMISHED: min(share / c.blemish_share, 1.0)}
-        return ObjectEstimate("", "onion", sphere.centre, sphere.radius, float(min(visible, 1.0)), attributes)
+        return SeenOnion(sphere, float(min(visible, 1.0)), patch if shown_share(patch) >= c.least_told else None)
 
 
 def white_balance(rgb: UInt8[ndarray, "H W 3"], limit: float, step: int = 8, least: int = 24) -> Float32[ndarray, "3"]:

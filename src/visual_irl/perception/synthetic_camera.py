@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
 from visual_irl import se3
@@ -28,11 +28,12 @@ except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL,
     ) from error
 
 from visual_irl.perception.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
-from visual_irl.perception.synthetic_world import LIGHTINGS, build_world
+from visual_irl.perception.synthetic_world import LIGHTINGS, Lighting, OnionLook, build_world, usual_look
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
 from visual_irl.tasks.performer import Performance
 from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
+from visual_irl.tasks.scene import SceneObject
 from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
 
 SUPERSAMPLING = 2
@@ -171,23 +172,33 @@ PERFORMANCES: Mapping[str, Callable[[SyntheticCamera], Performance]] = {"onion_s
 
 
 class Renderer:
-    """Draws the frames of one camera; holds an OpenGL context, so use it as a context manager."""
+    """Draws the frames of one camera; holds an OpenGL context, so use it as a context manager.
 
-    def __init__(self, camera: SyntheticCamera) -> None:
-        self._performance = camera.performance
+    Between frames `model` may be changed (colours, lights, the camera's place), and `turns` of objects, by name, in place of
+    what the performance says.
+    """
+
+    def __init__(
+        self,
+        camera: SyntheticCamera,
+        lighting: Lighting | None = None,
+        look: Callable[[SceneObject, ndarray, np.random.Generator], OnionLook] = usual_look,
+    ) -> None:
+        self.camera, self.performance = camera, camera.performance
+        self.turns: dict[str, Float[ndarray, "3 3"]] = {}
         k = camera.intrinsics
         width, height = SUPERSAMPLING * k.width, SUPERSAMPLING * k.height
         fovy = 2.0 * float(np.arctan(0.5 * k.height / k.fy))
-        light = LIGHTINGS[camera.lighting]
-        self._model = build_world(self._performance, camera.T_world_camera, (width, height), fovy, camera.seed, light)
-        self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=1000)
+        light = lighting or LIGHTINGS[camera.lighting]
+        self.model = build_world(self.performance, camera.T_world_camera, (width, height), fovy, camera.seed, light, look)
+        self._data = mujoco.MjData(self.model)
+        self._scene = mujoco.MjvScene(self.model, maxgeom=1000)
         self._option = mujoco.MjvOption()
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._view.fixedcamid = self._model.camera("camera").id
+        self._view.fixedcamid = self.model.camera("camera").id
         self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._gl, self._context = _open_gl(self._model, width, height)
+        self._gl, self._context = _open_gl(self.model, width, height)
         self._colour = np.empty((height, width, 3), dtype=np.uint8)
         self._depth = np.empty((height, width), dtype=np.float32)
 
@@ -203,16 +214,30 @@ class Renderer:
         """Colour, and depth [m] along the optical axis, of sample `i` without noise."""
         self._pose(i)
         self._gl.make_current()
-        mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
+        mujoco.mjv_updateScene(self.model, self._data, self._option, None, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._colour, self._depth, self._rect, self._context)
-        near, far = self._model.vis.map.znear, self._model.vis.map.zfar
+        near, far = self.model.vis.map.znear, self.model.vis.map.zfar
         # the depth buffer holds 1 at the near and 0 at the far plane, and is linear in 1/z; rows come bottom up
         z = near * far / (near + self._depth * (far - near))
         return _shrink_colour(self._colour)[::-1].copy(), _shrink_depth(z)[::-1].copy()
 
+    def geoms(self) -> Int[ndarray, "H2 W2"]:
+        """Which geometry each pixel of the frame that was drawn last shows, before it was averaged down; -1 for none."""
+        flags = self._scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
+        mujoco.mjr_readPixels(self._colour, None, self._rect, self._context)
+        geom_of = np.full(self._scene.ngeom + 1, -1)
+        for item in self._scene.geoms[: self._scene.ngeom]:
+            if item.segid >= 0 and item.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                geom_of[item.segid + 1] = item.objid
+        number = self._colour.astype(np.int64) @ [1, 256, 65536]
+        return geom_of[number][::-1]
+
     def _pose(self, i: int) -> None:
-        p = self._performance
+        p = self.performance
         Ts = p.Ts_world_bone[i]
         n = len(Ts)
         self._data.mocap_pos[:n] = Ts[:, :3, 3]
@@ -220,12 +245,13 @@ class Renderer:
             mujoco.mju_mat2Quat(self._data.mocap_quat[k], Ts[k, :3, :3].ravel())
         for k, item in enumerate(p.scene.objects, start=n):
             self._data.mocap_pos[k] = p.demonstration.objects[item.name][i]
-            mujoco.mju_mat2Quat(self._data.mocap_quat[k], p.Rs_object[item.name][i].ravel())
+            R = self.turns.get(item.name, p.Rs_object[item.name][i])
+            mujoco.mju_mat2Quat(self._data.mocap_quat[k], R.ravel())
         for k, vessel in enumerate(p.scene.vessels, start=n + len(p.scene.objects)):
             self._data.mocap_pos[k] = p.demonstration.objects[vessel.name][i]
             mujoco.mju_mat2Quat(self._data.mocap_quat[k], p.demonstration.turns[vessel.name][i].ravel())
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
+        mujoco.mj_kinematics(self.model, self._data)
+        mujoco.mj_camlight(self.model, self._data)
 
 
 def _open_gl(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:

@@ -6,7 +6,7 @@ poses and no recompilation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -43,6 +43,16 @@ class Lighting:
     headlight: float
     lights: tuple[tuple[tuple[float, float, float], float], ...]
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    shadows: int = 0
+    """Size of the shadow map [px]; 0 casts none."""
+
+
+@dataclass(frozen=True)
+class OnionLook:
+    """One onion: its skin, and dark patches on it by direction (in its own axes) and uneven half angle [rad]."""
+
+    skin: Sequence[float]
+    patches: tuple[tuple[Float[ndarray, "3"], Float[ndarray, "N"]], ...] = ()
 
 
 LIGHTINGS = {
@@ -68,7 +78,8 @@ def build_world(
     size: tuple[int, int],
     fovy: float,
     seed: int,
-    lighting: Lighting = LIGHTINGS["room"],
+    lighting: Lighting,
+    look: Callable[[SceneObject, ndarray, np.random.Generator], OnionLook],
 ) -> mujoco.MjModel:
     """The compiled model. Mocap bodies: every bone in the rig's order, then every object and every vessel in the scene's order.
 
@@ -79,6 +90,7 @@ def build_world(
         fovy: vertical field of view [rad].
         seed: draws the onions' looks.
         lighting: how the room is lit.
+        look: gives each onion's look, from the camera's place [m] and a random generator.
     """
     rng = np.random.default_rng([seed, 0x0B])
     spec = mujoco.MjSpec()
@@ -88,7 +100,7 @@ def build_world(
     _person(spec, performance)
     eye = T_world_camera[:3, 3]
     for item in performance.scene.objects:
-        _onion(spec, item, eye, rng)
+        _onion(spec, item, look(item, eye, rng))
     for vessel in performance.scene.vessels:
         _vessel(spec, vessel)
     for fixture in performance.scene.fixtures:
@@ -96,14 +108,19 @@ def build_world(
     for zone in performance.scene.zones:
         _zone(spec, zone)
     camera = spec.worldbody.add_camera(name="camera", fovy=float(np.degrees(fovy)), pos=eye)
-    camera.quat = se3.quaternion_wxyz(T_world_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))  # OpenGL: y up, z back
+    camera.quat = camera_quaternion(T_world_camera)
     return spec.compile()
+
+
+def camera_quaternion(T_world_camera: Float[ndarray, "4 4"]) -> Float[ndarray, "4"]:
+    """A camera's orientation as MuJoCo and OpenGL have it, y up and z back (wxyz)."""
+    return se3.quaternion_wxyz(T_world_camera[:3, :3] @ np.diag([1.0, -1.0, -1.0]))
 
 
 def _settings(spec: mujoco.MjSpec, size: tuple[int, int], lighting: Lighting) -> None:
     spec.visual.global_.offwidth, spec.visual.global_.offheight = size
     spec.visual.quality.offsamples = 0  # anti-aliasing blends depth across edges and is slow in software
-    spec.visual.quality.shadowsize = 0
+    spec.visual.quality.shadowsize = lighting.shadows
     spec.visual.headlight.ambient = [lighting.ambient * tint for tint in lighting.tint]
     spec.visual.headlight.diffuse = [lighting.headlight * tint for tint in lighting.tint]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
@@ -136,7 +153,7 @@ def _room(spec: mujoco.MjSpec) -> None:
 
 
 def _lights(spec: mujoco.MjSpec, lighting: Lighting) -> None:
-    """Directional lights that aim at the person: enough shape on a face, no shadows."""
+    """Directional lights that aim at the person: enough shape on a face."""
     for pos, diffuse in lighting.lights:
         aim = np.array([-0.05, 0.0, 0.25]) - pos
         spec.worldbody.add_light(
@@ -145,7 +162,7 @@ def _lights(spec: mujoco.MjSpec, lighting: Lighting) -> None:
             type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
             diffuse=[diffuse * tint for tint in lighting.tint],
             specular=[0.15] * 3,
-            castshadow=False,
+            castshadow=lighting.shadows > 0,
         )
 
 
@@ -227,11 +244,26 @@ def _zone(spec: mujoco.MjSpec, zone: Zone) -> None:
     )
 
 
-def _onion(spec: mujoco.MjSpec, item: SceneObject, eye: ndarray, rng: np.random.Generator) -> None:
-    """A ball with a small neck and, if blemished, a dark patch on the side that faces the camera at the start."""
+def usual_look(item: SceneObject, eye: Float[ndarray, "3"], rng: np.random.Generator) -> OnionLook:
+    """Orange skin and, if blemished, one dark patch on the side that faces the camera at the start."""
     shade = rng.uniform(0.92, 1.06)
-    colour = [float(c) for c in np.clip(np.array(_ONION) * shade + rng.uniform(-0.015, 0.015, 3), 0.0, 1.0)]
-    _material(spec, item.name, colour, shine=0.25)
+    skin = [float(c) for c in np.clip(np.array(_ONION) * shade + rng.uniform(-0.015, 0.015, 3), 0.0, 1.0)]
+    angle, tilt = rng.uniform(*BLEMISH_ANGLE), rng.uniform(-0.15, 0.15, 3)
+    half_angles = angle * uneven_edge(rng)
+    if not item.attributes[BLEMISHED] > 0.5:
+        return OnionLook(skin)
+    towards = eye - item.p_world
+    return OnionLook(skin, ((towards / np.linalg.norm(towards) + tilt, half_angles),))
+
+
+def uneven_edge(rng: np.random.Generator) -> Float[ndarray, "24"]:
+    """Factors about 1 by which a patch is wider or narrower around its middle."""
+    return 1.0 + 0.12 * np.sin(np.arange(24) * 2 * np.pi / 24 * 3 + rng.uniform(0, 6)) + rng.uniform(-0.06, 0.06, 24)
+
+
+def _onion(spec: mujoco.MjSpec, item: SceneObject, look: OnionLook) -> None:
+    """A ball with a small neck; each patch of blemish is a mesh with a material of its own, `NAME_blemish_K`."""
+    _material(spec, item.name, look.skin, shine=0.25)
     body = spec.worldbody.add_body(name=item.name, mocap=True, pos=item.p_world)
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[item.radius, 0.0, 0.0], material=item.name)
     body.add_geom(
@@ -240,19 +272,14 @@ def _onion(spec: mujoco.MjSpec, item: SceneObject, eye: ndarray, rng: np.random.
         pos=[0.0, 0.0, 0.95 * item.radius],
         material=item.name,
     )
-    angle, tilt = rng.uniform(*BLEMISH_ANGLE), rng.uniform(-0.15, 0.15, 3)
-    edge = 1.0 + 0.12 * np.sin(np.arange(24) * 2 * np.pi / 24 * 3 + rng.uniform(0, 6)) + rng.uniform(-0.06, 0.06, 24)
-    if item.attributes[BLEMISHED] > 0.5:
-        _material(spec, f"{item.name}_blemish", _BLEMISH, shine=0.05)
-        towards = eye - item.p_world
-        vertices, faces = _patch(towards / np.linalg.norm(towards) + tilt, 1.006 * item.radius, angle * edge)
+    for k, (towards, half_angles) in enumerate(look.patches):
+        name = f"{item.name}_blemish_{k}"
+        _material(spec, name, _BLEMISH, shine=0.05)
+        vertices, faces = _patch(towards, 1.006 * item.radius, half_angles)
         spec.add_mesh(
-            name=f"{item.name}_blemish",
-            uservert=vertices.ravel(),
-            userface=faces.ravel(),
-            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+            name=name, uservert=vertices.ravel(), userface=faces.ravel(), inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
         )
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{item.name}_blemish", material=f"{item.name}_blemish")
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, material=name)
 
 
 def _patch(centre: ndarray, radius: float, half_angles: Float[ndarray, "N"]) -> tuple[ndarray, ndarray]:

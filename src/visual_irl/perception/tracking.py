@@ -36,7 +36,13 @@ class TrackingConfig:
     least_sightings: int = 5
     """A track with fewer sightings is spurious."""
     least_clear: float = 0.5
-    """Sightings with at least this confidence (visible share) vote on attributes and radius, when there are any."""
+    """Sightings with at least this confidence (visible share) vote on radius and height, when there are any."""
+    mark_in_view: float = 0.5
+    """Share of the sightings of a wholly seen object with a mark in which the mark is in view: it is on one side."""
+    surest: float = 6.0
+    """A single sighting's log odds count up to this."""
+    alike: float = 10.0
+    """So many sightings of an object in a row are taken to say what one says: pictures that follow each other err alike."""
     least_carry: float = 0.04
     """An object whose place did not change by this was not carried."""
     shortest_carry: float = 0.2
@@ -350,6 +356,19 @@ def _voters(track: Track, config: TrackingConfig) -> list[ObjectEstimate]:
 
 
 def _attributes(track: Track, config: TrackingConfig) -> dict[str, float]:
-    """Upper quartile of the votes: a mark shows only from one side, but nothing shows a mark that is not there."""
-    votes = _voters(track, config)
-    return {name: float(np.percentile([s.attributes[name] for s in votes], 75)) for name in votes[0].attributes}
+    """How probable each attribute is after all sightings; one that no sighting tells of is left out.
+
+    A mark shows only from one side. With s the log odds that a sighting shows it, the sighting is exp(s) times likelier where a
+    mark is in view than where none is, and so v exp(s) + 1 - v times likelier of an object with a mark, where v is the chance
+    that the mark is in view: a clear sight of a mark says much, not seeing one says little, the less the less is seen.
+    """
+    told = [(name, p, s.confidence) for s in track.seen for name, p in s.attributes.items()]
+    out = {}
+    for name in dict.fromkeys(name for name, _, _ in told):
+        p, seen = np.array([(p, seen) for n, p, seen in told if n == name]).T
+        with np.errstate(divide="ignore"):
+            odds = np.clip(np.log(p) - np.log1p(-p), -config.surest, config.surest)
+        v = config.mark_in_view * np.clip(seen, 0.0, 1.0)
+        evidence = np.log(v * np.exp(odds) + 1.0 - v).sum() / min(config.alike, len(p))
+        out[name] = float(1.0 / (1.0 + np.exp(-evidence)))
+    return out
