@@ -13,18 +13,28 @@ from rclpy.serialization import deserialize_message, serialize_message
 from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import Keypoints
 from visual_irl_ros import convert
-from visual_irl_ros.wire import KeypointWire, head_of
+from visual_irl_ros.wire import KeypointWire, effort_of, head_of
 
 from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.prior_training import synthetic_arm
-from visual_irl.types import KEYPOINTS, ExecutionReport, JointTrajectory, KeypointFrame, ObjectEstimate
+from visual_irl.types import (
+    GRASPS,
+    KEYPOINTS,
+    SIDES,
+    ExecutionReport,
+    HandState,
+    JointTrajectory,
+    KeypointFrame,
+    ObjectEstimate,
+)
 
 K = len(KEYPOINTS)
 stamps = st.integers(0, 2**31 * 10**9 - 1)
 reals = st.floats(-50.0, 50.0)
+apertures = st.one_of(st.just(float("nan")), st.floats(0.0, 1.0))
 anything = st.floats(allow_nan=True, allow_infinity=True)
 
 
@@ -35,7 +45,11 @@ def frame_parts(draw: st.DrawFn) -> tuple:
     p, root = draw(arrays(float, (K, 3), elements=reals)), draw(arrays(float, (K, 3, 3), elements=st.floats(-9.0, 9.0)))
     covariance = cov.unpacked(cov.packed(root @ np.swapaxes(root, 1, 2)))  # symmetric to the last bit
     uv = draw(arrays(float, (K, 2), elements=anything))
-    return (draw(stamps), np.where(lost, np.nan, p), np.where(lost[..., None], np.nan, covariance), confidence, uv)
+    hands = {
+        side: HandState(*draw(st.tuples(apertures, st.sampled_from(GRASPS)))) for side in draw(st.sets(st.sampled_from(SIDES)))
+    }
+    covariance = np.where(lost[..., None], np.nan, covariance)
+    return (draw(stamps), np.where(lost, np.nan, p), covariance, confidence, uv, (), hands)
 
 
 @settings(max_examples=50, deadline=None)
@@ -50,6 +64,10 @@ def same(a: KeypointFrame, b: KeypointFrame) -> None:
     assert a.stamp_ns == b.stamp_ns
     for name in ("p_world", "covariance", "confidence", "uv"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert a.hands.keys() == b.hands.keys()
+    for side, hand in a.hands.items():
+        assert hand.grasp == b.hands[side].grasp
+        np.testing.assert_equal(hand.aperture, b.hands[side].aperture)
 
 
 @settings(max_examples=50, deadline=None)
@@ -57,7 +75,7 @@ def same(a: KeypointFrame, b: KeypointFrame) -> None:
 def test_keypoints_as_bytes_are_those_of_the_message(parts: tuple, frame_id: str, waited: float) -> None:
     frame, wire = KeypointFrame(*parts), KeypointWire(frame_id)
     data = wire.encode(frame, convert.Effort(waited, 0.5))
-    assert head_of(data) == (frame.stamp_ns, frame_id)
+    assert head_of(data) == (frame.stamp_ns, frame_id) and effort_of(data) == (waited, 0.5)
     message = deserialize_message(data, Keypoints)
     assert (message.header.frame_id, message.waited, message.inference) == (frame_id, waited, 0.5)
     same(wire.decode(data), convert.keypoints_of_msg(message))
@@ -69,6 +87,12 @@ def test_keypoints_as_bytes_are_those_of_the_message(parts: tuple, frame_id: str
     for name, width in (("positions", 3), ("covariances", 6), ("confidences", 1), ("pixels", 2)):
         setattr(message, name, np.array(getattr(message, name)).reshape(K, width)[order].ravel().tolist())
     same(wire.decode(serialize_message(message)), wire.decode(data))
+
+
+@pytest.mark.parametrize(("grasp", "aperture"), [(5, 0.1), (255, 0.1), (2, -0.1), (2, 3.0), (4, np.inf)])
+def test_hands_that_cannot_be_are_refused(grasp: int, aperture: float) -> None:
+    with pytest.raises(InvalidInput, match="right hand"):
+        convert.hands_of_fields((0, grasp), (np.nan, aperture))
 
 
 @settings(max_examples=100, deadline=None)

@@ -260,6 +260,23 @@ def test_every_node_ends_by_itself_when_told(watcher: Any, launched: Callable, t
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_compiles_ends_when_told(tmp_path: Path, told: signal.Signals) -> None:
+    ros = up.workspace()
+    new = {**up.environment(ros), "NUMBA_CACHE_DIR": str(tmp_path / "new")}
+    line = [str(up.program(ros, "visual_irl_ros", "mapper"))]
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(line, env=new, stdout=said, stderr=said, start_new_session=True)
+    end = time.monotonic() + 90.0
+    while time.monotonic() < end and not list((tmp_path / "new").rglob("*.nbi")):
+        time.sleep(0.05)
+    process.send_signal(told)  # the first function is compiled, some hundred are not
+    assert process.wait(up.GRACE) == 0
+    text = (tmp_path / "said").read_text()
+    assert "loading" in text and "Traceback" not in text
+
+
+@pytest.mark.timeout(120)
 def test_parameters_are_described_and_changed_only_where_that_is_safe(watcher: Any, launched: Callable) -> None:
     launched("sim")
     assert watcher.up("sim")

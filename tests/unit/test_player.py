@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput
+from visual_irl.perception import latest_frame
 from visual_irl.perception.latest_frame import LatestFrame
 from visual_irl.perception.player import PlayConfig, Player
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -67,3 +68,25 @@ def test_offered_frames_are_taken_newest_first_and_counted() -> None:
         frames.offer(frame(9))
     assert [f.stamp_ns for f in frames] == [9], "what is there when it ends is still given"
     assert (frames.received, frames.dropped) == (5, 3)
+
+
+def test_a_frame_that_has_waited_gives_way_to_the_next_while_that_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LatestFrame() as frames:
+        for stamp in range(2):
+            frames.offer(frame(stamp))
+            time.sleep(0.02)  # longer than a frame is fresh
+        assert next(iter(frames)).stamp_ns == 1, "the camera has stopped: what is there is given"
+        monkeypatch.setattr(latest_frame, "LATE", 1e6)
+        monkeypatch.setattr(latest_frame, "LONGEST", 1e6)
+        frames.offer(frame(2))
+        assert next(iter(frames)).stamp_ns == 2, "a fresh one is taken at once"
+        frames.offer(frame(3))
+        time.sleep(0.02)
+        later = threading.Timer(0.05, frames.offer, [frame(4)])
+        later.start()
+        assert next(iter(frames)).stamp_ns == 4
+        assert (frames.received, frames.dropped) == (5, 2)
+        frames.offer(frame(5))
+        time.sleep(0.02)
+        threading.Timer(0.05, frames.__exit__, [None, None, None]).start()
+        assert [f.stamp_ns for f in frames] == [5], "nor is the last one waited beyond the end"

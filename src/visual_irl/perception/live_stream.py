@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from visual_irl.errors import InvalidInput
 from visual_irl.perception.detection import Detector
 from visual_irl.perception.grasp import HandsConfig, HandWatch
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
@@ -39,6 +40,17 @@ class LiveStream:
     def health(self) -> StreamHealth:
         """What was wrong with how many frames."""
         return self._stream.health
+
+    @property
+    def lifting(self) -> KeypointConfig:
+        """How keypoints are found; may be replaced between two frames, but for the detector, which is loaded."""
+        return self._stream.config
+
+    @lifting.setter
+    def lifting(self, config: KeypointConfig) -> None:
+        if config.detector != self._stream.config.detector:
+            raise InvalidInput("detector: set at the start only, its networks are loaded then; restart the node")
+        self._stream.config = config
 
     @property
     def rejected(self) -> int:

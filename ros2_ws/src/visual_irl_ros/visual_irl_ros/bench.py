@@ -2,10 +2,11 @@
 
 `bare` sends a ready message of 50 keypoints from another process with rclpy alone; `keypoint` sends the library's own frames
 and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `path` sends a
-recording's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
+person's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
 nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints took. A picture
-is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise. `recorder` is in
-`bench_recorder`.
+is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise. Joint states are
+timed when the middleware has them here: to wake for each of 500 a second would take what is measured a quarter of a CPU.
+`recorder` is in `bench_recorder`.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ from visual_irl.io.artifacts import load_demonstration
 from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert, qos
 from visual_irl_ros.bench_recorder import recorded
-from visual_irl_ros.wire import KeypointWire, head_of
+from visual_irl_ros.newest import Newest
+from visual_irl_ros.wire import KeypointWire, effort_of, head_of
 
 RATE = 30.0
 WARM = 1.0
 """What comes in the first second is not counted: discovery [s]."""
+RAISED = 0.15
+"""How far the person's hands of `path` stay above where they took things from the table: a robot's fingers reach lower [m]."""
 
 
 def _send(part: str, seconds: float, sent: Any) -> None:
@@ -95,25 +99,24 @@ class _Graph:
         self.answered: dict[int, float] = {}
         self.states: list[float] = []
         self.measuring = False
-        self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED)
+        self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED, raw=True)
         self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.COMMAND, raw=True)
-        self.node.create_subscription(JointState, "joint_states", self._state, qos.RECORDED, raw=True)
+        self._state = Newest(self.node, JointState, "joint_states", qos.RECORDED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._report, qos.DIAGNOSTICS)
 
-    def _age_ms(self, data: bytes) -> tuple[int, float]:
-        stamp = head_of(data)[0]
-        return stamp, 1e-6 * (time.time_ns() - stamp)
-
-    def _keypoints(self, message: Any) -> None:
-        self.efforts[convert.stamp_of_msg(message.header.stamp)] = (1e3 * message.waited, 1e3 * message.inference)
+    def _keypoints(self, data: bytes) -> None:
+        effort = effort_of(data)
+        self.efforts[head_of(data)[0]] = (1e3 * effort.waited, 1e3 * effort.inference)
 
     def _target(self, data: bytes) -> None:
+        now, stamp = time.time_ns(), head_of(data)[0]
         if self.measuring:
-            self.answered.update([self._age_ms(data)])
+            self.answered[stamp] = 1e-6 * (now - stamp)
 
-    def _state(self, data: bytes) -> None:
-        if self.measuring:
-            self.states.append(self._age_ms(data)[1])
+    def _take_states(self) -> None:
+        while (taken := self._state.take_with_time()) is not None:
+            if self.measuring:
+                self.states.append(1e-6 * (taken[1] - head_of(taken[0])[0]))
 
     def _report(self, message: Any) -> None:
         for status in message.status:
@@ -121,8 +124,9 @@ class _Graph:
 
     def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not until():
-            self._executor.spin_once(timeout_sec=0.1)
+        while (left := end - time.monotonic()) > 0.0 and not until():
+            self._executor.spin_once(timeout_sec=min(left, 0.05))
+            self._take_states()
         return until()
 
     def play(self, loop: bool, rate: float) -> None:
@@ -199,28 +203,38 @@ def _graph(seconds: float) -> dict[str, float]:
     return {**result, "calm_rate_hz": calm, **{f"calm_{name}": value for name, value in more.items()}}
 
 
+def _person(seconds: float) -> np.ndarray:
+    """A recorded person's keypoints at `RATE` [m], to the recording's end and back, again and again: nobody leaps."""
+    demo = load_demonstration(asset_path("models/recordings/onion_sorting/truth.npz"))
+    t, end = np.arange(0.0, seconds, 1.0 / RATE), demo.t[-1] - demo.t[0]
+    t = demo.t[0] + end - np.abs(end - t % (2.0 * end))
+    flat = demo.p_world.reshape(len(demo.t), -1)
+    moved = np.stack([np.interp(t, demo.t, column) for column in flat.T], axis=1).reshape(len(t), -1, 3)
+    return np.asarray(moved + np.array([0.0, 0.0, RAISED]))
+
+
 def _path(seconds: float) -> dict[str, float]:
     """A person's keypoints at `RATE`, each until its joint target arrives here."""
     graph, wire = _Graph(), KeypointWire("world")
     out = graph.node.create_publisher(Keypoints, "perception/keypoints", qos.FRAMES)
-    demo = load_demonstration(asset_path("models/recordings/onion_sorting/truth.npz"))
+    person = _person(seconds + WARM)
     k, sent = len(KEYPOINTS), 0
     sure = (np.tile(1e-4 * np.eye(3), (k, 1, 1)), np.ones(k), np.zeros((k, 2)))
     if not graph.spin(120.0, lambda: {"mapper", "sim"} <= graph.told.keys() and out.get_subscription_count() > 1):
         raise SystemExit(f"the nodes do not come up; they say {graph.told}")
     begin = time.monotonic()
-    while (elapsed := time.monotonic() - begin) < seconds + WARM:
-        graph.measuring = elapsed > WARM
-        at = min(int(np.searchsorted(demo.t, elapsed % demo.t[-1])), len(demo.t) - 1)
-        out.publish(wire.encode(KeypointFrame(time.time_ns(), demo.p_world[at], *sure)))
+    for i, p_world in enumerate(person):
+        graph.spin(begin + i / RATE - time.monotonic())
+        graph.measuring = i >= WARM * RATE
+        out.publish(wire.encode(KeypointFrame(time.time_ns(), p_world, *sure)))
         sent += graph.measuring
-        graph.spin(begin + round((elapsed * RATE) + 1) / RATE - time.monotonic())
     graph.spin(1.0)
     ages = list(graph.answered.values())
     if not ages:
         raise SystemExit(f"no target came; the nodes say {graph.told}")
     result = {f"path_ms_p{p}": float(np.percentile(ages, p)) for p in (50, 99)}
-    return {**result, "path_frames_sent": sent, "path_frames_lost": sent - len(ages)}
+    refused = sum(int(n) for name, n in graph.told["sim"].items() if name.startswith("refused"))
+    return {**result, "path_frames_sent": sent, "path_frames_lost": sent - len(ages), "path_targets_refused": refused}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ ROS quaternions are scalar last, the library's scalar first; lost keypoints are 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,17 @@ from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.execution.state import RobotState
-from visual_irl.types import KEYPOINTS, ExecutionReport, HumanArmTrajectory, JointTrajectory, KeypointFrame, ObjectEstimate
+from visual_irl.types import (
+    GRASPS,
+    KEYPOINTS,
+    SIDES,
+    ExecutionReport,
+    HandState,
+    HumanArmTrajectory,
+    JointTrajectory,
+    KeypointFrame,
+    ObjectEstimate,
+)
 
 _NAMES = list(KEYPOINTS)
 
@@ -61,12 +71,12 @@ class Effort(NamedTuple):
 
 
 def keypoints_to_msg(frame: KeypointFrame, frame_id: str, effort: Effort | None = None) -> Keypoints:
-    """Keypoints with their covariances."""
-    effort = effort or Effort()
+    """Keypoints with their covariances, and what the hands do."""
+    effort, (grasps, apertures) = effort or Effort(), hands_to_fields(frame.hands)
     return Keypoints(
         header=header(frame.stamp_ns, frame_id), names=list(_NAMES), positions=_doubles(frame.p_world),
         covariances=_doubles(cov.packed(frame.covariance)), confidences=_doubles(frame.confidence), pixels=_doubles(frame.uv),
-        waited=effort.waited, inference=effort.inference,
+        waited=effort.waited, inference=effort.inference, grasps=list(grasps), apertures=list(apertures),
     )  # fmt: skip
 
 
@@ -79,10 +89,39 @@ def keypoints_of_msg(message: Keypoints) -> KeypointFrame:
     if message.names != _NAMES:
         order = _order(message.names)
         rows = [values[order] for values in rows]
-    return sound_keypoints(stamp_of_msg(message.header.stamp), *rows)
+    return sound_keypoints(stamp_of_msg(message.header.stamp), *rows, hands_of_fields(message.grasps, message.apertures))
 
 
-def sound_keypoints(stamp_ns: int, p: ndarray, covariance: ndarray, confidence: ndarray, uv: ndarray) -> KeypointFrame:
+def hands_to_fields(hands: Mapping[str, HandState]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Grasp and aperture [m] of the left and the right hand, as the message has them."""
+    states = [hands.get(side) for side in SIDES]
+    return (
+        tuple(0 if state is None else 1 + GRASPS.index(state.grasp) for state in states),
+        tuple(np.nan if state is None else float(state.aperture) for state in states),
+    )
+
+
+def hands_of_fields(grasps: Sequence[int], apertures: Sequence[float]) -> dict[str, HandState]:
+    """What the hands do, those that nobody watches left out.
+
+    Raises:
+        InvalidInput: no such grasp, or no possible aperture.
+    """
+    hands = {}
+    for side, grasp, aperture in zip(SIDES, grasps, apertures, strict=True):
+        if grasp > len(GRASPS):
+            raise InvalidInput(f"grasp of the {side} hand is {grasp}, must be at most {len(GRASPS)}")
+        if grasp == Keypoints.NOT_WATCHED:
+            continue
+        if not (np.isnan(aperture) or 0.0 <= aperture <= 1.0):
+            raise InvalidInput(f"aperture of the {side} hand is {aperture} m, must lie in [0, 1] or be NaN")
+        hands[side] = HandState(float(aperture), GRASPS[grasp - 1])
+    return hands
+
+
+def sound_keypoints(
+    stamp_ns: int, p: ndarray, covariance: ndarray, confidence: ndarray, uv: ndarray, hands: Mapping[str, HandState]
+) -> KeypointFrame:
     """The frame of a message's numbers, ordered as `KEYPOINTS`: (K, 3) [m], (K, 6) [m^2], (K, 1) and (K, 2) [px].
 
     Raises:
@@ -101,7 +140,7 @@ def sound_keypoints(stamp_ns: int, p: ndarray, covariance: ndarray, confidence: 
             "a keypoint with confidence above 0 needs a position within 100 m and a covariance: symmetric, no direction "
             "negative, at most 1e4 m^2"
         )
-    return KeypointFrame(stamp_ns, p, cov.unpacked(covariance), confidence, uv)
+    return KeypointFrame(stamp_ns, p, cov.unpacked(covariance), confidence, uv, hands=hands)
 
 
 def _order(names: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A topic whose newest message is taken when it is needed, and that wakes nobody until then.
+"""A topic whose messages are taken when they are needed, and that wakes nobody until then.
 
 A robot tells its state 500 times a second; a node that needs it 30 times a second would spend most of its time in its executor.
 """
@@ -26,15 +26,20 @@ class _Unheard(CallbackGroup):
 
 
 class Newest:
-    """The newest message of a topic, still serialised; `qos.NEWEST` keeps one."""
+    """The newest message of a topic, still serialised; `qos.NEWEST` keeps one, a deeper profile those before it, too."""
 
-    def __init__(self, node: Any, kind: Any, topic: str) -> None:
+    def __init__(self, node: Any, kind: Any, topic: str, profile: Any = qos.NEWEST) -> None:
         self._subscription = node.create_subscription(
-            kind, topic, lambda data: None, qos.NEWEST, raw=True, callback_group=_Unheard()
+            kind, topic, lambda data: None, profile, raw=True, callback_group=_Unheard()
         )
 
     def take(self) -> bytes | None:
         """Its bytes; None when nothing came since the last time."""
+        taken = self.take_with_time()
+        return None if taken is None else taken[0]
+
+    def take_with_time(self) -> tuple[bytes, int] | None:
+        """Its bytes, and when the middleware of this process received them [ns]."""
         with self._subscription.handle:
             taken = self._subscription.handle.take_message(self._subscription.msg_type, True)
-        return None if taken is None else bytes(taken[0])
+        return None if taken is None else (bytes(taken[0]), int(taken[1]["received_timestamp"]))

@@ -11,11 +11,11 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from visual_irl_msgs.msg import Keypoints, ObjectList
 
-from visual_irl.errors import InvalidInput
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.camera_topics import CameraTopics
-from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.keypoints import KeypointConfig
 from visual_irl.perception.latest_frame import LatestFrame
+from visual_irl.perception.live_stream import LiveStream, LiveStreamConfig
 from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.player import PlayConfig, Player
 from visual_irl.types import KeypointFrame, RgbdFrame
@@ -38,8 +38,9 @@ class Perception(Node):
         play = parameters.declare(self, PlayConfig(), self._on_play)
         config = parameters.declare(self, KeypointConfig(), self._on_config)
         detector = parameters.declare(self, DETECTORS.load(config.detector)())
-        self._stream, self._topics = KeypointStream(config, detector.build()), CameraTopics()
-        self._finder = ObjectsConfig().build(task) if find else None
+        self._find, self._topics = find, CameraTopics()
+        live = LiveStreamConfig(keypoints=config, objects=ObjectsConfig() if find else None, task=task)
+        self._stream = LiveStream(live, detector.build())
         self._wires = {name: KeypointWire(name) for name in ("world", "camera")}
         self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.FRAMES)
         self._objects = self.create_publisher(ObjectList, "~/objects", qos.NEWEST)
@@ -82,9 +83,7 @@ class Perception(Node):
             self._player.config = config
 
     def _on_config(self, config: KeypointConfig) -> None:
-        if config.detector != self._stream.config.detector:
-            raise InvalidInput("detector: set at the start only, its networks are loaded then; restart the node")
-        self._stream.config = config
+        self._stream.lifting = config
 
     def _work(self) -> None:
         try:
@@ -92,7 +91,8 @@ class Perception(Node):
                 begin = self._now_ns()
                 keypoints = self._stream.step(frame)
                 self._effort = convert.Effort(1e-9 * (begin - frame.stamp_ns), 1e-9 * (self._now_ns() - begin))
-                self._publish(frame, keypoints)
+                if keypoints is not None:
+                    self._publish(frame, keypoints)
         except Exception as error:  # of a file that is damaged in its middle; diagnostics say so, nothing is published any more
             self._failure = f"{type(error).__name__}: {error}"
 
@@ -100,13 +100,13 @@ class Perception(Node):
         name = "world" if frame.T_world_camera is not None else "camera"
         publish(self._keypoints, self._wires[name].encode(keypoints, self._effort))
         self._published += 1
-        if self._finder is not None and name == "world" and frame.depth is not None:
-            publish(self._objects, convert.objects_to_msg(self._finder.detect(frame), frame.stamp_ns, name))
+        if self._find and name == "world" and frame.depth is not None:
+            publish(self._objects, convert.objects_to_msg(keypoints.objects, frame.stamp_ns, name))
 
     def _health(self) -> Health:
         frames = self._frames
         values = {"received": str(frames.received), "skipped": str(frames.dropped), "published": str(self._published)}
-        values["inference ms"] = f"{1e3 * self._effort.inference:.1f}"
+        values |= {"inference ms": f"{1e3 * self._effort.inference:.1f}", "outliers": str(self._stream.rejected)}
         values |= {name: str(n) for name, n in {**self._stream.health.problems(), **self._topics.refused}.items()}
         values |= {name: n for name, n in self._pictures.counts().items() if self._player is None}
         if self._failure:

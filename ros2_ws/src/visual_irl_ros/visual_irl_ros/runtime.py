@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
@@ -20,6 +23,9 @@ from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
 from visual_irl_ros.transport import without_shared_memory
 
+BEHIND = 5
+"""How far whoever takes pictures stands back (`nice`): networks keep every core busy, and an arm's nodes, which need little, would
+wait for one."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 Health = tuple[bytes, str, dict[str, str]]
 
@@ -58,11 +64,14 @@ class Reporter:
 def run(make: Callable[[], Any], pictures: bool = False) -> None:
     """Spin the node that `make` returns until it is told to end; then call its `close` and leave the process.
 
-    `pictures` says whether it takes such from other processes, see `transport`. A node that ends by itself has an `exit_code`.
+    `pictures` says whether it takes such from other processes, see `transport` and `BEHIND`. A node that ends by itself has an
+    `exit_code`.
     Nothing is torn down piece by piece after that: with the networks and compilers that a node loads it takes half a second.
     """
     code = 1
-    if not pictures:
+    if pictures:
+        os.nice(BEHIND)
+    else:
         without_shared_memory()
     try:
         code = _run(make)
@@ -74,12 +83,40 @@ def run(make: Callable[[], Any], pictures: bool = False) -> None:
         os._exit(code)
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM end the process at once, whatever its main thread does.
+
+    A node that is being made may compile for a minute: Python's own handlers run between two of its main thread's instructions
+    only, and an exception in the middle of a compiler leads to others. Nothing moves yet, and files are kept by renaming them.
+    """
+    told, telling = os.pipe()
+    os.set_blocking(telling, False)
+
+    def wait() -> None:
+        if os.read(told, 1):
+            os._exit(0)
+        os.close(told)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.set_wakeup_fd(telling)  # written to when the signal comes, not when the main thread is free for it
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(telling)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _run(make: Callable[[], Any]) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a node that is still being made ends at once, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
-        node = make()
+        with ended_by_signals():
+            node = make()
         install_signal_handlers(SignalHandlerOptions.ALL)
         executor = MultiThreadedExecutor(num_threads=3)
         executor.add_node(node)
@@ -87,7 +124,7 @@ def _run(make: Callable[[], Any]) -> int:
             _spin(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except VisualIrlError as error:
+    except (VisualIrlError, ParameterException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

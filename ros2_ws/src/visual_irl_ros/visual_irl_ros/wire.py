@@ -24,8 +24,8 @@ _WIDTHS = {"positions": 3, "covariances": 6, "confidences": 1, "pixels": 2}
 """Numbers a keypoint, in the order of the message's fields."""
 _HEAD = struct.Struct("<4xiII")
 """After the encapsulation's four bytes: seconds, nanoseconds, and the length of the frame's name with its closing zero."""
-_TIMES = struct.Struct("<dd")
-"""What follows the keypoints: `convert.Effort`."""
+_TAIL = struct.Struct("<dd2B6xdd")
+"""What follows the keypoints: `convert.Effort`, then both hands' grasps and apertures."""
 _LITTLE_ENDIAN = b"\x00\x01"
 
 
@@ -54,6 +54,11 @@ def message_of(data: bytes, kind: Any) -> Any:
         raise InvalidInput(f"{len(data)} bytes are no {kind.__name__} message") from error
 
 
+def effort_of(data: bytes) -> convert.Effort:
+    """How long the picture of these sound keypoints waited and was worked on."""
+    return convert.Effort(*_TAIL.unpack_from(data, len(data) - _TAIL.size)[:2])
+
+
 class KeypointWire:
     """Encodes and decodes keypoints in one frame."""
 
@@ -72,8 +77,8 @@ class KeypointWire:
             fixed.append(slice(begin, len(self._bytes)))
             self._bytes += bytes(8 * _K * width)
             begin = len(self._bytes)
-        self._times = len(self._bytes)
-        self._bytes += bytes(_TIMES.size)
+        self._tail = len(self._bytes)
+        self._bytes += bytes(_TAIL.size)
         self._fixed = [(part, bytes(self._bytes[part])) for part in fixed]
         self._out = {name: self._rows(self._bytes, name) for name in _WIDTHS}
 
@@ -100,7 +105,8 @@ class KeypointWire:
         out["covariances"][:] = packed(frame.covariance)
         out["confidences"][:, 0] = frame.confidence
         out["pixels"][:] = frame.uv
-        _TIMES.pack_into(self._bytes, self._times, *(effort or convert.Effort()))
+        grasps, apertures = convert.hands_to_fields(frame.hands)
+        _TAIL.pack_into(self._bytes, self._tail, *(effort or convert.Effort()), *grasps, *apertures)
         return bytes(self._bytes)
 
     def decode(self, data: bytes) -> KeypointFrame:
@@ -110,6 +116,7 @@ class KeypointWire:
             InvalidInput: they are no keypoints, or not sound.
         """
         if len(data) == len(self._bytes) and all(data[part] == same for part, same in self._fixed):
+            _, _, left, right, *apertures = _TAIL.unpack_from(data, self._tail)
             rows = (self._rows(data, name) for name in _WIDTHS)
-            return convert.sound_keypoints(head_of(data)[0], *rows)
+            return convert.sound_keypoints(head_of(data)[0], *rows, convert.hands_of_fields((left, right), apertures))
         return convert.keypoints_of_msg(message_of(data, Keypoints))
