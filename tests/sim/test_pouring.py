@@ -26,7 +26,7 @@ def skill() -> PouringSkill:
 
 
 def test_a_missed_grasp_is_seen_and_tried_again_and_all_is_poured_and_disposed(skill: PouringSkill) -> None:
-    task = Pouring(grains=24)
+    task = Pouring(grains=12)
     scene = task.sample_scene(np.random.default_rng([102, 0]))
     moved = []
 
