@@ -65,6 +65,10 @@ class NoPathFound(VisualIrlError, TimeoutError):
     """No motion that touches nothing was found in the time there was."""
 
 
+class NotSeen(VisualIrlError, LookupError):
+    """A thing that is needed is not seen, or not as it must be."""
+
+
 class RefusedTrajectory(VisualIrlError, ValueError):
     """The guard found a reason not to execute a trajectory."""
 

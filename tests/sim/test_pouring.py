@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from visual_irl import se3
 from visual_irl.evaluation.pouring_episodes import PouringEpisodes, pour
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.world import grain_names
 from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.robots import load_robot
+from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import BOTTLE, CUP, Pouring
 
 
-def test_a_missed_grasp_is_tried_again_and_all_is_poured_and_disposed() -> None:
-    skill = learn([SyntheticCamera(task="pouring", seed=0, rate=10.0).truth], LearnConfig())
-    task = Pouring(grains=24)
-    scene = task.sample_scene(np.random.default_rng([1002, 0]))
+@pytest.fixture(scope="module")
+def skill() -> PouringSkill:
+    learned = learn([SyntheticCamera(task="pouring", seed=0, rate=10.0).truth], LearnConfig())
+    assert isinstance(learned, PouringSkill)
+    return learned
+
+
+def test_a_missed_grasp_is_seen_and_tried_again_and_all_is_poured_and_disposed(skill: PouringSkill) -> None:
+    task = Pouring(grains=12)
+    scene = task.sample_scene(np.random.default_rng([102, 0]))
     moved = []
 
     def push_away(executor: MujocoExecutor) -> None:
@@ -26,12 +37,21 @@ def test_a_missed_grasp_is_tried_again_and_all_is_poured_and_disposed() -> None:
                 executor.data.qpos[address] += 0.07
             moved.append(executor.outcome())
 
-    result = pour(skill, load_robot("ur5e"), task, scene, seed=1002, on_frame=push_away)
+    result = pour(skill, load_robot("ur5e"), task, scene, seed=102, on_frame=push_away)
     assert moved and result.lost == 1
     assert result.share >= 0.95 and result.disposed
     assert not result.refused and not result.collisions and result.branch_changes == 0
     scores = PouringEpisodes().scores([result])
     assert scores["success_rate"] == result.share and scores["disposed_upright"] == 1.0
+
+
+def test_nothing_moves_where_the_cup_is_not_seen(skill: PouringSkill) -> None:
+    task, aside = Pouring(grains=1), np.array([0.3, 0.6, -0.7])  # on the floor
+    scene = task.sample_scene(np.random.default_rng([102, 0]))
+    cup = replace(scene.vessel(CUP), T_world=se3.transform(np.eye(3), aside))
+    result = pour(skill, load_robot("ur5e"), task, replace(scene, vessels=(scene.vessel(BOTTLE), cup)), seed=102)
+    assert len(result.refused) == 1 and "no 'cup' is seen, but bottle" in result.refused[0]
+    assert not result.ours and result.share == 0.0 and not result.disposed
 
 
 def test_the_camera_sees_the_bottle_tip_over_the_cup() -> None:

@@ -22,7 +22,9 @@ from visual_irl.evaluation.run_stage import check_robot, run_skill
 from visual_irl.execution.journal import last_outcome, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
+from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.robots import load_robot
+from visual_irl.tasks.pouring import BOTTLE, CUP
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
 TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
@@ -103,6 +105,28 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
     assert content["outcome"] == "executed" and content["sorted"] == 1
     ends = [r for r in read_journal(tmp_path / "log") if r.get("what") == "end"]
     assert [r["outcome"] for r in ends] == ["executed", "executed"]  # the way there, and the motion
+
+
+def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene_of = stages.scene_of
+
+    def little(*args: object) -> Scene:
+        scene = scene_of(*args)  # type: ignore[arg-type]
+        assert scene.grains is not None
+        return dataclasses.replace(scene, grains=dataclasses.replace(scene.grains, count=8))  # quicker
+
+    monkeypatch.setattr(stages, "scene_of", little)
+    truth, file = tmp_path / "truth.npz", tmp_path / "t.npz"
+    artifacts.save_demonstration(truth, SyntheticCamera(task="pouring", seed=0, rate=10.0).truth)
+    stages.learn((truth,), tmp_path / "skill", "max_ent")
+    map_arm(truth, None, "ur5e", tmp_path / "skill", file, None, False, None, None, None)
+    asked = RunOptions("ur5e", trajectory=file, world=truth, out=tmp_path / "run", preview=False, speed=1.0, yes=True)
+    plan = plan_of(tmp_path / "skill", file, asked)
+    assert CUP in {o.name for o in plan.world.obstacles} and BOTTLE not in {o.name for o in plan.world.obstacles}
+    approach = plan.approach(MujocoArm(plan.robot, plan.robot.home, plan.scene, plan.T_world_base))
+    assert approach is not None and {BOTTLE, CUP} <= {o.name for o in approach.world.obstacles}
+    content = run_skill(tmp_path / "skill", asked)
+    assert content["outcome"] == "executed" and content["objects"] == {"poured": True, "disposed_upright": True}
 
 
 def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:

@@ -36,8 +36,6 @@ DROPPED = -0.1
 class ClosedLoopConfig:
     """How an episode is run."""
 
-    position_noise: float = 0.003
-    """Standard deviation of where vessels are said to be, per axis [m]."""
     attempts: int = 3
     """Times that one thing is tried."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
@@ -83,7 +81,9 @@ class Cell(Generic[L]):
     def __init__(self, executor: MujocoExecutor, loop: L, config: ClosedLoopConfig) -> None:
         self.executor, self.loop, self.config = executor, loop, config
         self.T_world_base = np.array(executor.robot.T_world_base)
-        self.world = surroundings(executor.scene, self.T_world_base)
+        self.fixed = surroundings(replace(executor.scene, vessels=()), self.T_world_base)
+        self.world = self.fixed
+        """What is not to be touched: what stands fixed, and what was seen."""
         self.commanded: ndarray | None = None
 
     def carry_out(

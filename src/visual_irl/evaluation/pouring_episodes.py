@@ -1,7 +1,7 @@
 """Pouring in MuJoCo, closed loop. Success is where the grains are in the end, and how the bottle stands.
 
-A whole path is looked for before anything moves: a hand that has the bottle cannot take it in another way. It is the most human
-of the first few ways that the arm can go.
+Bottle and cup are seen by the cell's camera between steps. A whole path is looked for before anything moves: a hand that has
+the bottle cannot take it in another way. It is the most human of the first few ways that the arm can go.
 """
 
 from __future__ import annotations
@@ -12,31 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from visual_irl.evaluation.closed_loop import DROPPED, NOT_DONE, Cell, ClosedLoopConfig, Worked
+from visual_irl import se3
+from visual_irl.errors import NotSeen
+from visual_irl.evaluation.closed_loop import NOT_DONE, Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.statistics import pooled_share
+from visual_irl.evaluation.vessel_sight import VesselSight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.feasibility import Outlook, look
 from visual_irl.mapping.offline import OfflineConfig
 from visual_irl.mapping.retarget import RetargetConfig
 from visual_irl.policy.pour_loop import PourLoop, PourView
-from visual_irl.policy.pour_path import Standing, Way, ways
+from visual_irl.policy.pour_path import UP, Standing, Way, ways
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import Obstacle, World
 from visual_irl.skills.parts import arm_for
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import Pouring
-from visual_irl.tasks.scene import Outcome, Scene
+from visual_irl.tasks.scene import Scene
 from visual_irl.types import HandPlan
 
 COMPARED = 8
 """Ways that can be gone of which the most human one is taken."""
 STRANGE = 0.05
 """Unlikeness of the limbs that a radian of strangeness of the way counts as [rad]."""
-REST_OF_IT = 0.02
-"""Share of the grains that may be left in a vessel that counts as emptied."""
-LIFTED = 0.02
-"""A vessel that is higher than this over the table is held [m]."""
-
 
 STEADY = RetargetConfig(OfflineConfig(margin=0.02, costs=BranchCosts(jump=1000.0)))
 """An arm that holds a full bottle is not to come so near its limits that the way between two frames passes them."""
@@ -99,29 +98,29 @@ def pour(
 
     Raises:
         LearningFailed: the learned policy would tip or leave the bottle where it does not belong.
+        MissingDependency: there is no OpenGL to see with.
     """
     config, rng = config or ClosedLoopConfig(retarget=STEADY), np.random.default_rng([seed, 1])
     executor = MujocoExecutor(scene, robot, seed=seed)
     loop, result = skill.loop(config.policy), Poured()
     cell = Cell(executor, loop, config)
+    sight = VesselSight(executor, (skill.relations.vessel, skill.relations.receiver), rng)
     show = None if on_frame is None else lambda t: on_frame(executor)
-    done: list[str] = []
+    view: PourView | None = None
+    tried, poured = 0, False
     try:
-        while done.count("take") < config.attempts and done.count("pour") < config.attempts and "dispose" not in done:
-            view = _seen(skill, executor, rng, config, held=_holds(skill, executor))
-            if not view.held and not _stands(skill, executor.outcome()):
-                result.refused.append(f"'{view.vessel.name}' has fallen")
-                break
+        while tried < config.attempts:
+            view = _seen(skill, cell, sight, view, poured)
             acts = loop.acts(view)
-            if not acts:
+            if not (acts and _do(cell, loop, view, acts, result, show)) or acts[0] == "dispose":
                 break
-            done.append(acts[0])
-            if not _do(cell, loop, view, acts, result, show):
-                break
-            if acts[0] != "dispose" and not _holds(skill, executor):
+            tried += acts[0] == "take"
+            if _holds(cell, view.vessel):
+                poured |= acts[0] == "pour"
+            else:
                 result.lost += 1
                 cell.carry_out(loop.recover(result.way or Way()), result, show, steady=True)
-    except NOT_DONE as error:
+    except (*NOT_DONE, NotSeen) as error:
         result.refused.append(str(error))
     finally:
         executor.close()
@@ -200,29 +199,26 @@ def _special(act: str, way: Way) -> Way:
     return replace(Way(flipped=way.flipped, raised=way.raised), **{act: getattr(way, act)})
 
 
-def _seen(
-    skill: PouringSkill, executor: MujocoExecutor, rng: np.random.Generator, config: ClosedLoopConfig, held: bool
-) -> PourView:
-    """Where things are seen to stand now, and whether anything is left to pour."""
-    r, scene, outcome = skill.relations, executor.scene, executor.outcome()
+def _seen(skill: PouringSkill, cell: Cell[PourLoop], sight: VesselSight, before: PourView | None, poured: bool) -> PourView:
+    """Where things are seen to stand now. What is in the hand is where the hand is; once it was tipped, nothing is left in it.
 
-    def standing(name: str) -> Standing:
-        vessel, T = scene.vessel(name), outcome.Ts_world[name]
-        return Standing(name, T[:3, 3] + rng.normal(0.0, config.position_noise, 3), vessel.height, vessel.outer_radius)
-
-    inside = scene.vessel(r.vessel).contains(outcome.Ts_world[r.vessel], outcome.grains)
-    emptied = bool(inside.mean() <= REST_OF_IT)
-    return PourView(standing(r.vessel), standing(r.receiver), scene.zone(r.zone).T_world[:3, 3], held, emptied)
-
-
-def _holds(skill: PouringSkill, executor: MujocoExecutor) -> bool:
-    """Whether the closed fingers are kept apart by about the size of the vessel, and it is off the table."""
-    name = skill.relations.vessel
-    apart = executor.opening > 1.2 * executor.scene.vessel(name).radius
-    return bool(apart and executor.outcome().Ts_world[name][2, 3] > LIFTED)
+    Raises:
+        NotSeen: something does not stand where the camera sees it.
+    """
+    sight.look()
+    r, held = skill.relations, before is not None and _holds(cell, before.vessel)
+    receiver, zone = sight.standing(r.receiver), cell.executor.scene.zone(r.zone).T_world[:3, 3]
+    middle = se3.transform(np.eye(3), receiver.p_world + 0.5 * receiver.height * UP)
+    cup = Obstacle.cylinder(r.receiver, middle, receiver.radius, 0.5 * receiver.height)
+    cell.world = World((*cell.fixed.obstacles, cup), cell.T_world_base)
+    if before is None or not held:
+        return PourView(sight.standing(r.vessel), receiver, zone, False, poured)
+    assert cell.loop.hand is not None
+    foot = cell.loop.hand.p_world - cell.loop.pour.grip_height * UP
+    return PourView(replace(before.vessel, p_world=foot), receiver, zone, True, poured)
 
 
-def _stands(skill: PouringSkill, outcome: Outcome) -> bool:
-    """Whether the vessel is on the table and upright enough to be taken."""
-    T = outcome.Ts_world[skill.relations.vessel]
-    return bool(T[2, 3] > DROPPED and T[2, 2] > 0.97)
+def _holds(cell: Cell[PourLoop], vessel: Standing) -> bool:
+    """Whether the fingers, which were closed, are kept apart by about the size of the vessel: what a gripper says."""
+    hand = cell.loop.hand
+    return hand is not None and hand.closed > 0.5 and cell.executor.opening > 1.2 * vessel.radius

@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def world(self) -> World:
-        """What must not be touched; the objects are left out, for the hand is meant to touch them."""
+        """What must not be touched; what is taken is left out, for the hand is meant to touch it."""
         return surroundings(self.scene, self.T_world_base)
 
     @property
@@ -117,8 +117,9 @@ class Plan:
         off = np.abs(here - start)
         if (off <= self.config.start_distance).all():
             return None
+        untouched = replace(self.scene, vessels=tuple(replace(v, taken=False) for v in self.scene.vessels))
         balls = [Obstacle.sphere(o.name, o.p_world, o.radius) for o in self.scene.objects]
-        world = World((*self.world.obstacles, *balls), self.T_world_base)
+        world = World((*surroundings(untouched, self.T_world_base).obstacles, *balls), self.T_world_base)
         motion = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
         return Approach(replace(self, trajectory=motion, held=()), world, float(off.max()))
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
+from visual_irl.evaluation.cell_camera import pictures
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.perception.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
 from visual_irl.perception.onions import OnionDetector
 from visual_irl.policy.closed_loop import UNKNOWN
 from visual_irl.policy.skill import Thing
@@ -64,11 +64,7 @@ class Sight:
         return float(np.median(shown) > 0.5) if shown else UNKNOWN
 
     def _look(self) -> tuple[ObjectEstimate, ...]:
-        frame = self._executor.photograph()
-        assert frame.depth is not None
-        rgb = add_colour_noise(frame.rgb, COLOUR_NOISE, self._rng)
-        depth = add_depth_noise(frame.depth, DepthNoise(), self._rng)
-        return self._detector.detect(replace(frame, rgb=rgb, depth=depth))
+        return self._detector.detect(next(pictures(self._executor, self._rng)))
 
     @staticmethod
     def _distance(thing: Thing, estimate: ObjectEstimate) -> float:
