@@ -149,7 +149,6 @@ def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
     robot, arm = load_robot(name), synthetic_arm(4)
     beside = (p for p in _free_candidates(arm, robot) if p.T_world_base[1, 2] < -0.99 and p.tool_yaw == np.pi)
     targets = cut(placed_targets(arm, robot, next(beside)), slice(0, 150))
-    chain = chain_of(robot)
     path = best_path(solver_of(robot), targets, BranchCosts())
     rough = path.q
     whole = np.nonzero(np.r_[True, path.solved[1:] & path.solved[:-1] & (np.abs(np.diff(rough, axis=0)).max(axis=1) < 0.6)])[0]
@@ -157,11 +156,43 @@ def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
     targets, rough = cut(targets, slice(run[0], run[-1] + 1)), rough[run[0] : run[-1] + 1]
     assert len(rough) > 40
     joined = np.r_[False, np.ones(len(rough) - 1, bool)]
-    smooth = smoothed(chain, targets, rough, joined, SmoothCosts())
+    smooth = smoothed(solver_of(robot), targets, rough, joined, SmoothCosts())
     jerk = [float((np.diff(q, 3, axis=0) ** 2).mean()) for q in (rough, smooth)]
     assert jerk[1] < jerk[0]
     for q, R, p in zip(smooth, targets.R, targets.p, strict=True):
         np.testing.assert_allclose(robot.fk(q)[:3], np.column_stack([R, p]), atol=1e-6)
+
+
+def test_smoothing_does_not_fold_the_arm_into_itself() -> None:
+    """The hand rests; in the middle the limbs are those of a posture in which the arm meets itself, else of a free one."""
+    robot, frames = load_robot("panda"), 40
+    folded = np.array([2.27, 1.04, 0.25, -2.6, -1.7, 3.21, -0.03])
+    solver, T = solver_of(robot), robot.fk(folded)
+    pose, wanted, ends = pose_of(solver.chain), np.zeros((2, 2, 3)), np.zeros((3, 3))
+
+    def gap(q: np.ndarray) -> float:
+        forward(solver.chain, q, pose)
+        return clearance(solver.capsules, pose)
+
+    beside, farther = sorted((q for q in solutions(solver, T) if gap(q) > 0.0), key=lambda q: np.abs(q - folded).max())[:2]
+    for k, q in enumerate((farther, folded)):
+        forward(solver.chain, q, pose)
+        for point in range(3):
+            limb_point(solver.chain, pose, point, ends[point])
+        limbs = np.diff(ends, axis=0)
+        wanted[k] = limbs / np.linalg.norm(limbs, axis=1, keepdims=True)
+    middle = np.exp(-(((np.arange(frames) - 20) / 8.0) ** 2))[:, None, None]
+    asked = (1.0 - middle) * wanted[0] + middle * wanted[1]
+    asked /= np.linalg.norm(asked, axis=2, keepdims=True)
+    targets = ArmTargets(
+        np.arange(frames) / 60.0, np.tile(T[:3, :3], (frames, 1, 1)), np.tile(T[:3, 3], (frames, 1)), asked[:, 0], asked[:, 1],
+        np.tile(beside, (frames, 1)), np.zeros(frames, bool),
+    )  # fmt: skip
+    joined = np.r_[False, np.ones(frames - 1, bool)]
+    smooth = smoothed(solver, targets, np.tile(beside, (frames, 1)), joined, SmoothCosts())
+    assert gap(folded) < -2.0 * OVERLAP < 0.0 < gap(beside)
+    assert min(gap(q) for q in smooth) >= -OVERLAP
+    assert np.abs(smooth - beside).max() > 0.02, "frames that would not fold are smoothed"
 
 
 @EVERY

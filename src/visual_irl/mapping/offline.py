@@ -81,7 +81,6 @@ def map_offline(
         InvalidInput: the hand is not at the first target in `q_start`.
     """
     solver = solver_of(robot, config.margin)
-    chain = solver.chain
     total = len(targets.t)
     if q_start is not None:
         _check_start(robot, targets, q_start)
@@ -95,7 +94,7 @@ def map_offline(
     whole = joined & solved & np.r_[False, solved[:-1]]
     for part in _runs(whole):
         fixed = 1 if part.start == 0 and q_start is not None else 0
-        q[part] = smoothed(chain, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth, fixed)
+        q[part] = smoothed(solver, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth, fixed)
         progress((total + part.stop) // 2, total)
     position, rotation = hand_errors(robot, targets, q)
     progress(total, total)

@@ -4,7 +4,8 @@ At every frame the joint change splits into the part that the hand dictates and 
 latter, one number a frame for a seven-joint arm, is found for all frames at once: Gauss-Newton on the limbs' directions,
 the squared third difference of the joints (jerk) and the nearness to limits, which couple four neighbouring frames, so
 that the normal equations are banded and cost is linear in frames. Then the hand is made exact again, and so on. Arms
-without redundancy have nothing to smooth: their hand fixes every joint.
+without redundancy have nothing to smooth: their hand fixes every joint. Frames that this would fold into the arm itself
+are held where they were, and the others smoothed around them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from numpy import ndarray
 
 from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, self_motion, work_of
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import LEAN, Chain, forward, tool_jacobian
+from visual_irl.robots.chain import LEAN, forward, tool_jacobian
+from visual_irl.robots.self_collision import OVERLAP, clearance
+from visual_irl.robots.solutions import Solver
 
 BAND = 3
 """A third difference couples a frame with three others."""
@@ -28,8 +31,8 @@ FINISH = 8
 """Most steps that make a frame's hand exact again."""
 FIXED = 1e9
 """Curvature of a frame that must not move."""
-DAMPING = 1e-4
-"""Added to every frame's own curvature."""
+DAMPING, STRAIN, STIFFEST = 1e-4, 30.0, 100.0
+"""Least damping added to every frame's own curvature, by what it grows with a round that went too far, and where that ends."""
 ENOUGH = 1e-4
 """Relative gain of a round below which the path is smooth enough."""
 
@@ -56,7 +59,7 @@ class SmoothCosts(NamedTuple):
 
 
 def smoothed(
-    chain: Chain,
+    solver: Solver,
     targets: ArmTargets,
     q: Float[ndarray, "T J"],
     joined: Bool[ndarray, "T"],
@@ -65,24 +68,36 @@ def smoothed(
 ) -> Float[ndarray, "T J"]:
     """The path with its self-motion smoothed; `joined` is true where a frame continues the one before it.
 
-    Every frame must be exact on entry, and is on return. The first `fixed` frames stay as they are.
+    Every frame must be exact on entry, and is on return. The first `fixed` frames stay as they are, and the arm meets itself
+    in no frame in which it did not before.
     """
-    if len(chain.p) != 7 or len(q) < 4:
+    if len(solver.chain.p) != 7 or len(q) < 4:
         return q
     scaled = costs._replace(jerk=costs.jerk / (60.0 * targets.interval()) ** 6)
-    out = np.array(q)
-    _smooth(chain, work_of(chain), targets.R, targets.p, targets.upper, targets.fore, joined, scaled, fixed, out)
+    out, work, held = np.array(q), work_of(solver.chain), np.arange(len(q)) < fixed
+    _smooth(solver, work, targets.R, targets.p, targets.upper, targets.fore, joined, scaled, held, out)
     return out
+
+
+@njit(**LEAN)
+@no_type_check
+def _folded(solver, work, q):
+    """Whether the arm meets itself at `q` (J,)."""
+    forward(solver.chain, q, work.pose)
+    return clearance(solver.capsules, work.pose, 0.0) < -OVERLAP
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _smooth(chain, work, R, p, upper, fore, joined, costs, fixed, q):
-    """Gauss-Newton rounds on `q` (T, J) in place; the best path met is kept."""
-    frames, joints = q.shape
-    free = np.zeros((frames, joints))
+def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
+    """Gauss-Newton rounds on `q` (T, J) in place, but for the frames that are held; the best path met is kept. A round that
+    went too far is repeated with more damping (Levenberg 1944), one that would fold frames with those held."""
+    chain, (frames, joints) = solver.chain, q.shape
+    may_fold, caught = np.array([_folded(solver, work, row) for row in q]), False
+    free, along = np.zeros((frames, joints)), np.zeros((frames, joints))
     band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
-    best, kept = np.inf, q.copy()
+    normal, slope = band.copy(), rhs.copy()
+    best, kept, damping = np.inf, q.copy(), DAMPING
     pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     zero, third = np.zeros(joints), np.zeros(joints)
     for _ in range(costs.iterations + 1):
@@ -99,18 +114,27 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, fixed, q):
             gained = best - total
             best = total
             kept[:] = q
+            normal[:], slope[:], along[:] = band, rhs, free
+            damping = max(damping / STRAIN, DAMPING)
             if gained < ENOUGH * total:
                 break
-        else:
-            break
-        for t in range(fixed):
-            band[t, 0] += FIXED
+        elif not caught:
+            damping *= STRAIN
+            if damping > STIFFEST:
+                break
+        band[:], rhs[:] = normal, slope
+        for t in range(frames):
+            band[t, 0] += FIXED if held[t] else damping
         _solve_banded(band, rhs)
-        for t in range(fixed, frames):
+        caught = False
+        for t in range(frames):
+            if held[t]:
+                q[t] = kept[t]
+                continue
             s = min(max(rhs[t], -costs.reach), costs.reach)
             for _ in range(5):
                 for j in range(joints):
-                    q[t, j] = min(max(kept[t, j] + s * free[t, j], chain.lower[j]), chain.upper[j])
+                    q[t, j] = min(max(kept[t, j] + s * along[t, j], chain.lower[j]), chain.upper[j])
                 if (
                     hand_first(
                         chain,
@@ -134,6 +158,9 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, fixed, q):
                 s *= 0.5
             else:
                 q[t] = kept[t]
+            if not may_fold[t] and _folded(solver, work, q[t]):
+                q[t] = kept[t]
+                held[t], caught = True, True
     q[:] = kept
 
 
@@ -163,7 +190,7 @@ def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
             total += costs.limit * d * d
             work.g[j] += costs.limit * d
             work.H[j, j] += costs.limit
-    curvature, slope = DAMPING, 0.0
+    curvature, slope = 0.0, 0.0
     for j in range(joints):
         slope += free[j] * work.g[j]
         for k in range(joints):
