@@ -71,38 +71,29 @@ def smoothed(
     Every frame must be exact on entry, and is on return. The first `fixed` frames stay as they are, and the arm meets itself
     in no frame in which it did not before.
     """
-    chain = solver.chain
-    if len(chain.p) != 7 or len(q) < 4:
+    if len(solver.chain.p) != 7 or len(q) < 4:
         return q
     scaled = costs._replace(jerk=costs.jerk / (60.0 * targets.interval()) ** 6)
-    work, held = work_of(chain), np.arange(len(q)) < fixed
-    folded = _folded(solver, work, q)
-    while True:
-        out = np.array(q)
-        _smooth(chain, work, targets.R, targets.p, targets.upper, targets.fore, joined, scaled, held, out)
-        met = _folded(solver, work, out) & ~folded
-        if not met.any():
-            return out
-        held |= met  # each round holds more, so that the last one at the latest is the path as it came
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _folded(solver, work, q):
-    """In which frames of `q` (T, J) the arm meets itself."""
-    out = np.zeros(len(q), np.bool_)
-    for t in range(len(q)):
-        forward(solver.chain, q[t], work.pose)
-        out[t] = clearance(solver.capsules, work.pose, 0.0) < -OVERLAP
+    out, work, held = np.array(q), work_of(solver.chain), np.arange(len(q)) < fixed
+    _smooth(solver, work, targets.R, targets.p, targets.upper, targets.fore, joined, scaled, held, out)
     return out
 
 
+@njit(**LEAN)
+@no_type_check
+def _folded(solver, work, q):
+    """Whether the arm meets itself at `q` (J,)."""
+    forward(solver.chain, q, work.pose)
+    return clearance(solver.capsules, work.pose, 0.0) < -OVERLAP
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
-def _smooth(chain, work, R, p, upper, fore, joined, costs, held, q):
+def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
     """Gauss-Newton rounds on `q` (T, J) in place, but for the frames that are held; the best path met is kept. A round that
-    went too far is repeated with more damping (Levenberg 1944)."""
-    frames, joints = q.shape
+    went too far is repeated with more damping (Levenberg 1944), one that would fold frames with those held."""
+    chain, (frames, joints) = solver.chain, q.shape
+    may_fold, caught = np.array([_folded(solver, work, row) for row in q]), False
     free, along = np.zeros((frames, joints)), np.zeros((frames, joints))
     band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
     normal, slope = band.copy(), rhs.copy()
@@ -127,7 +118,7 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, held, q):
             damping = max(damping / STRAIN, DAMPING)
             if gained < ENOUGH * total:
                 break
-        else:
+        elif not caught:
             damping *= STRAIN
             if damping > STIFFEST:
                 break
@@ -135,8 +126,10 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, held, q):
         for t in range(frames):
             band[t, 0] += FIXED if held[t] else damping
         _solve_banded(band, rhs)
+        caught = False
         for t in range(frames):
             if held[t]:
+                q[t] = kept[t]
                 continue
             s = min(max(rhs[t], -costs.reach), costs.reach)
             for _ in range(5):
@@ -165,6 +158,9 @@ def _smooth(chain, work, R, p, upper, fore, joined, costs, held, q):
                 s *= 0.5
             else:
                 q[t] = kept[t]
+            if not may_fold[t] and _folded(solver, work, q[t]):
+                q[t] = kept[t]
+                held[t], caught = True, True
     q[:] = kept
 
 
