@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -141,7 +142,8 @@ def test_when_the_executor_dies_the_controller_brakes_by_what_it_has(cell: Cell)
 
 
 def test_frozen_states_and_a_controller_that_gives_up_are_faults(cell: Cell) -> None:
-    executor = StreamingExecutor(cell.arm, cell.robot, config=PATIENT)
+    # a busy machine may let the cycles wait as long as states may be old: the pause of the cycles would be what is told then
+    executor = StreamingExecutor(cell.arm, cell.robot, config=replace(PATIENT, cycle_gap=10.0))
 
     def freeze(cycle: Cycle) -> None:
         cell.frozen = cycle.s > 0.5
@@ -149,8 +151,10 @@ def test_frozen_states_and_a_controller_that_gives_up_are_faults(cell: Cell) -> 
     report = executor.execute(cell.approved(), freeze)
     assert report.outcome == "fault" and "state is" in report.message and executor.phase is Phase.FAULT
     assert np.abs(cell.controller.reference()[1]).max() < 1e-3
+    frozen_ns = cell.arm.read().stamp_ns
     cell.frozen = False
-    time.sleep(0.1)
+    while cell.arm.read().stamp_ns == frozen_ns:  # the reset wants a new state
+        time.sleep(0.01)
     cell.arm.fail("the controller gave up (-4): path tolerance")
     with pytest.raises(RefusedTrajectory, match="robot fault"):
         executor.reset()

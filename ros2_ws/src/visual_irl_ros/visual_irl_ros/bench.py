@@ -161,7 +161,8 @@ class _Graph:
             "beside_both_ms": total - inference - waited, "joint_states_ms": np.array(self.states),
         }  # fmt: skip
         result = {f"{name}_p{p}": float(np.percentile(values, p)) for name, values in figures.items() for p in (50, 99)}
-        return {**result, "joint_states_hz": len(self.states) / seconds, "targets": len(rows)}
+        more = {"age_ms_mean": _mean_age(self.answered), "joint_states_hz": len(self.states) / seconds, "targets": len(rows)}
+        return {**result, **more}
 
     def quiet(self, seconds: float) -> dict[str, int]:
         """Every node's counts once nothing changes any more: then no picture is on its way."""
@@ -188,6 +189,14 @@ class _Graph:
             "arrived": count("mapper", "keypoints accepted", "keypoints refused"), "targets": count("mapper", "targets"),
             "taken": count("sim", "accepted", "refused Invalid"),
         }  # fmt: skip
+
+
+def _mean_age(answered: dict[int, float]) -> float:
+    """How old the newest target is on average, at any moment [ms]: it grows from its latency on until the next one comes."""
+    latency = np.array(list(answered.values()))
+    came = 1e-6 * np.array(list(answered)) + latency
+    apart = np.diff(came)
+    return float(np.sum(apart * (latency[:-1] + 0.5 * apart)) / max(np.sum(apart), 1e-9))
 
 
 def _graph(seconds: float) -> dict[str, float]:

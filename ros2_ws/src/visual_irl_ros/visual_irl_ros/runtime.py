@@ -23,9 +23,9 @@ from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
 from visual_irl_ros.transport import without_shared_memory
 
-BEHIND = 5
-"""How far whoever takes pictures stands back (`nice`): networks keep every core busy, and an arm's nodes, which need little, would
-wait for one."""
+HANDOVER = 0.0005
+"""How long a thread keeps the interpreter while another one waits for it [s]: with Python's 5 ms, what is ready to be published
+would wait for whoever reads the next picture."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 Health = tuple[bytes, str, dict[str, str]]
 
@@ -64,14 +64,12 @@ class Reporter:
 def run(make: Callable[[], Any], pictures: bool = False) -> None:
     """Spin the node that `make` returns until it is told to end; then call its `close` and leave the process.
 
-    `pictures` says whether it takes such from other processes, see `transport` and `BEHIND`. A node that ends by itself has an
-    `exit_code`.
+    `pictures` says whether it takes such from other processes, see `transport`. A node that ends by itself has an `exit_code`.
     Nothing is torn down piece by piece after that: with the networks and compilers that a node loads it takes half a second.
     """
     code = 1
-    if pictures:
-        os.nice(BEHIND)
-    else:
+    sys.setswitchinterval(HANDOVER)
+    if not pictures:
         without_shared_memory()
     try:
         code = _run(make)
