@@ -101,6 +101,23 @@ def test_held_high_between_fingers_of_skin() -> None:
     assert len(found) == 1 and nearest(found, onion[0])[1] < 0.008
 
 
+def test_of_an_onion_that_hardly_shows_nothing_is_said_of_blemishes() -> None:
+    """Fingers leave a sliver of it, which is no proof that the rest is sound; beside it one that is half hidden."""
+    onion, other = ball(0.1, -0.1, 0.035, 0.28), ball(0.1, 0.12, 0.035, 0.28)
+    towards = T_WORLD_CAMERA[:3, 3] - onion[0]
+    towards = towards / np.linalg.norm(towards)
+    aside = np.cross(towards, [0.0, 0.0, 1.0])
+    fingers = [
+        (b[0] + 0.04 * towards + across * aside + np.array([0.0, 0.0, h]), 0.009, SKIN)
+        for b, most in ((onion, 0.008), (other, -0.012))
+        for across in np.arange(most, -0.04, -0.012)
+        for h in np.linspace(-0.05, 0.05, 11)
+    ]
+    found = DETECTOR.detect(picture([onion, other, *fingers]))
+    assert BLEMISHED not in nearest(found, onion[0])[0].attributes
+    assert nearest(found, other[0])[0].attributes[BLEMISHED] < 0.5
+
+
 def test_two_onions_that_touch_are_two() -> None:
     """Side by side in a bin: one connected piece of colour without a step in depth."""
     balls = [ball(0.10, 0.20, 0.03), ball(0.105, 0.262, 0.032)]

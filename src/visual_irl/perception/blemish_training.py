@@ -25,12 +25,14 @@ from visual_irl.perception.blemish import FEATURES, HIDDEN, SHARES, BlemishNetwo
 from visual_irl.perception.filmed_lessons import film_lessons
 from visual_irl.perception.onion_lessons import Lesson, draw_lesson
 from visual_irl.perception.onion_pixels import CELLS, CHANNELS
-from visual_irl.perception.onions import OnionFinder
+from visual_irl.perception.onions import OnionDetectorConfig, OnionFinder
 
 BLEMISHED_FROM = 0.03
 """Least share of what is seen of an onion that makes it blemished; below, and not 0, is not taught."""
 _FOUND = 0.015
 """An onion is found when its centre is within this of the true one [m]."""
+_LEAST_SHOWN = 0.25 * np.pi / 4 * 0.95**2
+"""Share of cells that show an onion below which a sighting teaches nothing: a quarter of its disc."""
 HELD_OUT = 8
 """Every so many films, and ray-cast pictures, one is held out."""
 
@@ -87,7 +89,7 @@ def train_classifier(
         LearningFailed: too few pictures to teach and to hold some out.
         MissingDependency: no OpenGL to draw films with.
     """
-    finder = OnionFinder()
+    finder = OnionFinder(OnionDetectorConfig(least_told=0.0))
     taught: list[Sightings] = []
     held: list[Sightings] = []
     sources: list[tuple[str, int, Callable[[int], Iterator[Lesson]]]] = [
@@ -118,7 +120,9 @@ def found_in(lesson: Lesson, finder: OnionFinder) -> Sightings:
     for onion in finder.find(lesson.frame):
         gaps = np.linalg.norm(lesson.centres - onion.sphere.centre, axis=1)
         share = lesson.shares[int(gaps.argmin())]
-        if gaps.min() < _FOUND and onion.patch is not None and (share == 0.0 or share >= BLEMISHED_FROM):
+        if onion.patch is None or gaps.min() > _FOUND or onion.patch[0].mean() < _LEAST_SHOWN:
+            continue
+        if share == 0.0 or share >= BLEMISHED_FROM:
             patches.append(onion.patch)
             shares.append(share)
     stack = np.array(patches, np.float32).reshape(-1, CHANNELS, CELLS, CELLS)

@@ -77,11 +77,6 @@ def onion_patch(
     return patch if seen else None
 
 
-def shown_share(patch: Float32[ndarray, "C N N"]) -> float:
-    """Share of an onion's disc that its picture shows."""
-    return float(patch[0].sum() / (np.pi / 4 * _WITHIN**2 * CELLS**2))
-
-
 @njit(cache=True, nogil=True)
 @no_type_check
 def _is_onion(r, g, b, gain, colour):

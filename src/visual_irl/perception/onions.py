@@ -18,7 +18,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.blemish import blemish_probability, load_blemish_network
-from visual_irl.perception.onion_pixels import Disc, OnionColour, onion_patch, onion_points, shown_share
+from visual_irl.perception.onion_pixels import Disc, OnionColour, onion_patch, onion_points
 from visual_irl.perception.pieces import connected_pieces
 from visual_irl.perception.sphere_fit import Sphere, fit_spheres
 from visual_irl.tasks.onion_sorting import BLEMISHED
@@ -56,7 +56,7 @@ class OnionDetectorConfig:
     least_visible: float = 0.12
     """Least visible share of an onion's disc."""
     least_told: float = 0.25
-    """Least share of an onion's disc that is seen, in cells, for its attributes to be told; with less they are left out."""
+    """Least visible share of its disc for an onion's attributes to be told; with less they are left out."""
     classifier: str = ""
     """Weights that tell blemishes (`visual-irl bench perception --train-blemish`); the network that ships when empty."""
 
@@ -166,7 +166,7 @@ class OnionFinder:
         patch = onion_patch(frame, disc, 4 * c.depth_sigma, self._gain, self._colour)
         if patch is None:
             return None
-        return SeenOnion(sphere, float(min(visible, 1.0)), patch if shown_share(patch) >= c.least_told else None)
+        return SeenOnion(sphere, float(min(visible, 1.0)), patch if visible >= c.least_told else None)
 
 
 def white_balance(rgb: UInt8[ndarray, "H W 3"], limit: float, step: int = 8, least: int = 24) -> Float32[ndarray, "3"]:

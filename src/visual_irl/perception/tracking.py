@@ -17,6 +17,7 @@ from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from visual_irl.perception.association import AssociationConfig, Track, associate
+from visual_irl.perception.marks import MarkConfig, mark_probability
 from visual_irl.types import ObjectEstimate
 
 GRAVITY = 9.81
@@ -27,6 +28,7 @@ class TrackingConfig:
     """Distances [m] and durations [s]."""
 
     association: AssociationConfig = field(default_factory=AssociationConfig)
+    marks: MarkConfig = field(default_factory=MarkConfig)
     settled: float = 0.006
     """Where a rest begins and ends: above this it is on its way; three times the noise of a clear sighting."""
     highest: float = 0.15
@@ -37,12 +39,6 @@ class TrackingConfig:
     """A track with fewer sightings is spurious."""
     least_clear: float = 0.5
     """Sightings with at least this confidence (visible share) vote on radius and height, when there are any."""
-    mark_in_view: float = 0.5
-    """Share of the sightings of a wholly seen object with a mark in which the mark is in view: it is on one side."""
-    surest: float = 6.0
-    """A single sighting's log odds count up to this."""
-    alike: float = 10.0
-    """So many sightings of an object in a row are taken to say what one says: pictures that follow each other err alike."""
     least_carry: float = 0.04
     """An object whose place did not change by this was not carried."""
     shortest_carry: float = 0.2
@@ -356,19 +352,14 @@ def _voters(track: Track, config: TrackingConfig) -> list[ObjectEstimate]:
 
 
 def _attributes(track: Track, config: TrackingConfig) -> dict[str, float]:
-    """How probable each attribute is after all sightings; one that no sighting tells of is left out.
-
-    A mark shows only from one side. With s the log odds that a sighting shows it, the sighting is exp(s) times likelier where a
-    mark is in view than where none is, and so v exp(s) + 1 - v times likelier of an object with a mark, where v is the chance
-    that the mark is in view: a clear sight of a mark says much, not seeing one says little, the less the less is seen.
-    """
-    told = [(name, p, s.confidence) for s in track.seen for name, p in s.attributes.items()]
-    out = {}
-    for name in dict.fromkeys(name for name, _, _ in told):
-        p, seen = np.array([(p, seen) for n, p, seen in told if n == name]).T
-        with np.errstate(divide="ignore"):
-            odds = np.clip(np.log(p) - np.log1p(-p), -config.surest, config.surest)
-        v = config.mark_in_view * np.clip(seen, 0.0, 1.0)
-        evidence = np.log(v * np.exp(odds) + 1.0 - v).sum() / min(config.alike, len(p))
-        out[name] = float(1.0 / (1.0 + np.exp(-evidence)))
-    return out
+    """How probable each attribute is after all sightings; one that no sighting tells of is left out."""
+    told: dict[str, list[ObjectEstimate]] = {}
+    for s in track.seen:
+        for name in s.attributes:
+            told.setdefault(name, []).append(s)
+    return {
+        name: mark_probability(
+            np.array([s.attributes[name] for s in seen]), np.array([s.confidence for s in seen]), config.marks
+        )
+        for name, seen in told.items()
+    }
