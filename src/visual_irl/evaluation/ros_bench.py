@@ -66,7 +66,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
 
 
 def _beside(measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]) -> Figures:
-    """A part that watches running nodes, with what these and the whole machine needed of a CPU, and what others took from it."""
+    """A part that watches running nodes, with what these and the whole machine needed, and what was taken from it [CPUs]."""
     nodes = start(launch, launch.resolved(arguments), ros)
     try:
         began, used, machine = time.monotonic(), {n: _cpu_seconds(p.pid) for n, p in nodes.items()}, _machine_seconds()

@@ -4,9 +4,9 @@
 and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `path` sends a
 person's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
 nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints took. A picture
-is lost when it was neither skipped for a newer one, or refused for its time, which perception counts, nor arrived; a target likewise. Joint states are
-timed when the middleware has them here: to wake for each of 500 a second would take what is measured a quarter of a CPU.
-`recorder` is in `bench_recorder`.
+is lost when it was neither skipped for a newer one, or refused for its time, which perception counts, nor arrived; a target
+likewise. Joint states are timed when the middleware has them here: to wake for each of 500 a second would take what is measured
+a quarter of a CPU. `recorder` is in `bench_recorder`.
 """
 
 from __future__ import annotations
