@@ -276,6 +276,15 @@ def test_a_node_that_compiles_ends_when_told(tmp_path: Path, told: signal.Signal
     assert "loading" in text and "Traceback" not in text
 
 
+@pytest.mark.timeout(60)
+def test_a_parameter_of_another_type_is_named() -> None:
+    ros = up.workspace()
+    line = [str(up.program(ros, "visual_irl_ros", "mapper")), "--ros-args", "-p", "input_timeout:=often"]
+    done = subprocess.run(line, env=up.environment(ros), capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1 and "error:" in done.stderr and "input_timeout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.timeout(120)
 def test_parameters_are_described_and_changed_only_where_that_is_safe(watcher: Any, launched: Callable) -> None:
     launched("sim")

@@ -203,3 +203,11 @@ def test_arrays_that_do_not_fit_are_refused_when_the_frame_is_made(sound: list[R
     assert frame.depth is not None
     with pytest.raises(InvalidInput, match="camera info says"):
         replace(frame, rgb=frame.rgb[:-1].copy(), depth=frame.depth[:-1].copy())
+
+
+def test_lifting_may_change_between_frames_but_not_the_detector(detector: PersonFinder) -> None:
+    live = LiveStream(detector=detector)
+    live.lifting = KeypointConfig(min_seen=0.2)
+    assert live.lifting.min_seen == 0.2
+    with pytest.raises(InvalidInput, match="restart"):
+        live.lifting = KeypointConfig(detector="torch")

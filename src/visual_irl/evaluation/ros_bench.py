@@ -66,12 +66,14 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
 
 
 def _beside(measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]) -> Figures:
-    """A part that watches running nodes, with what these needed of a CPU."""
+    """A part that watches running nodes, with what these and the whole machine needed, and what was taken from it [CPUs]."""
     nodes = start(launch, launch.resolved(arguments), ros)
     try:
-        began, used = time.monotonic(), {name: _cpu_seconds(process.pid) for name, process in nodes.items()}
+        began, used, machine = time.monotonic(), {n: _cpu_seconds(p.pid) for n, p in nodes.items()}, _machine_seconds()
         result = _measured(measure, ros, part, seconds)
         span = time.monotonic() - began
+        for what, before, after in zip(("machine", "stolen"), machine, _machine_seconds(), strict=True):
+            result[f"cpu_{part}_{what}"] = (after - before) / span
         for name, process in nodes.items():
             result[f"cpu_{part}_{name}"] = (_cpu_seconds(process.pid) - used[name]) / span
         return result
@@ -83,6 +85,13 @@ def _cpu_seconds(pid: int) -> float:
     """What a process has used of a CPU [s]."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_seconds() -> tuple[float, float]:
+    """What all of the machine's CPUs have worked, and what the machine around a virtual one has taken from them [s]."""
+    user, nice, system, _, _, interrupt, soft, stolen = map(int, Path("/proc/stat").read_text().split()[1:9])
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + interrupt + soft) / tick, stolen / tick
 
 
 def _measured(measure: Path, ros: Path, part: str, seconds: float) -> Figures:

@@ -4,9 +4,9 @@
 and receives them as such (conversion, transport, conversion; timed from before the first to after the last). `path` sends a
 person's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
 nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints took. A picture
-is lost when it was neither skipped for a newer one, which perception counts, nor arrived; a target likewise. Joint states are
-timed when the middleware has them here: to wake for each of 500 a second would take what is measured a quarter of a CPU.
-`recorder` is in `bench_recorder`.
+is lost when it was neither skipped for a newer one, or refused for its time, which perception counts, nor arrived; a target
+likewise. Joint states are timed when the middleware has them here: to wake for each of 500 a second would take what is measured
+a quarter of a CPU. `recorder` is in `bench_recorder`.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Graph:
         self.states: list[float] = []
         self.measuring = False
         self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED, raw=True)
-        self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.COMMAND, raw=True)
+        self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.RECORDED, raw=True)
         self._state = Newest(self.node, JointState, "joint_states", qos.RECORDED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._report, qos.DIAGNOSTICS)
 
@@ -185,7 +185,7 @@ class _Graph:
             return sum(int(v) for k, v in told[node].items() if k.startswith(beginnings) and v.isdigit())
 
         return {
-            "sent": count("perception", "received"), "skipped": count("perception", "skipped"),
+            "sent": count("perception", "received"), "skipped": count("perception", "skipped", "out_of_order"),
             "arrived": count("mapper", "keypoints accepted", "keypoints refused"), "targets": count("mapper", "targets"),
             "taken": count("sim", "accepted", "refused Invalid"),
         }  # fmt: skip
