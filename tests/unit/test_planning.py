@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from visual_irl.errors import InCollision, InvalidInput, NoPathFound, Unreachabl
 from visual_irl.evaluation.planning_bench import plan_scenes, random_question
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.state import RobotState
-from visual_irl.planning import PLANNERS
+from visual_irl.planning import PLANNERS, edges
 from visual_irl.planning.approach import approached
 from visual_irl.planning.edges import EdgeChecker
 from visual_irl.planning.ompl_planner import OmplPlanner
@@ -96,6 +99,19 @@ def test_impossible_questions_say_why(robot: RobotModel) -> None:
         planner.plan(np.full_like(robot.home, np.nan), robot.home, World())
     with pytest.raises(Unreachable, match=r"2.000 m from the base"):
         planner.plan(robot.home, se3.transform(np.eye(3), np.array([2.0, 0.0, 0.0])), World())
+
+
+def test_compiling_takes_nothing_of_the_time_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot, calls, advance = load_robot("ur5e"), [], edges.advance_straight
+
+    def compiled_first(*arguments: Any) -> Any:
+        calls.append(None)
+        time.sleep(1.0 if len(calls) == 1 else 0.0)
+        return advance(*arguments)
+
+    monkeypatch.setattr(edges, "advance_straight", compiled_first)
+    OmplPlanner(robot, PlannerConfig(time_limit=0.9)).path(turned(robot, -0.6), turned(robot, 0.6), wall(robot))
+    assert len(calls) > 1, "it went around the wall"
 
 
 def test_no_way_out_of_a_cage_is_said_after_the_time_limit(robot: RobotModel) -> None:

