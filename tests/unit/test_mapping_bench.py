@@ -20,7 +20,7 @@ from visual_irl.robots.model import RobotModel
 RATE = 60.0
 FIGURES = {
     "ok", "pos_mm_median", "pos_mm_p95", "pos_mm_max", "upper_deg", "fore_deg", "jerk_rms", "jumps", "limit_violations",
-    "us_p50", "us_p99", "jerk_relative",
+    "us_p50", "us_p99", "jerk_relative", "jerk_rms_between_jumps",
 }  # fmt: skip
 REASON = "an optional rival of the benchmark: install the extra 'bench'"
 
@@ -125,6 +125,7 @@ def test_jerk_of_a_cubic_is_its_third_derivative_and_ends_at_segments() -> None:
     assert f["jumps"] == 0
     f = measured(robot, targets_at(robot, q), q)
     assert f["jumps"] == 1 and f["jerk_rms"] > 1e4
+    assert f["jerk_rms_between_jumps"] == pytest.approx(12.0, rel=1e-6)
 
 
 def test_jerk_is_told_beside_that_of_the_target() -> None:
@@ -146,8 +147,8 @@ def test_pooling_weighs_by_frames() -> None:
     def samples(n: int, mm: float) -> Samples:
         limbs = np.full((n, 2), np.radians(mm))
         return Samples(
-            np.full(n, mm < 1.0), np.full(n, mm / 1e3), limbs, limbs, np.zeros(n), np.zeros((n, 6)), np.zeros((n, 6), bool),
-            np.full(n, mm), np.full(n, np.nan), np.zeros((n, 6)),
+            np.full(n, mm < 1.0), np.full(n, mm / 1e3), limbs, limbs, np.zeros(n), np.zeros((n, 6)), np.ones(n, bool),
+            np.zeros((n, 6), bool), np.full(n, mm), np.full(n, np.nan), np.zeros((n, 6)),
         )  # fmt: skip
 
     f = figures(pooled([samples(30, 0.5), samples(10, 2.5)]))

@@ -136,17 +136,18 @@ class MappingBench:
         lines = [
             f"{self.robot}: {reachable} of {frames} frames reachable; hand and limbs over those",
             f"{'method':<26}{'ok':>8}{'hand mm p50/p95/max':>24}{'upper/fore deg':>16}{'regret deg':>14}"
-            f"{'jerk k':>8}{'jumps':>7}{'limits':>8}{'us p50/p99':>15}{'core p99':>10}",
+            f"{'jerk k':>8}{'between jumps':>15}{'jumps':>7}{'limits':>8}{'us p50/p99':>15}{'core p99':>10}",
         ]
         for name, f in self.methods().items():
             hand = "/".join(_text(f[key], 3 - i) for i, key in enumerate(("pos_mm_median", "pos_mm_p95", "pos_mm_max")))
             limbs = "/".join(_text(f[key], 1) for key in ("upper_deg", "fore_deg"))
             regret = "/".join(_text(f[key], 1, "+") for key in ("regret_upper_deg", "regret_fore_deg"))
             us = "/".join(_text(f[key], 0) for key in ("us_p50", "us_p99"))
-            jerk = f["jerk_rms"]
+            rough = (f[key] for key in ("jerk_rms", "jerk_rms_between_jumps"))
+            jerk, between = (_text(None if value is None else value / 1e3, 1) for value in rough)
             lines.append(
                 f"{name:<26}{_text(f['ok'], 4):>8}{hand:>24}{limbs:>16}{regret:>14}"
-                f"{_text(None if jerk is None else jerk / 1e3, 1):>8}{f['jumps']:>7}{f['limit_violations']:>8}{us:>15}"
+                f"{jerk:>8}{between:>15}{f['jumps']:>7}{f['limit_violations']:>8}{us:>15}"
                 f"{_text(f['core_us_p99'], 0):>10}"
             )
         return "\n".join(lines)

@@ -36,6 +36,8 @@ class Samples:
     """Largest joint step between two frames of a segment [rad]."""
     jerk: Float[ndarray, "K J"]
     """Third differences inside segments [rad/s^3]."""
+    calm: Bool[ndarray, "K"]
+    """Whether none of their three steps is a jump."""
     outside: Bool[ndarray, "T J"]
     """Angles outside the limits, or not finite."""
     us: Float[ndarray, "T"]
@@ -60,7 +62,7 @@ def measure(
     limbs = limb_errors(robot, targets, q)
     regret = limbs - limb_errors(robot, targets, reference)
     inside = (q >= robot.lower - LIMIT_SLACK) & (q <= robot.upper + LIMIT_SLACK)
-    steps, jerks, asked = [np.zeros(0)], [np.zeros((0, q.shape[1]))], [np.zeros((0, 6))]
+    steps, jerks, asked, calm = [np.zeros(0)], [np.zeros((0, q.shape[1]))], [np.zeros((0, 6))], [np.zeros(0, bool)]
     reach = sum(robot.limb_lengths())
     for part in targets.segments():
         steps.append(np.abs(np.diff(q[part], axis=0)).max(axis=1, initial=0.0))
@@ -68,13 +70,15 @@ def measure(
         if len(t) > 3:
             cubed = (((t[3:] - t[:-3]) / 3.0) ** 3)[:, None]
             jerks.append(np.diff(q[part], 3, axis=0) / cubed)
+            small = steps[-1] <= JUMP
+            calm.append(small[:-2] & small[1:-1] & small[2:])
             R = Rotation.from_matrix(targets.R[part])
             turns = R[:-1].apply((R[:-1].inv() * R[1:]).as_rotvec())
             asked.append(np.hstack([np.diff(targets.p[part], 3, axis=0) / reach, np.diff(turns, 2, axis=0)]) / cubed)
     exact = (position < EXACT_POSITION) & (rotation < EXACT_ROTATION)
     return Samples(
         exact[reachable], position[reachable], limbs[reachable], regret[reachable], np.concatenate(steps),
-        np.concatenate(jerks), ~inside, us, np.full(len(us), np.nan), np.concatenate(asked),
+        np.concatenate(jerks), np.concatenate(calm), ~inside, us, np.full(len(us), np.nan), np.concatenate(asked),
     )  # fmt: skip
 
 
@@ -87,6 +91,7 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
     """The benchmark's figures, named with their units; None where nothing was there to be measured.
 
     `jerk_relative` is the joints' jerk over that of the target itself: what a noisy or fast recording asks for is in both.
+    `jerk_rms_between_jumps` leaves out what a jump is in, of which one outweighs some thousand steady frames.
 
     Hand, limbs and regret are over reachable frames; the rest is over all of them.
     """
@@ -103,7 +108,8 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
         "fore_deg": _mean(fore),
         "regret_upper_deg": _mean(regret_upper),
         "regret_fore_deg": _mean(regret_fore),
-        "jerk_rms": float(np.sqrt((samples.jerk**2).mean())) if len(samples.jerk) else None,
+        "jerk_rms": _root_mean_square(samples.jerk),
+        "jerk_rms_between_jumps": _root_mean_square(samples.jerk[samples.calm]),
         "jerk_relative": _ratio(samples.jerk, samples.asked_jerk),
         "jumps": int((~(samples.step <= JUMP)).sum()),
         "limit_violations": int(samples.outside.sum()),
@@ -117,6 +123,10 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
 def _mean(values: ndarray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
+
+
+def _root_mean_square(values: ndarray) -> float | None:
+    return float(np.sqrt((values**2).mean())) if len(values) else None
 
 
 def _percentile(values: ndarray, share: float) -> float | None:
