@@ -33,7 +33,7 @@ TINTED = np.array([0.3, 0.6], np.float32)
 SHARES = 3 * len(DARKER) + 2 * len(TINTED) + 1
 """Numbers that `dark_shares` counts."""
 _INNER = 0.85  # of the radius: cells further out are not counted
-_DARK = np.float32(0.7)
+_DARK = np.float32(0.6)
 """A blemish has a cell that is darker than this share of what a matt ball shows there: without one ..."""
 _NOT_DARK = -2.0
 """... its log odds are this at most. What else looks odd, such as a gripper's pads at the rim, is in no lesson."""
