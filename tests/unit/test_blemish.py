@@ -64,11 +64,17 @@ def test_the_network_that_runs_is_the_one_that_was_trained(tmp_path: Path) -> No
     module = BlemishModule()
     save_file(module.frozen()._asdict(), tmp_path / "network.safetensors")
     network = load_blemish_network(tmp_path / "network.safetensors")
-    patches = np.random.default_rng(0).normal(0.5, 1.0, (5, CHANNELS, CELLS, CELLS)).astype(np.float32)
+    patches = np.random.default_rng(0).normal(0.5, 1.0, (5, CHANNELS, CELLS, CELLS)).astype(np.float32)  # some cells are dark
     shares = torch.from_numpy(np.array([dark_shares(patch) for patch in patches]))
     expected = torch.sigmoid(module(torch.from_numpy(patches), shares)).detach().numpy()
     assert [blemish_probability(network, x) for x in patches] == pytest.approx(expected.tolist(), abs=1e-5)
     assert np.ptp(expected) > 1e-3
+
+
+def test_what_is_nowhere_dark_is_no_blemish_whatever_its_rim_looks_like() -> None:
+    patch = np.ones((CHANNELS, CELLS, CELLS), np.float32)
+    patch[3:] = np.random.default_rng(0).normal(0.0, 1.0, patch[3:].shape)
+    assert blemish_probability(load_blemish_network(), patch) < 0.2
 
 
 def test_dark_shares_count_cells() -> None:

@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 
 from visual_irl.evaluation.cell_camera import pictures
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.perception.marks import mark_probability
 from visual_irl.perception.onions import OnionDetector
 from visual_irl.policy.closed_loop import UNKNOWN
 from visual_irl.policy.skill import Thing
@@ -33,7 +32,7 @@ class Sight:
         self._executor, self._rng = executor, rng
         self._detector = OnionDetector()
         self._things: dict[str, Thing] = {}
-        self._inspected: dict[str, list[ObjectEstimate]] = {}
+        self._inspected: dict[str, list[float]] = {}
 
     def things(self) -> list[Thing]:
         """All that are known, where they are now; the attribute of one that was not inspected is `UNKNOWN`."""
@@ -48,11 +47,14 @@ class Sight:
         return [t for t in self._things.values() if np.isfinite(t.p_world).all()]
 
     def inspect(self, thing: Thing, p_world: Float[ndarray, "3"]) -> float:
-        """One more look at what is held at about `p_world` [m]; its attribute after all looks."""
+        """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks.
+
+        A gripper's pads at an onion's rim may look like a blemish in some of them.
+        """
         near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME and BLEMISHED in e.attributes]
         if near:
             best = min(near, key=lambda e: float(np.linalg.norm(e.p_world - p_world)))
-            self._inspected.setdefault(thing.name, []).append(best)
+            self._inspected.setdefault(thing.name, []).append(best.attributes[BLEMISHED])
         return self._attribute(thing.name)
 
     def moved(self, thing: Thing, p_world: Float[ndarray, "3"] | None) -> None:
@@ -61,11 +63,8 @@ class Sight:
         self._things[thing.name] = replace(self._things[thing.name], p_world=at)
 
     def _attribute(self, name: str) -> float:
-        looks = self._inspected.get(name)
-        if not looks:
-            return UNKNOWN
-        shown, clear = np.array([(e.attributes[BLEMISHED], e.confidence) for e in looks]).T
-        return float(mark_probability(shown, clear) > 0.5)
+        shown = self._inspected.get(name)
+        return float(np.median(shown) > 0.5) if shown else UNKNOWN
 
     def _look(self) -> tuple[ObjectEstimate, ...]:
         return self._detector.detect(next(pictures(self._executor, self._rng)))

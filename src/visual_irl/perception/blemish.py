@@ -33,6 +33,10 @@ TINTED = np.array([0.3, 0.6], np.float32)
 SHARES = 3 * len(DARKER) + 2 * len(TINTED) + 1
 """Numbers that `dark_shares` counts."""
 _INNER = 0.85  # of the radius: cells further out are not counted
+_DARK = np.float32(0.6)
+"""A blemish has a cell that is darker than this share of what a matt ball shows there: without one ..."""
+_NOT_DARK = -2.0
+"""... its log odds are this at most. What else looks odd, such as a gripper's pads at the rim, is in no lesson."""
 _HOW = "train one with: visual-irl bench perception --train-blemish"
 
 _X = (2.0 * np.arange(CELLS) + 1.0) / CELLS - 1.0
@@ -93,6 +97,8 @@ def blemish_probability(network: BlemishNetwork, patch: Float32[ndarray, "C N N"
     x = np.concatenate([b.max((1, 2)), b.mean((1, 2)), dark_shares(patch)])
     hidden = np.maximum(network.W3 @ x + network.b3, 0.0)
     score = float(network.W4[0] @ hidden + network.b4[0])
+    if not (_ball(patch) < _DARK).any():
+        score = min(score, _NOT_DARK)
     return float(1.0 / (1.0 + np.exp(-score)))
 
 
@@ -104,7 +110,7 @@ def dark_shares(patch: Float32[ndarray, "C N N"]) -> Float32[ndarray, "S"]:
     """
     seen = patch[0] > 0.0
     counted = seen & _COUNTED
-    ball = np.where(counted, patch[2], np.float32(9.0))
+    ball = _ball(patch)
     four = np.maximum(np.maximum(ball[1:, 1:], ball[:-1, 1:]), np.maximum(ball[1:, :-1], ball[:-1, :-1]))
     bright = np.where(counted, patch[1], np.float32(9.0))
     dark = [(x.reshape(-1, 1) < DARKER).sum(0) for x in (bright, ball, four)]
@@ -112,6 +118,11 @@ def dark_shares(patch: Float32[ndarray, "C N N"]) -> Float32[ndarray, "S"]:
     tinted = (tints[:, :, None] > TINTED).sum(1)
     shares = np.sqrt(np.concatenate([*dark, tinted.ravel()]) / max(int(counted.sum()), 1))
     return np.append(shares, seen.mean()).astype(np.float32)
+
+
+def _ball(patch: Float32[ndarray, "C N N"]) -> Float32[ndarray, "N N"]:
+    """Brightness against a matt ball's of the cells that are counted; all others are bright."""
+    return np.where((patch[0] > 0.0) & _COUNTED, patch[2], np.float32(9.0))
 
 
 def _convolved(W: ndarray, b: ndarray, x: Float32[ndarray, "C H W"]) -> Float32[ndarray, "F H W"]:
