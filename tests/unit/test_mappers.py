@@ -193,6 +193,7 @@ def test_smoothing_does_not_fold_the_arm_into_itself() -> None:
     assert gap(folded) < -2.0 * OVERLAP < 0.0 < gap(beside)
     assert min(gap(q) for q in smooth) >= -OVERLAP
     assert np.abs(smooth - beside).max() > 0.02, "frames that would not fold are smoothed"
+    assert np.abs(np.diff(smooth, 3, axis=0)).max() < 1e-3, "frames at the bound are not left behind as kinks [rad]"
 
 
 @EVERY

@@ -4,8 +4,8 @@ At every frame the joint change splits into the part that the hand dictates and 
 latter, one number a frame for a seven-joint arm, is found for all frames at once: Gauss-Newton on the limbs' directions,
 the squared third difference of the joints (jerk) and the nearness to limits, which couple four neighbouring frames, so
 that the normal equations are banded and cost is linear in frames. Then the hand is made exact again, and so on. Arms
-without redundancy have nothing to smooth: their hand fixes every joint. Frames that this would fold into the arm itself
-are held where they were, and the others smoothed around them.
+without redundancy have nothing to smooth: their hand fixes every joint. An arm whose capsules overlap pays for that, and no
+step folds it into itself.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ FIXED = 1e9
 """Curvature of a frame that must not move."""
 DAMPING, STRAIN, STIFFEST = 1e-4, 30.0, 100.0
 """Least damping added to every frame's own curvature, by what it grows with a round that went too far, and where that ends."""
+ASIDE = 1e-4
+"""Self-motion by which it is told how the arm's overlap changes [rad]."""
 ENOUGH = 1e-4
 """Relative gain of a round below which the path is smooth enough."""
 
@@ -52,6 +54,8 @@ class SmoothCosts(NamedTuple):
     """Nearness to a joint limit, per rad^2 inside the zone."""
     zone: float = 0.1
     """Distance from a joint limit below which it costs [rad]."""
+    fold: float = 3000.0
+    """Overlap of the arm's capsules, per m^2."""
     iterations: int = 20
     """Gauss-Newton rounds."""
     reach: float = 0.15
@@ -81,19 +85,20 @@ def smoothed(
 
 @njit(**LEAN)
 @no_type_check
-def _folded(solver, work, q):
-    """Whether the arm meets itself at `q` (J,)."""
+def _overlap(solver, work, q):
+    """By how much the arm's capsules overlap at `q` (J,) [m]; negative, and no less than -`OVERLAP`, where they do not."""
     forward(solver.chain, q, work.pose)
-    return clearance(solver.capsules, work.pose, 0.0) < -OVERLAP
+    return -clearance(solver.capsules, work.pose, OVERLAP)
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
     """Gauss-Newton rounds on `q` (T, J) in place, but for the frames that are held; the best path met is kept. A round that
-    went too far is repeated with more damping (Levenberg 1944), one that would fold frames with those held."""
+    went too far is repeated with more damping (Levenberg 1944)."""
     chain, (frames, joints) = solver.chain, q.shape
-    may_fold, caught = np.array([_folded(solver, work, row) for row in q]), False
+    overlap = np.array([_overlap(solver, work, row) for row in q])
+    most, kept_overlap = np.maximum(overlap, OVERLAP), overlap.copy()
     free, along = np.zeros((frames, joints)), np.zeros((frames, joints))
     band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
     normal, slope = band.copy(), rhs.copy()
@@ -106,19 +111,19 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
         total = 0.0
         for t in range(frames):
             total += _frame_terms(
-                chain, work, R[t], p[t], upper[t], fore[t], costs, q[t], free[max(t - 1, 0)], free[t], band, rhs, t
+                solver, work, R[t], p[t], upper[t], fore[t], costs, q[t], overlap[t], free[max(t - 1, 0)], free[t], band, rhs, t
             )
         total += _difference_terms(joined, costs, q, free, band, rhs, third)
         total += _step_terms(joined, costs, q, free, band, rhs)
         if total < best:
             gained = best - total
             best = total
-            kept[:] = q
+            kept[:], kept_overlap[:] = q, overlap
             normal[:], slope[:], along[:] = band, rhs, free
             damping = max(damping / STRAIN, DAMPING)
             if gained < ENOUGH * total:
                 break
-        elif not caught:
+        else:
             damping *= STRAIN
             if damping > STIFFEST:
                 break
@@ -126,10 +131,9 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
         for t in range(frames):
             band[t, 0] += FIXED if held[t] else damping
         _solve_banded(band, rhs)
-        caught = False
         for t in range(frames):
             if held[t]:
-                q[t] = kept[t]
+                q[t], overlap[t] = kept[t], kept_overlap[t]
                 continue
             s = min(max(rhs[t], -costs.reach), costs.reach)
             for _ in range(5):
@@ -154,21 +158,20 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
                     )
                     < TOLERANCE
                 ):
-                    break
+                    overlap[t] = _overlap(solver, work, q[t])
+                    if overlap[t] <= most[t]:
+                        break
                 s *= 0.5
             else:
-                q[t] = kept[t]
-            if not may_fold[t] and _folded(solver, work, q[t]):
-                q[t] = kept[t]
-                held[t], caught = True, True
+                q[t], overlap[t] = kept[t], kept_overlap[t]
     q[:] = kept
 
 
 @njit(**LEAN)
 @no_type_check
-def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
-    """Cost of a frame by itself; fills its self-motion and adds to the normal equations."""
-    joints = len(q)
+def _frame_terms(solver, work, R, p, u, f, costs, q, overlap, before, free, band, rhs, t):
+    """Cost of a frame by itself, with the arm's overlap at it [m]; fills its self-motion and adds to the normal equations."""
+    chain, joints = solver.chain, len(q)
     forward(chain, q, work.pose)
     tool_jacobian(work.pose, work.J)
     self_motion(work, before, free)
@@ -195,6 +198,13 @@ def _frame_terms(chain, work, R, p, u, f, costs, q, before, free, band, rhs, t):
         slope += free[j] * work.g[j]
         for k in range(joints):
             curvature += free[j] * free[k] * (work.H[j, k] if k <= j else work.H[k, j])
+    if overlap > 0.0:
+        for j in range(joints):
+            work.dq[j] = q[j] + ASIDE * free[j]
+        grows = (_overlap(solver, work, work.dq) - overlap) / ASIDE
+        total += costs.fold * overlap * overlap
+        slope += costs.fold * overlap * grows
+        curvature += costs.fold * grows * grows
     band[t, 0] += curvature
     rhs[t] -= slope
     return total
