@@ -52,6 +52,16 @@ def test_hand_is_exact_and_the_path_has_no_jump(name: str) -> None:
     assert (np.abs(trajectory.qd) <= robot.velocity).all()
 
 
+def test_limb_errors_are_to_what_the_arm_is_asked_for() -> None:
+    """The person's elbow hangs; an arm on a table is asked to lift it as high."""
+    robot, arm = load_robot("ur5e"), arm_along(reach())
+    _, report = retarget(arm, robot, robot.T_world_base, RetargetConfig(elbow_up=True))
+    person, own = arm.elbow - arm.shoulder, np.diff(report.robot_points, axis=1)
+    assert (person[:, 2] < -0.01).all()
+    np.testing.assert_allclose(report.upper_error, se3.angle_between(own[:, 0], person * [1.0, 1.0, -1.0]), atol=1e-6)
+    np.testing.assert_allclose(report.fore_error, se3.angle_between(own[:, 1], arm.wrist - arm.elbow), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ROBOT_NAMES)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())

@@ -192,10 +192,12 @@ def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: st
     """One line about the result."""
     s = report.summary()
     arm, scale = mapped.arm, placement.arm_scale
+    shown = arm.t[-1] - arm.t[0]
     return (
         f"{mapped.what} on the {robot}: {100 * s['reachable']:.1f} % of {s['frames']:.0f} frames exact (hand within "
         f"{s['position_mm_max']:.2f} mm), upper arm {s['upper_deg_mean']:.0f} and forearm {s['fore_deg_mean']:.0f} degrees "
-        f"from the person's, {(arm.t[-1] - arm.t[0]) * s['slowdown']:.1f} s for a motion of {arm.t[-1] - arm.t[0]:.1f} s"
+        f"from the person's{' (its elbow mirrored upwards)' if mapped.elbow_up else ''}, {shown * s['slowdown']:.1f} s for a "
+        f"motion of {shown:.1f} s"
         + (f", {s['branch_changes']:.0f} changes of branch" if s["branch_changes"] else "")
         + (f", arm scaled by {scale:.2f}" if scale is not None else "")
         + (

@@ -19,7 +19,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import Unreachable
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
-from visual_irl.mapping.offline import MappedPath, OfflineConfig, map_offline
+from visual_irl.mapping.offline import MappedPath, OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
@@ -53,7 +53,8 @@ class RetargetConfig:
 class MappingReport:
     """Per frame of the human motion: what the robot reaches, and how human it looks.
 
-    Errors of the hand [m], [rad]; angle between the human's and the robot's upper arm and forearm [rad].
+    Errors of the hand [m], [rad]; angle between the human's and the robot's upper arm and forearm [rad], the human's upper arm
+    mirrored upwards where that was asked for (`RetargetConfig.elbow_up`); NaN where it is not known.
     """
 
     t: Float[ndarray, "T"]
@@ -88,8 +89,8 @@ class MappingReport:
             "reachable": float(ok.mean()),
             "position_mm_median": float(np.median(self.position_error[ok]) * 1e3) if ok.any() else float("nan"),
             "position_mm_max": float(self.position_error[ok].max() * 1e3) if ok.any() else float("nan"),
-            "upper_deg_mean": float(np.degrees(self.upper_error.mean())),
-            "fore_deg_mean": float(np.degrees(self.fore_error.mean())),
+            "upper_deg_mean": float(np.degrees(np.nanmean(self.upper_error))),
+            "fore_deg_mean": float(np.degrees(np.nanmean(self.fore_error))),
             "branch_changes": int((~self.joined[1:]).sum()),
             "slowdown": self.slowdown,
             "smoothed_mm_mean": float(self.smoothed_position.mean() * 1e3),
@@ -138,7 +139,9 @@ def retarget(
     t, q, qd, times = _timed(robot, targets, path, config)
     opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
     slowdown = float(t[-1]) / float(arm.t[-1] - arm.t[0])
-    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(robot, hand, T_world_base, path, times, slowdown)
+    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(
+        robot, hand, targets, T_world_base, path, times, slowdown
+    )
 
 
 def _timed(
@@ -178,12 +181,16 @@ def _timed(
 
 
 def _report(
-    robot: RobotModel, hand: SmoothedHand, T_world_base: ndarray, path: MappedPath, times: ndarray, slowdown: float
+    robot: RobotModel,
+    hand: SmoothedHand,
+    targets: ArmTargets,
+    T_world_base: ndarray,
+    path: MappedPath,
+    times: ndarray,
+    slowdown: float,
 ) -> MappingReport:
     arm = hand.arm
-    points = arm_points(robot, T_world_base, path.q)
-    upper = se3.angle_between(points[:, 1] - points[:, 0], arm.elbow - arm.shoulder)
-    fore = se3.angle_between(points[:, 2] - points[:, 1], arm.wrist - arm.elbow)
+    points, (upper, fore) = arm_points(robot, T_world_base, path.q), limb_errors(robot, targets, path.q).T
     return MappingReport(
         arm.t, path.q, path.position_error, path.rotation_error, upper, fore, path.exact, path.joined, arm.observed, points,
         slowdown, hand.moved, hand.turned, times,
