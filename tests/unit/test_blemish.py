@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput, LearningFailed, MissingDependency, MissingFile, UnreadableFile
 from visual_irl.perception.blemish import DARKER, SHAPES, blemish_probability, dark_shares, load_blemish_network
 from visual_irl.perception.blemish_training import BlemishModule, Sightings, TrainingConfig, found_in, joined, train_classifier
 from visual_irl.perception.filmed_lessons import film_lessons
 from visual_irl.perception.onion_lessons import draw_lesson
-from visual_irl.perception.onion_pixels import CELLS, CHANNELS
+from visual_irl.perception.onion_pixels import CELLS, CHANNELS, Disc, OnionColour, onion_patch
 from visual_irl.perception.onions import OnionDetectorConfig, OnionFinder
 
 UNTAUGHT = 10_000_000
@@ -57,6 +58,22 @@ def test_an_onions_picture_is_free_of_exposure() -> None:
     darker = replace(frame, rgb=(0.6 * frame.rgb).round().astype(np.uint8))
     one, two = (OnionFinder(OnionDetectorConfig(darkest=10)).find(f)[0].patch for f in (frame, darker))
     assert one is not None and two is not None and np.abs(one - two).mean() < 0.03  # whole levels
+
+
+def test_what_touches_the_rim_is_not_looked_at_where_that_is_told() -> None:
+    """A dark ring at an onion's depth, as a gripper's pads are."""
+    frame, gain, colour = draw_lesson(UNTAUGHT).frame, np.ones(3, np.float32), OnionColour(0.58, 12.0, 48.0, 36.0)
+    assert frame.T_world_camera is not None
+    sphere = max(FINDER.find(frame), key=lambda onion: onion.visible).sphere
+    p = se3.apply(se3.inverse(frame.T_world_camera), sphere.centre)
+    disc = Disc(*frame.intrinsics.project(p), frame.intrinsics.fx * sphere.radius / p[2], p[2], sphere.radius)
+    v, u = np.mgrid[: frame.rgb.shape[0], : frame.rgb.shape[1]]
+    away = np.hypot(u - disc.u, v - disc.v) / disc.rim
+    ringed = replace(frame, rgb=np.where(((away > 0.8) & (away < 1.1))[:, :, None], np.uint8(30), frame.rgb))
+    inner, inner_ringed = (onion_patch(f, disc, 0.75, 0.012, gain, colour) for f in (frame, ringed))
+    whole, whole_ringed = (onion_patch(f, disc, 0.95, 0.012, gain, colour) for f in (frame, ringed))
+    assert inner is not None and inner[0].sum() > 50 and np.array_equal(inner, inner_ringed)
+    assert not np.allclose(whole, whole_ringed)
 
 
 def test_the_network_that_runs_is_the_one_that_was_trained(tmp_path: Path) -> None:

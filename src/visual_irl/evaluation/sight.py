@@ -11,12 +11,14 @@ from scipy.optimize import linear_sum_assignment
 
 from visual_irl.evaluation.cell_camera import pictures
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.perception.onions import OnionDetector
+from visual_irl.perception.onions import OnionDetector, OnionDetectorConfig
 from visual_irl.policy.closed_loop import UNKNOWN
 from visual_irl.policy.skill import Thing
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import ObjectEstimate
 
+INNER = 0.75
+"""Share of an onion's radius that is looked at: a gripper's pads touch its rim, and look like blemishes."""
 SAME = 0.08
 """What is seen farther than this from where a thing was is another one [m]."""
 
@@ -30,7 +32,7 @@ class Sight:
 
     def __init__(self, executor: MujocoExecutor, rng: np.random.Generator) -> None:
         self._executor, self._rng = executor, rng
-        self._detector = OnionDetector()
+        self._detector = OnionDetector(OnionDetectorConfig(looked_at=INNER))
         self._things: dict[str, Thing] = {}
         self._inspected: dict[str, list[float]] = {}
 
@@ -47,10 +49,7 @@ class Sight:
         return [t for t in self._things.values() if np.isfinite(t.p_world).all()]
 
     def inspect(self, thing: Thing, p_world: Float[ndarray, "3"]) -> float:
-        """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks.
-
-        A gripper's pads at an onion's rim may look like a blemish in some of them.
-        """
+        """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks."""
         near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME and BLEMISHED in e.attributes]
         if near:
             best = min(near, key=lambda e: float(np.linalg.norm(e.p_world - p_world)))

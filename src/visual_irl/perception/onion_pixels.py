@@ -18,7 +18,6 @@ CHANNELS = 5
 
 _PER_CELL = 2  # pixels that are looked at in each cell, a side
 _LEAST_LIT = 0.35  # of an onion's brightness: darker cells tell nothing of how light falls
-_WITHIN = 0.95  # share of an onion's radius that is looked at: at its rim colours mix
 _BRIGHT = 80.0  # percentile of its skin that is its brightness
 _DEEPEST = 0.15  # share of its brightness that is expected in its deepest shade: light comes from all sides
 _MOST = 2.0  # brightness is cut off at so many times what is expected
@@ -59,7 +58,7 @@ class Disc(NamedTuple):
 
 
 def onion_patch(
-    frame: RgbdFrame, disc: Disc, near: float, gain: Float32[ndarray, "3"], colour: OnionColour
+    frame: RgbdFrame, disc: Disc, within: float, near: float, gain: Float32[ndarray, "3"], colour: OnionColour
 ) -> Float32[ndarray, "C N N"] | None:
     """An onion's picture, upright and always of one size, without the light's colour, strength and direction.
 
@@ -68,12 +67,13 @@ def onion_patch(
     Args:
         frame: the picture.
         disc: the onion.
+        within: share of its radius that is looked at.
         near: pixels whose depth is further from its skin [m] show something else; unknown depth does not.
         gain: of red, green and blue, which takes out the light's tint.
         colour: what skin looks like.
     """
     patch = np.zeros((CHANNELS, CELLS, CELLS), np.float32)
-    seen = _patch(frame.rgb, frame.depth, disc, near, gain, colour, patch)
+    seen = _patch(frame.rgb, frame.depth, disc, within, near, gain, colour, patch)
     return patch if seen else None
 
 
@@ -122,14 +122,14 @@ def _points(rgb, depth, gain, colour, lens, T, lower, upper):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _patch(rgb, depth, disc, near, gain, colour, patch):
+def _patch(rgb, depth, disc, within, near, gain, colour, patch):
     """Fill `patch`; whether any skin is seen."""
     cells = CELLS * CELLS
     mean, row, skin = np.zeros((cells, 3), np.float32), np.empty((cells, 4)), np.zeros(cells, np.bool_)
     for i in range(cells):
         x, y = (i % CELLS + 0.5) / CELLS * 2.0 - 1.0, (i // CELLS + 0.5) / CELLS * 2.0 - 1.0
         row[i] = x, y, np.sqrt(max(1.0 - x * x - y * y, 0.0)), 1.0
-        n = _mean_colour(rgb, depth, disc, near, x, y, mean[i])
+        n = _mean_colour(rgb, depth, disc, within, near, x, y, mean[i])
         if n > 0:
             patch[0, i // CELLS, i % CELLS] = n / _PER_CELL**2
             skin[i] = _is_onion(mean[i, 0], mean[i, 1], mean[i, 2], gain, colour)
@@ -156,7 +156,7 @@ def _patch(rgb, depth, disc, near, gain, colour, patch):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _mean_colour(rgb, depth, disc, near, x, y, mean):
+def _mean_colour(rgb, depth, disc, within, near, x, y, mean):
     """Fill `mean` with the colour of the cell about (x, y) in units of the rim; how many of its pixels show the onion."""
     height, width = depth.shape
     n = 0
@@ -165,7 +165,7 @@ def _mean_colour(rgb, depth, disc, near, x, y, mean):
         sy = y + ((k // _PER_CELL + 0.5) / _PER_CELL - 0.5) * 2.0 / CELLS
         r2 = sx * sx + sy * sy
         u, v = int(np.round(disc.u + sx * disc.rim)), int(np.round(disc.v + sy * disc.rim))
-        if r2 >= _WITHIN**2 or u < 0 or v < 0 or u >= width or v >= height:
+        if r2 >= within**2 or u < 0 or v < 0 or u >= width or v >= height:
             continue
         if abs(depth[v, u] - (disc.z - disc.radius * np.sqrt(1.0 - r2))) > near:  # dark skin may lack depth: NaN stays
             continue

@@ -55,6 +55,8 @@ class OnionDetectorConfig:
     """Fewer pixels are noise."""
     least_visible: float = 0.12
     """Least visible share of an onion's disc."""
+    looked_at: float = 0.95
+    """Share of an onion's radius within which its attributes are told: at the rim colours mix."""
     least_told: float = 0.25
     """Least visible share of its disc for an onion's attributes to be told; with less they are left out."""
     classifier: str = ""
@@ -163,7 +165,7 @@ class OnionFinder:
         visible = int(sphere.inliers.sum()) / (np.pi * disc.rim**2)
         if visible < c.least_visible:
             return None
-        patch = onion_patch(frame, disc, 4 * c.depth_sigma, self._gain, self._colour)
+        patch = onion_patch(frame, disc, c.looked_at, 4 * c.depth_sigma, self._gain, self._colour)
         if patch is None:
             return None
         return SeenOnion(sphere, float(min(visible, 1.0)), patch if visible >= c.least_told else None)
