@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -142,8 +141,7 @@ def test_when_the_executor_dies_the_controller_brakes_by_what_it_has(cell: Cell)
 
 
 def test_frozen_states_and_a_controller_that_gives_up_are_faults(cell: Cell) -> None:
-    # a busy machine may let the cycles wait as long as states may be old: the pause of the cycles would be what is told then
-    executor = StreamingExecutor(cell.arm, cell.robot, config=replace(PATIENT, cycle_gap=10.0))
+    executor = StreamingExecutor(cell.arm, cell.robot, config=PATIENT)
 
     def freeze(cycle: Cycle) -> None:
         cell.frozen = cycle.s > 0.5

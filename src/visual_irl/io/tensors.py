@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from visual_irl.errors import MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
@@ -52,3 +52,17 @@ def load_tensors(path: Path, kind: str, made: Callable[[Tensors], T], maker: str
         return made(Tensors(arrays, metadata))
     except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UnreadableFile(f"'{path}' is not a {noun} of this kind: {error}; `{maker}` makes one") from error
+
+
+def load_weights(path: Path, noun: str, way_out: str) -> dict[str, ndarray]:
+    """The arrays of a file that holds a network's weights and nothing else.
+
+    Raises:
+        MissingFile, UnreadableFile: there is none, or it is no such file; `way_out` says how to get one.
+    """
+    if not path.is_file():
+        raise MissingFile(f"there is no {noun} '{path}'; {way_out}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UnreadableFile(f"'{path}' is not a {noun}: {error}; {way_out}") from error

@@ -15,11 +15,10 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from numba import njit
 from numpy import ndarray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from visual_irl.assets import asset_path
-from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingFile
+from visual_irl.io.tensors import load_weights
 from visual_irl.mapping.hand_first import Work, limb_direction
 from visual_irl.robots.chain import FAST, LEAN, Chain, forward
 
@@ -79,12 +78,7 @@ def load_prior(robot: str, path: Path | None = None) -> Prior:
         path = asset_path(name) if path is None else Path(path)
     except MissingFile:
         raise MissingFile(f"no mapping prior ships for the robot '{robot}' ({name}); {how}") from None
-    if not path.is_file():
-        raise MissingFile(f"there is no mapping prior '{path}'; {how}")
-    try:
-        w = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UnreadableFile(f"'{path}' is not a mapping prior: {error}; {how}") from error
+    w = load_weights(path, "mapping prior", how)
     if sorted(w) != sorted(LAYERS):
         raise InvalidInput(f"'{path}' is not a mapping prior: it holds {', '.join(sorted(w))}, expected {', '.join(LAYERS)}")
     W1, b1, W2, b2, W3, b3 = (np.ascontiguousarray(w[layer], np.float32) for layer in LAYERS)

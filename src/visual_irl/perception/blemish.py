@@ -13,11 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from visual_irl.assets import asset_path
-from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingFile
+from visual_irl.io.tensors import load_weights
 from visual_irl.perception.onion_pixels import CELLS, CHANNELS
 
 WEIGHTS = "models/onion_blemish.safetensors"
@@ -76,12 +75,7 @@ def load_blemish_network(path: Path | None = None) -> BlemishNetwork:
         path = asset_path(WEIGHTS) if path is None else Path(path)
     except MissingFile as error:
         raise MissingFile(f"{error}; or {_HOW}") from None
-    if not path.is_file():
-        raise MissingFile(f"there is no blemish classifier '{path}'; {_HOW}")
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UnreadableFile(f"'{path}' is not a blemish classifier: {error}; {_HOW}") from error
+    weights = load_weights(path, "blemish classifier", _HOW)
     shapes = {name: w.shape for name, w in weights.items()}
     if shapes != SHAPES:
         raise InvalidInput(f"'{path}' is not a blemish classifier: it holds {shapes}, expected {SHAPES}; {_HOW}")
