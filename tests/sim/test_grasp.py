@@ -243,9 +243,11 @@ def test_without_opengl_physics_runs_and_pictures_say_what_to_install(backend: s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo draws with the system's own library")
-def test_pictures_need_no_display() -> None:
+@pytest.mark.parametrize("first", ["visual_irl.mujoco_engine", "visual_irl.perception.synthetic_camera"])
+def test_pictures_need_no_display(first: str) -> None:
     code = (
-        "from visual_irl.execution.engine import mujoco, renderer\n"
+        f"import {first}\n"
+        "from visual_irl.mujoco_engine import mujoco, renderer\n"
         "print(renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render().shape)\n"
     )
     environment = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")}

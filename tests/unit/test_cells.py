@@ -10,9 +10,9 @@ import xacro
 
 from visual_irl import se3
 from visual_irl.assets import asset_path
-from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.execution.world import PREFIX
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Scene

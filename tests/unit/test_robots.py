@@ -13,8 +13,8 @@ import pytest
 from visual_irl import se3
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
-from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import export_path, export_text, robot_spec
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import JointPair, RobotModel
 

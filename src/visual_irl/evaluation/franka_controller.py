@@ -45,7 +45,7 @@ from franky_sim.mujoco_simulator import FrankaMujocoRobot, MujocoSimulator
 from numpy import ndarray
 
 from visual_irl.execution.braking import Brake
-from visual_irl.execution.engine import mujoco
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 

@@ -235,8 +235,8 @@ def _reached(error: ndarray) -> bool:
 
 def _arm_for_mujoco(robot: RobotModel) -> Any:
     """MuJoCo's model of the arm's joints alone."""
-    from visual_irl.execution.engine import mujoco
     from visual_irl.execution.mjcf import robot_spec
+    from visual_irl.mujoco_engine import mujoco
 
     spec = robot_spec(robot)
     for what in (spec.actuators, spec.equalities, spec.tendons, spec.excludes, spec.geoms):

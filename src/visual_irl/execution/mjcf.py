@@ -9,8 +9,8 @@ from itertools import combinations
 from pathlib import Path
 
 from visual_irl.errors import UnreadableFile
-from visual_irl.execution.engine import mujoco
 from visual_irl.io.atomic import atomic_path
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.model import RobotModel
 

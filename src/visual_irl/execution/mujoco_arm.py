@@ -13,11 +13,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.execution.braking import Brake
-from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import robot_spec
 from visual_irl.execution.mujoco_gripper import MujocoGripper
 from visual_irl.execution.state import RobotState, Safety
 from visual_irl.execution.world import PREFIX, nominal_bodies, outcome_of, world_spec
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Outcome, Scene
 

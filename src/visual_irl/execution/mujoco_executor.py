@@ -13,7 +13,6 @@ from scipy.interpolate import CubicHermiteSpline
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, RefusedTrajectory
-from visual_irl.execution.engine import mujoco, renderer
 from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.mjcf import GRIPPER, TIMESTEP
 from visual_irl.execution.world import (
@@ -26,6 +25,7 @@ from visual_irl.execution.world import (
     outcome_of,
     world_spec,
 )
+from visual_irl.mujoco_engine import mujoco, renderer
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Outcome, Scene
 from visual_irl.types import ExecutionReport, Intrinsics, JointTrajectory, RgbdFrame

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from visual_irl.errors import InvalidInput
-from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import GRIPPER
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots.model import RobotModel
 
 STALLED = 0.005

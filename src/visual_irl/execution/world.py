@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.execution.engine import mujoco
 from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_physics
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.scene import Fixture, Grains, Outcome, Scene, SceneObject, Vessel, Zone

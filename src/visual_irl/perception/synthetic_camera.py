@@ -6,8 +6,6 @@ edges), depth is taken without mixing near and far.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,14 +17,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
-
-try:
-    import mujoco
-except (ImportError, AttributeError) as error:  # with MUJOCO_GL=egl and no EGL, mujoco cannot even be imported
-    raise MissingDependency(
-        f"mujoco found no OpenGL to draw with ({error}); run `apt-get install -y libegl1 libgl1-mesa-dri`"
-    ) from error
-
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.perception.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
 from visual_irl.perception.synthetic_world import LIGHTINGS, Lighting, OnionLook, build_world, usual_look
 from visual_irl.tasks.body import sample_body
@@ -255,13 +246,9 @@ class Renderer:
 
 
 def _open_gl(model: mujoco.MjModel, width: int, height: int) -> tuple[Any, mujoco.MjrContext]:
-    """A context without a window: EGL on Linux, unless MUJOCO_GL asks for another backend."""
+    """A context without a window."""
     try:
-        if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
-            from mujoco.egl import GLContext  # mujoco itself would need a display
-        else:
-            GLContext = mujoco.GLContext
-        gl = GLContext(width, height)
+        gl = mujoco.GLContext(width, height)
         gl.make_current()
         context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
     except Exception as error:  # each backend raises a type of its own, some while they are imported

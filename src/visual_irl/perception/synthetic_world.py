@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.mujoco_engine import mujoco
 from visual_irl.tasks.body import Body, Rig
 from visual_irl.tasks.human import FLOOR_Z
 from visual_irl.tasks.onion_sorting import BLEMISHED
