@@ -25,11 +25,22 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from visual_irl import cli, se3
+from visual_irl.evaluation.view_page import (
+    BAD,
+    ELLIPSOID,
+    SOUND,
+    UNTOLD,
+    Snapshot,
+    ViewPage,
+    free_port,
+    object_balls,
+    regions,
+    skeleton_lines,
+)
 from visual_irl.evaluation.view_page import COLOURS as PAGE_COLOURS
-from visual_irl.evaluation.view_page import ELLIPSOID, Snapshot, ViewPage, free_port, regions, skeleton_lines
 from visual_irl.io import artifacts
 from visual_irl.perception.sources import open_frames
-from visual_irl.types import KEYPOINTS, RgbdFrame, keypoint_index
+from visual_irl.types import KEYPOINTS, ObjectEstimate, RgbdFrame, keypoint_index
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "models" / "recordings" / "onion_sorting"
@@ -192,6 +203,14 @@ def test_lost_keypoints_are_not_drawn_and_regions_hold_90_percent() -> None:
     draws = rng.normal(size=(40_000, 3)) @ spread[0].T @ se3.rotation_of_quaternion(turns[0])
     assert (((draws / axes[0]) ** 2).sum(1) < 1.0).mean() == pytest.approx(0.9, abs=0.01)  # 7 sigma of 40,000 draws
     assert ELLIPSOID > 2.0
+
+
+def test_an_onion_is_drawn_as_what_it_is_known_to_be() -> None:
+    known = [{"blemished": 0.9}, {"blemished": 0.1}, {}]
+    onions = tuple(ObjectEstimate(f"onion{i}", "onion", np.full(3, 0.1 * i), 0.04, 1.0, a) for i, a in enumerate(known))
+    centres, radii, _, colours = object_balls(onions)
+    assert np.array_equal(centres[:, 0], [0.0, 0.1, 0.2]) and np.all(radii == 0.04)
+    assert [tuple(rgb) for rgb in colours] == [BAD, SOUND, UNTOLD]
 
 
 def test_an_empty_snapshot_and_a_full_one_replace_each_other() -> None:

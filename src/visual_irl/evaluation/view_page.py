@@ -23,8 +23,8 @@ LIMB, FINGER = 0.012, 0.004
 """Thickness of the skeleton's lines [m]."""
 COLOURS = {"left": (185, 15, 10), "right": (5, 45, 185), "both": (110, 110, 110)}
 """RGB of each side as elsewhere, left red and right blue, but dark: the page's tone mapping makes lines and meshes paler."""
-SOUND, BAD = (235, 150, 40), (90, 55, 35)
-"""Colours of objects without and with a blemish."""
+SOUND, BAD, UNTOLD = (235, 150, 40), (90, 55, 35), (150, 150, 150)
+"""Colours of objects without a blemish, with one, and of those of which neither is known."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,16 @@ def regions(
 def object_balls(
     objects: tuple[ObjectEstimate, ...],
 ) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], Float[ndarray, "N 4"], UInt8[ndarray, "N 3"]]:
-    """Centres, radii [m] on three axes, orientations and colours; a blemished one is dark."""
+    """Centres, radii [m] on three axes, orientations and colours; a blemished one is dark, one that may be either is grey."""
     centres = np.array([item.p_world for item in objects]).reshape(-1, 3)
     radii = np.array([[item.radius] * 3 for item in objects]).reshape(-1, 3)
-    rgb = [BAD if item.attributes.get(BLEMISHED, 0.0) > 0.5 else SOUND for item in objects]
+    rgb = [_colour(item) for item in objects]
     return centres, radii, np.tile([1.0, 0.0, 0.0, 0.0], (len(centres), 1)), np.array(rgb, np.uint8).reshape(-1, 3)
+
+
+def _colour(item: ObjectEstimate) -> tuple[int, int, int]:
+    blemished = item.attributes.get(BLEMISHED)
+    return UNTOLD if blemished is None else BAD if blemished > 0.5 else SOUND
 
 
 def free_port(host: str, port: int) -> int:
