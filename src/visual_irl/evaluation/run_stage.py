@@ -23,26 +23,24 @@ from visual_irl.errors import (
     MotionStopped,
     RefusedTrajectory,
     RobotUnreachable,
-    WouldCollide,
 )
 from visual_irl.evaluation import stages
+from visual_irl.evaluation.free_motion import repaired_if_needed, repairs_of
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.execution import ARMS, GRIPPERS
 from visual_irl.execution.arm import Arm, Gripper
-from visual_irl.execution.guard import ApprovedTrajectory, approve
+from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.hardware import Check, HardwareArm, HardwareGripper, common_checks
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.mujoco_arm import MujocoArm
-from visual_irl.execution.state import RobotState
 from visual_irl.execution.streaming import Cycle, StreamConfig, StreamingExecutor
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
-from visual_irl.planning.repair import Repaired, repair
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import ExecutionReport, JointTrajectory
+from visual_irl.types import ExecutionReport
 
 REST = 1.5
 """How long a simulated scene comes to rest after the motion [s]."""
@@ -103,35 +101,16 @@ def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -
         RefusedTrajectory: the guard has another reason.
         InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
     """
-    world, robot = plan.world, plan.robot
-    start = RobotState.at_rest(robot.joint_names, plan.trajectory.q[0])
-    try:
-        approve(plan.trajectory, robot, start, world, plan.config, skill=plan.seal, held=plan.held)
+    repaired = repaired_if_needed(plan.trajectory, plan.robot, plan.world, plan.config, plan.planner, plan.held, plan.seal)
+    if repaired is None:
         return plan, file, []
-    except WouldCollide as refusal:
-        say(f"as it was mapped, the motion would collide: {refusal}")
-    repaired = repair(plan.trajectory, robot, world, plan.planner, plan.held)
-    changes = _changes(plan.trajectory, repaired)
+    changes = repairs_of(plan.trajectory, repaired)
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "repaired.npz"
     artifacts.save_trajectory(kept, repaired.trajectory, header)
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
     return replace(plan, trajectory=repaired.trajectory, held=repaired.held), kept, changes
-
-
-def _changes(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
-    """Where the motion was changed, how, and by how much at most; said and returned."""
-    changes: list[dict[str, Any]] = []
-    for stretch in repaired.stretches:
-        inside = (given.t >= stretch.start) & (given.t <= stretch.end)
-        hand = float(repaired.hand_moved[inside].max(initial=0.0))
-        limbs = float(repaired.limbs_turned[inside].max(initial=0.0))
-        moved = f"the hand moves by up to {1e3 * hand:.0f} mm, upper arm or forearm by {np.degrees(limbs):.0f} deg"
-        say(f"  {stretch.start:.1f} to {stretch.end:.1f} s, {stretch.how}: {moved}")
-        row = {"start_s": stretch.start, "end_s": stretch.end, "how": stretch.how}
-        changes.append({**row, "hand_moved_m": hand, "limbs_turned_rad": limbs})
-    return changes
 
 
 @contextmanager

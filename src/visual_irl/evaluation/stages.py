@@ -206,10 +206,12 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool 
 
 def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, video: bool) -> dict[str, Any]:
     """Replay in MuJoCo; see `visual-irl replay --help`. Returns the content of report.json."""
+    from visual_irl.evaluation.free_motion import repaired_if_needed, repairs_of
     from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
     from visual_irl.execution.guard import SIMULATED, approve
     from visual_irl.execution.mujoco_executor import MujocoExecutor
     from visual_irl.execution.state import RobotState
+    from visual_irl.planning.planner import PlannerConfig
     from visual_irl.robots import load_robot
     from visual_irl.tasks.surroundings import surroundings
 
@@ -221,8 +223,12 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     task = TASKS.load(header["task"])()
     scene = scene_of(header, world, task)
     mount = np.array(header["T_world_base"])
+    surrounded = surroundings(scene, mount)
+    repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig())
+    repairs = repairs_of(trajectory, repaired)
+    trajectory = repaired.trajectory if repaired else trajectory
     start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
-    approved = approve(trajectory, robot, start, surroundings(scene, mount), SIMULATED)
+    approved = approve(trajectory, robot, start, surrounded, SIMULATED)
     executor = MujocoExecutor(scene, robot, mount, seed=seed)
     duration = float(trajectory.t[-1])
     stills: list[tuple[float, ndarray]] = []
@@ -252,6 +258,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "message": report.message,
         "duration_s": duration,
         "tracking_rms_rad": report.tracking_rms,
+        "repairs": repairs,
         "objects": sorted_,
         "sorted": sum(sorted_.values()),
         "of": len(sorted_),

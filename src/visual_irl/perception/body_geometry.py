@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored, pixels_per_metre
+from visual_irl.perception.hand_labels import palm_length
 from visual_irl.types import BODY_KEYPOINTS, SIDES
 
 MAX_HAND_SCALE = 3.5
@@ -29,6 +31,8 @@ MAX_WRIST_MISS = 0.25
 """Largest distance between the body's and the hand's wrist, in trunk lengths (0.5 m from shoulders to hips)."""
 BROAD = 0.3
 """Shoulders that are further apart than this in the picture, in trunk lengths, show whether a body faces the camera."""
+COVERED = 0.3
+"""A wrist so near to the outline of the other hand, in palms, is covered by it: half a wrist's width."""
 ARM = ("shoulder", "elbow", "wrist")
 
 
@@ -64,6 +68,22 @@ def with_arms(person: PersonDetection, sides: Sequence[str]) -> PersonDetection:
     """The body of which only these arms are seen."""
     visibility = person.visibility.copy()
     visibility[[POSE_INDEX[f"{side}_{joint}"] for side in SIDES if side not in sides for joint in ARM[1:]]] = 0.0
+    return replace(person, visibility=visibility)
+
+
+def without_covered_wrists(person: PersonDetection) -> PersonDetection:
+    """The body without a wrist that is drawn on the other arm's hand and has no hand of its own.
+
+    The hand that is in front covers it. The network calls it seen and draws it near that hand, whose skin it then has.
+    """
+    visibility = person.visibility.copy()
+    for side, other in zip(SIDES, reversed(SIDES), strict=True):
+        if side not in person.hands and other in person.hands:
+            hand, row = person.hands[other], POSE_INDEX[f"{side}_wrist"]
+            x, y = (float(value) for value in person.uv[row])
+            inside = cv2.pointPolygonTest(cv2.convexHull(hand.uv.astype(np.float32)), (x, y), True)
+            if inside > -COVERED * palm_length(hand):
+                visibility[row] = 0.0
     return replace(person, visibility=visibility)
 
 
