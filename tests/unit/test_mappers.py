@@ -24,7 +24,7 @@ from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
-from visual_irl.robots.self_collision import OVERLAP, capsules_of, clearance
+from visual_irl.robots.self_collision import FAR, OVERLAP, capsules_of, clearance, pair_distances
 from visual_irl.robots.solutions import solutions, solver_of
 
 EVERY = pytest.mark.parametrize("name", ROBOTS.names)
@@ -41,11 +41,12 @@ def targets_along(name: str, frames: int = 60, seed: int = 0) -> ArmTargets:
     return ArmTargets(t, Ts[:, :3, :3], Ts[:, :3, 3], upper, fore, np.tile(robot.home, (frames, 1)), np.zeros(frames, bool))
 
 
-def test_viterbi_finds_the_cheapest_path() -> None:
+@pytest.mark.parametrize(("name", "frames"), [("ur5e", 4), ("panda", 2)])
+def test_viterbi_finds_the_cheapest_path(name: str, frames: int) -> None:
     """Against all paths through a few frames."""
-    robot, costs = load_robot("ur5e"), BranchCosts()
+    robot, costs = load_robot(name), BranchCosts()
     solver = solver_of(robot)
-    targets = cut(targets_along("ur5e"), slice(0, 4))
+    targets = cut(targets_along(name), slice(0, frames))
     work = work_of(solver.chain)
     options = [solutions(solver, np.block([[R, p[:, None]], [0, 0, 0, 1]])) for R, p in zip(targets.R, targets.p, strict=True)]
 
@@ -369,6 +370,21 @@ def test_capsules_agree_with_coal_on_spheres_and_tell_folded_arms() -> None:
     folded = np.array([0.0, 1.7, 0.0, -3.0, 0.0, 0.3, 0.0])
     forward(chain, folded, pose)
     assert clearance(capsules, pose) < 0.0
+
+
+@EVERY
+def test_links_that_are_far_apart_are_passed_over_without_loss(name: str) -> None:
+    """The clearance is the smallest of all pairs' distances."""
+    robot = load_robot(name)
+    capsules, chain = capsules_of(robot), chain_of(robot)
+    pose, every = pose_of(chain), np.empty(len(capsules_of(robot).pairs))
+    for q in np.random.default_rng(0).uniform(
+        np.maximum(robot.lower, -np.pi), np.minimum(robot.upper, np.pi), (200, len(robot.home))
+    ):
+        forward(chain, q, pose)
+        pair_distances(capsules, pose, every)
+        for far in (FAR, 0.02, -0.005):
+            assert clearance(capsules, pose, far) == pytest.approx(min(far, every.min()), abs=1e-12)
 
 
 def test_calibration_reaches_and_keeps_objects_unscaled() -> None:

@@ -44,11 +44,21 @@ class Capsules(NamedTuple):
     bound: ndarray
     """(N,) radius plus half the segment: that of the sphere around each [m]."""
     pairs: ndarray
-    """(P, 2)"""
+    """(P, 2), those of two links together."""
+    links: ndarray
+    """(L,) joint that carries each link; -1 for the base."""
+    middle: ndarray
+    """(L, 3) centre of a sphere around a link's capsules, in its own frame [m]."""
+    around: ndarray
+    """(L,) radius of that sphere [m]."""
+    meets: ndarray
+    """(M, 4) two links that can meet, the first of their pairs and the one after the last."""
     length: float
     """Farthest that any point of the arm can be from any of its axes [m]."""
     world: ndarray
     """(N, 2, 3) buffer for the ends in the base frame."""
+    centre: ndarray
+    """(L, 3) buffer for the spheres' centres there."""
 
 
 @lru_cache
@@ -61,13 +71,19 @@ def capsules_of(robot: RobotModel) -> Capsules:
         carrier.append(joint)
         ends.append([T[:3, :3] @ a + T[:3, 3], T[:3, :3] @ -a + T[:3, 3]])
         radius.append(r)
-    n = len(carrier)
+    n, links = len(carrier), sorted(set(carrier))
+    segments, middle, around = np.array(ends).reshape(n, 2, 3), np.zeros((len(links), 3)), np.zeros(len(links))
+    for i, link in enumerate(links):
+        own = np.array(carrier) == link
+        middle[i] = 0.5 * (segments[own].min(axis=(0, 1)) + segments[own].max(axis=(0, 1)))
+        around[i] = (np.linalg.norm(segments[own] - middle[i], axis=2).max(axis=1) + np.array(radius)[own]).max()
     everything = Capsules(
-        np.array(carrier, np.int64), np.array(ends).reshape(n, 2, 3), np.array(radius),
-        np.array(radius) + 0.5 * np.linalg.norm(np.diff(np.array(ends).reshape(n, 2, 3), axis=1)[:, 0], axis=1),
+        np.array(carrier, np.int64), segments, np.array(radius),
+        np.array(radius) + 0.5 * np.linalg.norm(np.diff(segments, axis=1)[:, 0], axis=1),
         np.array([(i, k) for i in range(n) for k in range(i) if abs(carrier[i] - carrier[k]) > 1], np.int64).reshape(-1, 2),
+        np.array(links, np.int64), middle, around, np.zeros((0, 4), np.int64),
         float(np.linalg.norm(chain.p[1:], axis=1).sum() + max(np.linalg.norm(ends, axis=2).max(axis=1) + radius, default=0.0)),
-        np.zeros((n, 2, 3)),
+        np.zeros((n, 2, 3)), np.zeros_like(middle),
     )  # fmt: skip
     rng, pose = np.random.default_rng(0), pose_of(chain)
     touching, nearest = np.zeros(len(everything.pairs)), np.full(len(everything.pairs), np.inf)
@@ -80,8 +96,16 @@ def capsules_of(robot: RobotModel) -> Capsules:
         nearest = np.minimum(nearest, distances)
         if q is robot.home:
             touching[distances < 0.0] = np.inf
-    keep = (touching <= OFTEN * SAMPLES) & (nearest < NEAR)
-    return everything._replace(pairs=np.ascontiguousarray(everything.pairs[keep]))
+    return _by_links(everything, everything.pairs[(touching <= OFTEN * SAMPLES) & (nearest < NEAR)])
+
+
+def _by_links(capsules: Capsules, pairs: ndarray) -> Capsules:
+    """The capsules with these pairs, those of two links together."""
+    of = np.searchsorted(capsules.links, capsules.carrier[pairs])
+    order = np.lexsort((of[:, 1], of[:, 0]))
+    two, first = np.unique(of[order], axis=0, return_index=True)
+    meets = np.column_stack([two, first, np.append(first, len(pairs))[1:]]).astype(np.int64)
+    return capsules._replace(pairs=np.ascontiguousarray(pairs[order]), meets=meets)
 
 
 def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
@@ -103,9 +127,35 @@ def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
 @no_type_check
 def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
     """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose."""
-    place(capsules, pose)
-    least = far
-    for n in range(capsules.pairs.shape[0]):
+    for i in range(len(capsules.links)):
+        j = capsules.links[i]
+        for r in range(3):
+            x = capsules.middle[i, r]
+            if j >= 0:
+                x = pose.p[j, r]
+                for c in range(3):
+                    x += pose.R[j, r, c] * capsules.middle[i, c]
+            capsules.centre[i, r] = x
+    least, placed = far, False
+    for m in range(len(capsules.meets)):
+        i, k = capsules.meets[m, 0], capsules.meets[m, 1]
+        square = 0.0
+        for r in range(3):
+            square += (capsules.centre[i, r] - capsules.centre[k, r]) ** 2
+        reach = capsules.around[i] + capsules.around[k] + least
+        if reach > 0.0 and square < reach * reach:  # most links are too far apart for a look at their capsules
+            if not placed:
+                place(capsules, pose)
+                placed = True
+            least = _nearest(capsules, capsules.meets[m, 2], capsules.meets[m, 3], least)
+    return least
+
+
+@njit(**LEAN)
+@no_type_check
+def _nearest(capsules, first, last, least):
+    """Smallest distance in the pairs from `first` up to `last`, at most `least` [m]; the capsules must have been placed."""
+    for n in range(first, last):
         i, k = capsules.pairs[n, 0], capsules.pairs[n, 1]
         square = 0.0  # between the segments' middles: most pairs need no closer look
         for r in range(3):
