@@ -14,6 +14,8 @@ from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
 from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.robots import ROBOTS, load_robot
+from visual_irl.robots.collision import checker_of
+from visual_irl.robots.obstacles import Obstacle, World
 from visual_irl.types import HandPlan, HumanArmTrajectory
 
 AXES = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
@@ -60,6 +62,21 @@ def test_limb_errors_are_to_what_the_arm_is_asked_for() -> None:
     assert (person[:, 2] < -0.01).all()
     np.testing.assert_allclose(report.upper_error, se3.angle_between(own[:, 0], person * [1.0, 1.0, -1.0]), atol=1e-6)
     np.testing.assert_allclose(report.fore_error, se3.angle_between(own[:, 1], arm.wrist - arm.elbow), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ROBOT_NAMES)
+def test_links_keep_above_the_table_though_the_persons_elbow_hangs(name: str) -> None:
+    robot, arm = load_robot(name), arm_along(reach() - [0.0, 0.0, 0.06])
+    free, above = (
+        retarget(arm, robot, robot.T_world_base, RetargetConfig(elbow_up=False, table=table))[1] for table in (None, 0.0)
+    )
+    top = Obstacle.box("table", se3.transform(np.eye(3), np.array([0.4, 0.0, -0.02])), [0.5, 0.9, 0.02])
+    checker = checker_of(robot, World((top,), np.array(robot.T_world_base)))
+    assert above.reachable.all() and all(checker.contact_at(q, 0.005) is None for q in above.q[::5])
+    lowest = [report.robot_points[:, 1, 2].min() for report in (free, above)]
+    assert lowest[1] > 0.05 and lowest[0] <= lowest[1] + 1e-9
+    if robot.ik_family == "ur":
+        assert lowest[0] < 0.0, "without a table this motion would not show that it is kept above"
 
 
 @pytest.mark.parametrize("name", ROBOT_NAMES)

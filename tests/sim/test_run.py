@@ -81,6 +81,8 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
     repaired, header, _ = artifacts.load_trajectory(tmp_path / "repaired.npz")
     assert header["robot"] == "ur5e" and (tmp_path / "repaired.npz.json").is_file()
     assert not np.array_equal(repaired.q, artifacts.load_trajectory(made / "t.npz")[0].q)
+    shown = stages.replay(made / "t.npz", tmp_path / "replay", None, 0, False)
+    assert shown["sorted"] == shown["of"] == 1 and shown["repairs"]
 
 
 def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(

@@ -14,9 +14,7 @@ from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_ha
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
-from visual_irl.mapping.branch_path import BranchCosts
-from visual_irl.mapping.offline import OfflineConfig
-from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget
+from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, retarget
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
@@ -39,8 +37,7 @@ class ClosedLoopConfig:
     attempts: int = 3
     """Times that one thing is tried."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    retarget: RetargetConfig = field(default_factory=lambda: RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0))))
-    """An arm at work changes its branch only where there is no other way."""
+    retarget: RetargetConfig = AT_WORK
     otherwise: RetargetConfig = field(default_factory=RetargetConfig)
     """How a motion is mapped that cannot be done so: as a recording is."""
 

@@ -51,10 +51,10 @@ def repaired_if_needed(
     return repair(trajectory, robot, world, planner, held)
 
 
-def repairs_of(given: JointTrajectory, repaired: Repaired | None) -> list[dict[str, Any]]:
+def repairs_of(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
     """Where the motion was changed, how, and by how much at most; said and returned."""
     rows: list[dict[str, Any]] = []
-    for stretch in repaired.stretches if repaired else ():
+    for stretch in repaired.stretches:
         inside = (given.t >= stretch.start) & (given.t <= stretch.end)
         hand = float(repaired.hand_moved[inside].max(initial=0.0))
         limbs = float(repaired.limbs_turned[inside].max(initial=0.0))

@@ -225,7 +225,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     mount = np.array(header["T_world_base"])
     surrounded = surroundings(scene, mount)
     repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig())
-    repairs = repairs_of(trajectory, repaired)
+    repairs = repairs_of(trajectory, repaired) if repaired else []
     trajectory = repaired.trajectory if repaired else trajectory
     start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
     approved = approve(trajectory, robot, start, surrounded, SIMULATED)

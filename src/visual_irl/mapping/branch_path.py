@@ -22,7 +22,7 @@ from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb
 from visual_irl.mapping.smoothing import FINISH, TOLERANCE
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots.chain import LEAN, forward, manipulability, tool_jacobian
-from visual_irl.robots.self_collision import OVERLAP, clearance
+from visual_irl.robots.self_collision import OVERLAP, clearance, height
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
 KEEP = 160
@@ -247,13 +247,18 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
 @njit(**LEAN)
 @no_type_check
 def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
-    """Cost of the arm's nearness to itself, infinite where it meets itself; `work.pose` holds its pose."""
+    """Cost of the arm's nearness to itself and to its table, infinite where it meets itself; `work.pose` holds its pose.
+
+    In the table it costs the more the deeper, but is a solution: the hand may ask for that, and the guard tells exactly.
+    """
     if costs.collision == 0.0:
         return 0.0
+    low = (costs.clear - height(solver.capsules, work.pose, costs.clear)) / costs.clear
+    lying = costs.collision * low * low + (costs.overlap * low if low > 1.0 else 0.0) if low > 0.0 else 0.0
     gap = costs.clear - clearance(solver.capsules, work.pose, costs.clear)
     if gap > costs.clear + OVERLAP:
         return np.inf
-    near = costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0
+    near = lying + (costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0)
     return near + costs.overlap if gap > costs.clear else near
 
 

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from visual_irl.mapping.branch_path import best_path
 from visual_irl.mapping.offline import limb_errors
-from visual_irl.mapping.retarget import RetargetConfig
+from visual_irl.mapping.retarget import RetargetConfig, table_of
 from visual_irl.mapping.targets import cut, targets_of
 from visual_irl.robots.collision import checker_of
 from visual_irl.robots.model import RobotModel
@@ -48,7 +48,7 @@ def look(
     targets = targets_of(arm, robot, T_world_base, config.elbow_up)
     rows = np.unique(np.r_[0 : len(arm.t) : max(1, round(1.0 / (LOOKS * targets.interval()))), len(arm.t) - 1])
     few = cut(targets, rows)
-    solver = solver_of(robot, config.offline.margin)
+    solver = solver_of(robot, config.offline.margin, table=table_of(config, T_world_base))
     q, solved = best_path(solver, few, config.offline.costs._replace(step=STRIDE), q_start=q_start)
     unlikeness = float(np.nanmean(limb_errors(robot, few, q).sum(axis=1)))
     return Outlook(_obstacle(few.t, q, solved, robot, world), unlikeness)

@@ -74,19 +74,22 @@ def map_offline(
     config: OfflineConfig,
     progress: Callable[[int, int], None] = lambda done, total: None,
     q_start: Float[ndarray, "J"] | None = None,
+    table: Float[ndarray, "4"] | None = None,
 ) -> MappedPath:
     """The best path of an arm for a whole motion; from `q_start` [rad], where the arm goes on from there.
+
+    Its links keep above `table` where they can: unit normal in the base frame, and height along it [m].
 
     Raises:
         InvalidInput: the hand is not at the first target in `q_start`.
     """
-    solver = solver_of(robot, config.margin)
+    solver = solver_of(robot, config.margin, table=table)
     total = len(targets.t)
     if q_start is not None:
         _check_start(robot, targets, q_start)
     q, solved = best_path(solver, targets, config.costs, lambda done: progress(done // 2, total), q_start)
     if not solved.all():
-        _search_again(robot, targets, config, q, solved)
+        _search_again(robot, targets, config, q, solved, table)
         _nearest_poses(robot, targets, solver, q, solved)
     if config.beside:
         q = refined(solver, targets, config.costs, BranchPath(q, solved), 1 if q_start is not None else 0).q
@@ -138,9 +141,11 @@ def limb_errors(robot: RobotModel, targets: ArmTargets, q: Float[ndarray, "T J"]
     return out
 
 
-def _search_again(robot: RobotModel, targets: ArmTargets, config: OfflineConfig, q: ndarray, solved: ndarray) -> None:
+def _search_again(
+    robot: RobotModel, targets: ArmTargets, config: OfflineConfig, q: ndarray, solved: ndarray, table: ndarray | None
+) -> None:
     """Frames without a solution are searched on a finer grid; the found one that costs least, and is near, is taken."""
-    fine = solver_of(robot, config.margin, FINE_SPACING)
+    fine = solver_of(robot, config.margin, FINE_SPACING, table)
     work = work_of(fine.chain)
     for t in np.nonzero(~solved)[0]:
         T = np.eye(4)

@@ -18,6 +18,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import Unreachable
+from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
@@ -40,6 +41,9 @@ class RetargetConfig:
     """Share of the robot's speed, acceleration and jerk limits that is used."""
     elbow_up: bool = True
     """Mirror the upper arm's direction upwards: an arm that stands on the table cannot let its elbow hang below it."""
+    table: float | None = 0.0
+    """Height of the top of the table that the arm stands on, in the world [m]: its links, but for the last one and the hand,
+    keep above where they can. None: there is none."""
     smooth_hand: float = 0.0
     """Width of the Gaussian that smooths the hand's path before it is mapped, so that a noisy or fast hand need not be slowed
     down [s]; 0 keeps the path exactly."""
@@ -47,6 +51,10 @@ class RetargetConfig:
     """Samples a second of the result [1/s]."""
     min_reachable: float = 0.2
     """Smallest share of reachable frames for which a trajectory is made."""
+
+
+AT_WORK = RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0)))
+"""For an arm at work, which changes its branch only where there is no other way."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def retarget(
     hand = smoothed_hand(arm, config.smooth_hand, start)
     arm = hand.arm
     targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
-    path = map_offline(robot, targets, config.offline, progress, q_start)
+    path = map_offline(robot, targets, config.offline, progress, q_start, table_of(config, T_world_base))
     leaps = np.r_[False, jumps(targets.t, path.q, config.speed_share * robot.velocity)]
     path = replace(path, joined=path.joined & ~leaps)  # most often where the hand goes out of reach
     if frames is not None:
@@ -142,6 +150,14 @@ def retarget(
     return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(
         robot, hand, targets, T_world_base, path, times, slowdown
     )
+
+
+def table_of(config: RetargetConfig, T_world_base: Float[ndarray, "4 4"]) -> Float[ndarray, "4"] | None:
+    """The table's unit normal in the base frame, and its height along it [m]; None where there is none."""
+    if config.table is None:
+        return None
+    normal = T_world_base[2, :3]
+    return np.array([*normal, config.table - T_world_base[2, 3]])
 
 
 def _timed(

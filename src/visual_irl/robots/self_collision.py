@@ -59,6 +59,10 @@ class Capsules(NamedTuple):
     """(N, 2, 3) buffer for the ends in the base frame."""
     centre: ndarray
     """(L, 3) buffer for the spheres' centres there."""
+    lifted: ndarray
+    """(K,) capsules that keep above a table: those between the first joint and the last, for the hand is meant to reach it."""
+    table: ndarray
+    """(4,) unit normal of that table in the base frame and its height along it [m]; zeros: there is none."""
 
 
 @lru_cache
@@ -84,6 +88,7 @@ def capsules_of(robot: RobotModel) -> Capsules:
         np.array(links, np.int64), middle, around, np.zeros((0, 4), np.int64),
         float(np.linalg.norm(chain.p[1:], axis=1).sum() + max(np.linalg.norm(ends, axis=2).max(axis=1) + radius, default=0.0)),
         np.zeros((n, 2, 3)), np.zeros_like(middle),
+        np.array([i for i in range(n) if 0 < carrier[i] < len(chain.lower) - 1], np.int64), np.zeros(4),
     )  # fmt: skip
     rng, pose = np.random.default_rng(0), pose_of(chain)
     touching, nearest = np.zeros(len(everything.pairs)), np.full(len(everything.pairs), np.inf)
@@ -164,6 +169,26 @@ def _nearest(capsules, first, last, least):
         reach = capsules.bound[i] + capsules.bound[k] + least
         if reach > 0.0 and square < reach * reach:
             least = min(least, capsule_gap(capsules, i, k))
+    return least
+
+
+@njit(**LEAN)
+@no_type_check
+def height(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
+    """Least height of the `lifted` capsules over the table, at most `far` [m]; negative in it. `pose` holds the pose."""
+    least, n = far, capsules.table
+    if n[0] == 0.0 and n[1] == 0.0 and n[2] == 0.0:
+        return least
+    for i in capsules.lifted:
+        j = capsules.carrier[i]
+        for end in range(2):
+            h = -n[3] - capsules.radius[i]
+            for r in range(3):
+                x = pose.p[j, r]
+                for c in range(3):
+                    x += pose.R[j, r, c] * capsules.ends[i, end, c]
+                h += n[r] * x
+            least = min(least, h)
     return least
 
 

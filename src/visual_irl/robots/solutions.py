@@ -78,8 +78,13 @@ class Solver(NamedTuple):
     """What tells how near the arm comes to itself."""
 
 
-def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) -> Solver:
-    """The solver of an arm; `margin` [rad] is kept from the limits, `spacing` [rad] is that of a redundant joint's grid."""
+def solver_of(
+    robot: RobotModel, margin: float = 0.0, spacing: float = SPACING, table: Float[ndarray, "4"] | None = None
+) -> Solver:
+    """The solver of an arm; `margin` [rad] is kept from the limits, `spacing` [rad] is that of a redundant joint's grid.
+
+    `table` is the one that the arm stands on: its unit normal in the base frame and its height along it [m].
+    """
     chain = chain_of(robot, margin)
     family = FAMILIES[robot.ik_family]
     values, starts = np.zeros(0), np.zeros((0, len(chain.lower)))
@@ -89,10 +94,12 @@ def solver_of(robot: RobotModel, margin: float = 0.0, spacing: float = SPACING) 
         lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
         starts = np.vstack([robot.home, np.random.default_rng(0).uniform(lower, upper, (STARTS, len(lower)))])
     periodic = (chain.upper - chain.lower > 4.0 * np.pi - 2.0 * margin - 1e-6) & (family == UR)
-    n = len(chain.lower)
+    n, capsules = len(chain.lower), capsules_of(robot)
+    if table is not None:
+        capsules = capsules._replace(table=np.array(table, float))
     return Solver(
         chain, family, values, starts, periodic, pose_of(chain), np.zeros((6, n)), np.zeros((6, 6)), np.zeros(6), np.zeros(n),
-        np.zeros((10, 3)), dexterity_of(robot), capsules_of(robot),
+        np.zeros((10, 3)), dexterity_of(robot), capsules,
     )  # fmt: skip
 
 
