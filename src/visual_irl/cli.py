@@ -137,8 +137,7 @@ def map_(
             skill and a --mount this is always done; with a skill the robot otherwise stands at its standard place.
         side: The arm of a motion file, where the file does not say it.
         pictures: Folder for pictures of the human arm against the robot arm.
-        config: YAML file with fields of RetargetConfig. Without one, an arm that does what a skill says changes its branch
-            only where there is no other way.
+        config: YAML file with fields of RetargetConfig.
         smooth_hand_ms: Smooth the hand's path over this many milliseconds first, so that a noisy or fast hand need not be
             slowed down; 0 keeps it exactly, which is the default. How far it moves is reported for every frame.
     """

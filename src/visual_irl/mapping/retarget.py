@@ -152,6 +152,26 @@ def retarget(
     )
 
 
+def retarget_at_work(
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    T_world_base: Float[ndarray, "4 4"],
+    config: RetargetConfig | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[JointTrajectory, MappingReport]:
+    """As `retarget`, for an arm that does a task: if it would change its branch on the way, it is mapped again as `AT_WORK`.
+
+    Raises:
+        Unreachable: as there.
+    """
+    config = config or RetargetConfig()
+    mapped = retarget(arm, robot, T_world_base, config, progress)
+    if mapped[1].joined[1:].all():
+        return mapped
+    costs = config.offline.costs._replace(jump=AT_WORK.offline.costs.jump)
+    return retarget(arm, robot, T_world_base, replace(config, offline=replace(config.offline, costs=costs)), progress)
+
+
 def table_of(config: RetargetConfig, T_world_base: Float[ndarray, "4 4"]) -> Float[ndarray, "4"] | None:
     """The table's unit normal in the base frame, and its height along it [m]; None where there is none."""
     if config.table is None:
