@@ -46,7 +46,7 @@ def module(name: str) -> ModuleType:
     return loaded
 
 
-gate, parameters = module("gate"), module("parameters")
+gate, parameters, missed = module("gate"), module("parameters"), module("missed")
 
 
 def interfaces() -> list[Path]:
@@ -231,6 +231,18 @@ def test_a_configuration_refuses_its_own_values() -> None:
     for name, value in {"smoothing.gate": 0.0, "smoothing.patience": float("nan"), "hands.reach": -0.1}.items():
         with pytest.raises(VisualIrlError, match=name.split(".")[1]):
             parameters.changed(LiveStreamConfig(), {name: value})
+
+
+def test_messages_that_never_came_are_counted_for_each_publisher() -> None:
+    count = missed.Missed()
+
+    def told(topic: str, publisher: bytes, number: int | None) -> int:
+        return count.before(topic, {"publication_sequence_number": number, "publisher_gid": {"data": publisher}})
+
+    assert count.before("/a", {}) == 0 and not count.numbered, "a middleware that numbers nothing"
+    assert told("/a", b"x", 41) == 0, "what was sent before anybody listened is not lost"
+    assert [told("/a", b"x", n) for n in (42, 43, 46, 47)] == [0, 0, 2, 0] and count.numbered
+    assert [told("/a", b"y", 1), told("/b", b"x", 7), told("/a", b"y", 2), told("/b", b"x", 9)] == [0, 0, 0, 1]
 
 
 class _Message:
