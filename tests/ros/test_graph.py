@@ -288,31 +288,44 @@ def test_a_parameter_of_another_type_is_named() -> None:
 @pytest.mark.timeout(120)
 def test_parameters_are_described_and_changed_only_where_that_is_safe(watcher: Any, launched: Callable) -> None:
     launched("sim")
-    assert watcher.up("sim")
-    describe = watcher.create_client(DescribeParameters, "sim/describe_parameters")
-    change = watcher.create_client(SetParameters, "sim/set_parameters")
-    asked = describe.call_async(DescribeParameters.Request(names=["target_age", "robot"]))
-    assert watcher.wait(asked.done, 10.0)
-    age, robot = asked.result().descriptors
-    assert "[s]" in age.description
-    assert age.floating_point_range[0].to_value == pytest.approx(2.0)
-    assert robot.read_only
+    assert watcher.up("sim", "perception")
 
-    def set_share(value: float) -> Any:
-        wanted = Parameter(name="speed_share", value=ParameterValue(type=3, double_value=value))
-        done = change.call_async(SetParameters.Request(parameters=[wanted]))
+    def described(node: str, *names: str) -> list[Any]:
+        client = watcher.create_client(DescribeParameters, f"{node}/describe_parameters")
+        assert client.wait_for_service(20.0)
+        asked = client.call_async(DescribeParameters.Request(names=names))
+        assert watcher.wait(asked.done, 10.0)
+        return list(asked.result().descriptors)
+
+    def changed(node: str, name: str, value: float | str) -> Any:
+        client = watcher.create_client(SetParameters, f"{node}/set_parameters")
+        assert client.wait_for_service(20.0)
+        text = isinstance(value, str)
+        told = ParameterValue(type=4, string_value=value) if text else ParameterValue(type=3, double_value=value)
+        done = client.call_async(SetParameters.Request(parameters=[Parameter(name=name, value=told)]))
         assert watcher.wait(done.done, 10.0)
         return done.result().results[0]
 
-    refused = set_share(2.0)
+    age, robot = described("sim", "target_age", "robot")
+    assert "[s]" in age.description
+    assert age.floating_point_range[0].to_value == pytest.approx(2.0)
+    assert robot.read_only
+    patience, reach = described("perception", "smoothing.patience", "hands.reach")
+    assert "[s]" in patience.description and patience.floating_point_range[0].to_value == pytest.approx(10.0)
+    assert "grasp centre" in reach.description
+    assert changed("perception", "smoothing.patience", 0.5).successful
+    assert changed("perception", "hands.reach", 0.1).successful
+    assert "gate" in changed("perception", "smoothing.gate", -1.0).reason
+    assert "restart" in changed("perception", "keypoints.detector", "torch").reason
+    refused = changed("sim", "speed_share", 2.0)
     assert not refused.successful and refused.reason
-    assert not set_share(float("nan")).successful
-    assert set_share(0.2).successful, "the arm stands"
+    assert not changed("sim", "speed_share", float("nan")).successful
+    assert changed("sim", "speed_share", 0.2).successful, "the arm stands"
     out = watcher.create_publisher(JointTrajectoryMsg, "mapper/joint_target", qos.COMMAND)
     assert watcher.wait(lambda: out.get_subscription_count() > 0, 20.0)
     ur5e = load_robot("ur5e")
     for _ in range(20):
         out.publish(convert.target_to_msg(ur5e.joint_names, ur5e.home + 0.3, time.time_ns()))
         watcher.rest(0.05)
-    moving = set_share(1.0)
+    moving = changed("sim", "speed_share", 1.0)
     assert not moving.successful and "stands" in moving.reason

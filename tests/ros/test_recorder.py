@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import struct
 import threading
 import time
 from array import array
@@ -34,12 +35,15 @@ class Camera:
         self.watcher = watcher
         self._out = watcher.create_publisher(Image, TOPIC, qos.RECORDED)
         self._noise = np.random.default_rng(0)
+        self.sent: list[int] = []
+        """Stamps of all pictures [ns]."""
 
     def play(self, until: Callable[[], bool], seconds: float) -> bool:
         """Until a condition holds; whether it did."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not until():
-            image = Image(height=120, width=160, encoding="rgb8", step=480, header=convert.header(time.time_ns(), "camera"))
+            self.sent.append(time.time_ns())
+            image = Image(height=120, width=160, encoding="rgb8", step=480, header=convert.header(self.sent[-1], "camera"))
             image.data = array("B")
             image.data.frombytes(self._noise.bytes(160 * 120 * 3))
             self._out.publish(image)
@@ -69,8 +73,14 @@ def result_of(camera: Camera, goal: Any) -> Record.Result:
 
 
 def stamps(folder: Path) -> list[int]:
+    """Of the recorded pictures [ns]."""
     found = survey(next(folder.glob("*.mcap")))
-    return [int.from_bytes(data[4:8], "little", signed=True) for _, data in found.messages((TOPIC,))]
+    return [stamp_of(data) for _, data in found.messages((TOPIC,))]
+
+
+def stamp_of(data: bytes) -> int:
+    seconds, nanoseconds = struct.unpack_from("<iI", data, 4)
+    return int(seconds * 10**9 + nanoseconds)
 
 
 def written(watcher: Any) -> int:
@@ -113,11 +123,29 @@ def test_a_killed_recorder_leaves_all_but_the_last_second(watcher: Any, recordin
     begin(tmp_path / "bag")
     assert camera.play(lambda: written(watcher) > 80, 60.0)
     process.send_signal(signal.SIGKILL)
-    killed = time.time()
+    killed = time.time_ns()
     process.wait()
     found = stamps(tmp_path / "bag")
     assert len(found) > 20
-    assert killed - found[-1] < 3.0, "the second that may be lost, whole seconds of stamps, and what waited on a loaded machine"
+    assert killed - found[-1] < 2_500_000_000, "the second that may be lost, and what waited on a loaded machine"
+
+
+@pytest.mark.timeout(120)
+def test_what_is_pushed_out_while_the_recorder_stands_is_counted(watcher: Any, recording: Any, tmp_path: Path) -> None:
+    process, camera, begin = recording
+    goal = begin(tmp_path / "bag")
+    assert camera.play(lambda: written(watcher) > 10, 60.0)
+    process.send_signal(signal.SIGSTOP)
+    camera.play(lambda: False, 4.0)  # more than its queue holds
+    process.send_signal(signal.SIGCONT)
+    camera.play(lambda: False, 2.0)
+    goal.cancel_goal_async()
+    result = result_of(camera, goal)
+    found = stamps(tmp_path / "bag")
+    assert found == sorted(found) and len(found) == result.written
+    between = [stamp for stamp in camera.sent if found[0] <= stamp <= found[-1]]
+    assert result.dropped > 10
+    assert len(between) == result.written + result.dropped
 
 
 @pytest.mark.timeout(120)
@@ -148,10 +176,10 @@ def test_what_waits_for_the_disk_when_it_is_told_to_end_is_written(watcher: Any)
     while recorder._queue is None:
         time.sleep(0.001)
     for i in range(50):
-        recorder._taker(topic)(bytes([i]))
+        recorder._taker(topic)(bytes([i]), {})
     ended.set()
     thread.join(20.0)
-    recorder._taker(topic)(b"later")
+    recorder._taker(topic)(b"later", {})
     assert written == [bytes([i]) for i in range(50)]
     assert recorder.written == 50 and recorder.dropped == 0
     recorder.destroy_node()

@@ -103,15 +103,18 @@ def test_impossible_questions_say_why(robot: RobotModel) -> None:
 
 def test_compiling_takes_nothing_of_the_time_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
     robot, calls, advance = load_robot("ur5e"), [], edges.advance_straight
+    start = turned(robot, -0.6)
+    start.setflags(write=False)  # as a measured state is
 
     def compiled_first(*arguments: Any) -> Any:
-        calls.append(None)
+        calls.append([q.flags.writeable for q in arguments[3:5]])
         time.sleep(1.0 if len(calls) == 1 else 0.0)
         return advance(*arguments)
 
     monkeypatch.setattr(edges, "advance_straight", compiled_first)
-    OmplPlanner(robot, PlannerConfig(time_limit=0.9)).path(turned(robot, -0.6), turned(robot, 0.6), wall(robot))
+    OmplPlanner(robot, PlannerConfig(time_limit=0.9)).path(start, turned(robot, 0.6), wall(robot))
     assert len(calls) > 1, "it went around the wall"
+    assert all(kinds == calls[0] for kinds in calls), "a second type of arguments would be compiled in the middle of the search"
 
 
 def test_no_way_out_of_a_cage_is_said_after_the_time_limit(robot: RobotModel) -> None:

@@ -26,14 +26,14 @@ from visual_irl.execution.streaming import StreamConfig
 from visual_irl.mapping.live_arm import LiveArmConfig
 from visual_irl.mapping.online import OnlineConfig
 from visual_irl.perception import DETECTORS
-from visual_irl.perception.keypoints import KeypointConfig
+from visual_irl.perception.live_stream import LiveStreamConfig
 from visual_irl.perception.player import PlayConfig
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "ros2_ws" / "src"
 NODES = PACKAGES / "visual_irl_ros" / "visual_irl_ros"
 LAUNCH = sorted((ROOT / "launch").glob("*.launch.py"))
-CONFIGS = (FollowConfig(), StreamConfig(), LiveArmConfig(), OnlineConfig(), KeypointConfig(), PlayConfig())
+CONFIGS = (FollowConfig(), StreamConfig(), LiveArmConfig(), OnlineConfig(), LiveStreamConfig(), PlayConfig())
 
 
 def module(name: str) -> ModuleType:
@@ -46,7 +46,7 @@ def module(name: str) -> ModuleType:
     return loaded
 
 
-gate, parameters = module("gate"), module("parameters")
+gate, parameters, missed = module("gate"), module("parameters"), module("missed")
 
 
 def interfaces() -> list[Path]:
@@ -115,7 +115,7 @@ def declared(executable: str) -> set[str]:
     if "parameters.declare(self, DETECTORS.load(" in source:
         names |= {p.name for p in parameters.described(DETECTORS.load("mediapipe")())}
     for config in CONFIGS:
-        if f"parameters.declare(self, {type(config).__name__}()" in source:
+        if f"parameters.declare(self, {type(config).__name__}(" in source:
             names |= {p.name for p in parameters.described(config)}
     return names
 
@@ -226,7 +226,23 @@ def test_a_configuration_refuses_its_own_values() -> None:
     with pytest.raises(VisualIrlError, match="speed_share"):
         parameters.changed(FollowConfig(), {"speed_share": 1.5})
     assert parameters.changed(OnlineConfig(), {"pull.rest": 0.25}).pull.rest == 0.25
-    assert parameters.changed(KeypointConfig(), {"lifting.patch": 0.02}).lifting.patch == 0.02
+    assert parameters.changed(LiveStreamConfig(), {"keypoints.lifting.patch": 0.02}).keypoints.lifting.patch == 0.02
+    assert parameters.changed(LiveStreamConfig(), {"smoothing.patience": 1}).smoothing.patience == 1.0
+    for name, value in {"smoothing.gate": 0.0, "smoothing.patience": float("nan"), "hands.reach": -0.1}.items():
+        with pytest.raises(VisualIrlError, match=name.split(".")[1]):
+            parameters.changed(LiveStreamConfig(), {name: value})
+
+
+def test_messages_that_never_came_are_counted_for_each_publisher() -> None:
+    count = missed.Missed()
+
+    def told(topic: str, publisher: bytes, number: int | None) -> int:
+        return count.before(topic, {"publication_sequence_number": number, "publisher_gid": {"data": publisher}})
+
+    assert count.before("/a", {}) == 0 and not count.numbered, "a middleware that numbers nothing"
+    assert told("/a", b"x", 41) == 0, "what was sent before anybody listened is not lost"
+    assert [told("/a", b"x", n) for n in (42, 43, 46, 47)] == [0, 0, 2, 0] and count.numbered
+    assert [told("/a", b"y", 1), told("/b", b"x", 7), told("/a", b"y", 2), told("/b", b"x", 9)] == [0, 0, 0, 1]
 
 
 class _Message:

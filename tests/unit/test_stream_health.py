@@ -18,8 +18,9 @@ from visual_irl.errors import InvalidInput, UnreadableFile
 from visual_irl.io import messages
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
-from visual_irl.perception.live_stream import LiveStream
+from visual_irl.perception.live_stream import LiveStream, LiveStreamConfig
 from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.person_finder import PersonFinder
 from visual_irl.perception.sources import open_frames
 from visual_irl.perception.stream_health import StreamHealth
@@ -205,9 +206,22 @@ def test_arrays_that_do_not_fit_are_refused_when_the_frame_is_made(sound: list[R
         replace(frame, rgb=frame.rgb[:-1].copy(), depth=frame.depth[:-1].copy())
 
 
-def test_lifting_may_change_between_frames_but_not_the_detector(detector: PersonFinder) -> None:
-    live = LiveStream(detector=detector)
-    live.lifting = KeypointConfig(min_seen=0.2)
-    assert live.lifting.min_seen == 0.2
-    with pytest.raises(InvalidInput, match="restart"):
-        live.lifting = KeypointConfig(detector="torch")
+def test_a_stream_is_perceived_anew_between_frames_but_not_by_other_networks(
+    detector: PersonFinder, sound: list[RgbdFrame]
+) -> None:
+    live = LiveStream(LiveStreamConfig(objects=None), detector)
+    first, config = sound[0].stamp_ns, live.config
+    seen = live.step(spoilt(sound[0], "good", first))
+    assert seen is not None and seen.person
+    live.config = replace(config, smoothing=replace(config.smoothing, persistent=5.0))
+    wider = live.step(spoilt(sound[0], "good", first + STEP))
+    assert wider is not None
+    known = (seen.confidence > 0.0) & (wider.confidence > 0.0)
+    before, after = (np.trace(frame.covariance[known], axis1=1, axis2=2) for frame in (seen, wider))
+    assert known.any() and (after > 2.0 * before).all()
+    for other in (
+        replace(config, keypoints=KeypointConfig(detector="torch")), replace(config, task="pouring"),
+        replace(config, objects=ObjectsConfig()),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput, match="restart"):
+            live.config = other

@@ -1,23 +1,27 @@
 """The verb `bench ros`: latency and losses of the real graph across processes, beside bare rclpy in the same run.
 
-The measuring itself needs ROS and is a program of the package visual_irl_ros; here it is started, and its result kept.
+The measuring itself needs ROS and is a program of the package visual_irl_ros; here it is started, and its result kept. What the
+graph sees is filmed first, at a camera's rate: a recording of fewer pictures that is played quicker shows a person who is
+quicker than people are, whom the live filter loses.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.evaluation.launch_file import LaunchFile, read_launch_file
-from visual_irl.evaluation.stages import say
+from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.evaluation.up import environment, program, start, stop, workspace
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
@@ -28,6 +32,8 @@ RATE = 30.0
 """Pictures a second [1/s]."""
 POSE_MODEL = "full"
 """The quicker network."""
+SEED, ONIONS = 1, 6
+"""Of the film: half a minute of a person at work."""
 STARTUP = 180.0
 """How long the nodes may take to come up [s]."""
 
@@ -40,6 +46,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
 
     Raises:
         InvalidInput: a duration that says nothing.
+        MissingDependency: there is no OpenGL to film with, or the ROS packages are not built.
         VisualIrlError: a part did not come up.
     """
     if not 2.0 <= seconds <= 3600.0:
@@ -51,18 +58,33 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     result: Figures = {}
     for part in ("bare", "keypoint", "bare", "keypoint"):  # in turns: what the machine does else hits both
         result = _merged(result, _measured(measure, ros, part, seconds / 2.0))
-    recording = str(asset_path("models/recordings/onion_sorting"))
-    live = {"robot": robot, "source": recording, "rate": str(RATE), "pose_model": POSE_MODEL}
-    for part, name, arguments, left_out in (
-        ("path", "sim", live, "perception"), ("recorder", "record", {}, ""), ("graph", "sim", live, ""),
-    ):  # fmt: skip
-        launch = read_launch_file(asset_path(f"launch/{name}.launch.py"))
-        nodes = tuple(node for node in launch.nodes if node.name != left_out)
-        result |= _beside(measure, ros, part, seconds, replace(launch, nodes=nodes), arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        film = _film(Path(folder) / "film", seconds)
+        live = {"robot": robot, "source": str(film), "rate": str(RATE), "pose_model": POSE_MODEL}
+        for part, name, arguments, left_out in (
+            ("path", "sim", live, "perception"), ("recorder", "record", {}, ""), ("graph", "sim", live, ""),
+        ):  # fmt: skip
+            launch = read_launch_file(asset_path(f"launch/{name}.launch.py"))
+            nodes = tuple(node for node in launch.nodes if node.name != left_out)
+            result |= _beside(measure, ros, part, seconds, replace(launch, nodes=nodes), arguments)
     about = {"seconds": seconds, "rate_hz": RATE, "robot": robot, "pose_model": POSE_MODEL}
     artifacts.write_json(out, {**result, **about})
     say("\n".join(f"  {name:24} {value:.3f}" for name, value in result.items()))
     say(f"wrote {out}")
+
+
+def _film(folder: Path, seconds: float) -> Path:
+    """A person at work, at `RATE`; for longer than half a minute it is played again from its beginning."""
+    from visual_irl.io.recording_writer import RecordingWriter
+    from visual_irl.perception import CAMERAS
+
+    camera = CAMERAS.load("synthetic")(seed=SEED, onions=ONIONS, rate=RATE)
+    count = min(len(camera), math.ceil(seconds * RATE))
+    with progress_bar("filming", "frame") as show, RecordingWriter(folder, camera.fixtures) as writer:
+        for done, frame in enumerate(islice(camera, count), 1):
+            writer.write(frame)
+            show(done, count)
+    return folder
 
 
 def _beside(measure: Path, ros: Path, part: str, seconds: float, launch: LaunchFile, arguments: Mapping[str, str]) -> Figures:

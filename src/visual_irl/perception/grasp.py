@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl.errors import InvalidInput
 from visual_irl.perception.assembly import grasp_centre
 from visual_irl.types import SIDES, Demonstration, HandState, KeypointFrame, ObjectEstimate, keypoint_index
 
@@ -49,29 +50,37 @@ class HandsConfig:
     opened: float = 0.015
     """... once the fingers are further apart by this than when they held it."""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0.0 <= value <= 10.0:
+                raise InvalidInput(f"{field.name} is {value}, must lie between 0 and 10 [m, s]")
+
 
 class HandWatch:
     """Feed it the frames of a live stream in the order of time."""
 
     def __init__(self, config: HandsConfig | None = None) -> None:
-        self._hands = {side: _Hand(side, config or HandsConfig()) for side in SIDES}
+        self.config = config or HandsConfig()
+        """May be replaced between two frames."""
+        self._hands = {side: _Hand(side) for side in SIDES}
 
     def step(self, frame: KeypointFrame) -> KeypointFrame:
         """The frame with its hands; holding is known only of objects that the frame names."""
-        return replace(frame, hands={side: hand.step(frame) for side, hand in self._hands.items()})
+        return replace(frame, hands={side: hand.step(frame, self.config) for side, hand in self._hands.items()})
 
 
 class _Hand:
     """One hand, and what is in its reach or in it."""
 
-    def __init__(self, side: str, config: HandsConfig) -> None:
-        self._side, self._config = side, config
+    def __init__(self, side: str) -> None:
+        self._side = side
         self._tips = [keypoint_index(f"{side}_hand_{tip}") for tip in ("thumb_tip", "index_tip")]
         self._palm, self._palms, self._fingers = 0.0, 0, "unknown"
         self._wrist = keypoint_index(f"{side}_wrist")
         self._thing: _Thing | None = None
 
-    def step(self, frame: KeypointFrame) -> HandState:
+    def step(self, frame: KeypointFrame, config: HandsConfig) -> HandState:
         palm = float(_palm(frame.p_world[None], self._side)[0])
         if np.isfinite(palm):
             self._palms += 1
@@ -81,39 +90,22 @@ class _Hand:
         self._fingers = _fingers(self._fingers, aperture / self._palm if self._palms else np.nan)
         centre, wrist = grasp_centre(frame.p_world[None], self._side)[0], frame.p_world[self._wrist]
         if np.isfinite(centre).all() and np.isfinite(wrist).all():
-            self._watch(centre, wrist, aperture, frame.objects, 1e-9 * frame.stamp_ns)
+            self._watch(config, centre, wrist, aperture, frame.objects, 1e-9 * frame.stamp_ns)
         holding = self._thing is not None and self._thing.held
         return HandState(aperture, "holding" if holding else self._fingers)
 
-    def _watch(self, centre: ndarray, wrist: ndarray, aperture: float, objects: Sequence[ObjectEstimate], t: float) -> None:
+    def _watch(
+        self, c: HandsConfig, centre: ndarray, wrist: ndarray, aperture: float, objects: Sequence[ObjectEstimate], t: float
+    ) -> None:
         """Follow what is in reach of the hand, and tell whether it was taken or let go of."""
-        c = self._config
         if self._thing is not None:
-            self._thing = self._followed(self._thing, centre, wrist, aperture, objects, t)
+            self._thing = _followed(c, self._thing, centre, wrist, aperture, objects, t)
         if self._thing is None or not self._thing.held:
             near = min(objects, key=lambda o: _gap(o, centre), default=None)
             if near is None or _gap(near, centre) > c.reach:
                 self._thing = None
             elif self._thing is None or np.linalg.norm(near.p_world - self._thing.p) > c.still:
                 self._thing = _Thing(near.label, near.p_world, near.p_world, wrist, near.p_world, wrist, aperture, t, False)
-
-    def _followed(
-        self, thing: _Thing, centre: ndarray, wrist: ndarray, aperture: float, objects: Sequence[ObjectEstimate], t: float
-    ) -> _Thing | None:
-        """The thing one frame later; None when it was let go of."""
-        c = self._config
-        places = (thing.p, thing.p + wrist - thing.wrist)
-        gaps = [min(_moved(p, o.p_world) for p in places) if o.label == thing.label else np.inf for o in objects]
-        if not gaps or min(gaps) > c.follow:
-            let_go = t - thing.seen > c.forgotten and aperture > thing.aperture + c.opened
-            return thing if thing.held and not let_go else None
-        mine = objects[int(np.argmin(gaps))]
-        p = mine.p_world
-        rest, at = (thing.rest, thing.at) if np.linalg.norm(p - thing.rest) < c.still else (p, wrist)
-        if _gap(mine, centre) > c.far or np.linalg.norm(wrist - at) > c.left:
-            return None
-        held = thing.held or bool(np.linalg.norm(p - thing.start) > c.taken)
-        return _Thing(thing.label, thing.start, p, wrist, rest, at, aperture, t, held)
 
 
 @dataclass(frozen=True)
@@ -130,6 +122,24 @@ class _Thing:
     aperture: float
     seen: float
     held: bool
+
+
+def _followed(
+    c: HandsConfig, thing: _Thing, centre: ndarray, wrist: ndarray, aperture: float, objects: Sequence[ObjectEstimate], t: float
+) -> _Thing | None:
+    """The thing one frame later; None when it was let go of."""
+    places = (thing.p, thing.p + wrist - thing.wrist)
+    gaps = [min(_moved(p, o.p_world) for p in places) if o.label == thing.label else np.inf for o in objects]
+    if not gaps or min(gaps) > c.follow:
+        let_go = t - thing.seen > c.forgotten and aperture > thing.aperture + c.opened
+        return thing if thing.held and not let_go else None
+    mine = objects[int(np.argmin(gaps))]
+    p = mine.p_world
+    rest, at = (thing.rest, thing.at) if np.linalg.norm(p - thing.rest) < c.still else (p, wrist)
+    if _gap(mine, centre) > c.far or np.linalg.norm(wrist - at) > c.left:
+        return None
+    held = thing.held or bool(np.linalg.norm(p - thing.start) > c.taken)
+    return _Thing(thing.label, thing.start, p, wrist, rest, at, aperture, t, held)
 
 
 def _moved(a: Float[ndarray, "3"], b: Float[ndarray, "3"]) -> float:

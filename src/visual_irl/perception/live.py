@@ -30,12 +30,21 @@ class LiveConfig:
     patience: float = 0.25
     """... unless it stays away for so long [s]: then it is believed, and the filter starts anew."""
 
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("acceleration_density", 1e-6, 1e6), ("persistent", 0.0, 10.0), ("gate", 0.1, 1e6), ("patience", 0.0, 10.0),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise InvalidInput(f"{name} is {value}, must lie between {least:g} and {most:g}")
+
 
 class LiveFilter:
     """Feed it frames in the order of time; `rejected` counts points that were refused as outliers."""
 
     def __init__(self, config: LiveConfig | None = None) -> None:
         self.config = config or LiveConfig()
+        """May be replaced between two frames."""
         self._x = np.zeros((len(KEYPOINTS), 6))
         self._P = np.zeros((len(KEYPOINTS), 6, 6))
         self._seen_ns = np.full(len(KEYPOINTS), -1, dtype=np.int64)

@@ -31,7 +31,7 @@ class LiveStream:
     """Feed it frames as they come; whatever they are, it neither raises nor invents a keypoint."""
 
     def __init__(self, config: LiveStreamConfig | None = None, detector: Detector | None = None) -> None:
-        config = config or LiveStreamConfig()
+        self._config = config = config or LiveStreamConfig()
         self._stream, self._filter = KeypointStream(config.keypoints, detector), LiveFilter(config.smoothing)
         self._hands = HandWatch(config.hands)
         self._finder = config.objects.build(config.task) if config.objects else None
@@ -42,15 +42,24 @@ class LiveStream:
         return self._stream.health
 
     @property
-    def lifting(self) -> KeypointConfig:
-        """How keypoints are found; may be replaced between two frames, but for the detector, which is loaded."""
-        return self._stream.config
+    def config(self) -> LiveStreamConfig:
+        """How the next frame is perceived; may be replaced at any time, but for what is loaded at the start.
 
-    @lifting.setter
-    def lifting(self, config: KeypointConfig) -> None:
-        if config.detector != self._stream.config.detector:
-            raise InvalidInput("detector: set at the start only, its networks are loaded then; restart the node")
-        self._stream.config = config
+        Raises:
+            InvalidInput: another detector, other objects or another task.
+        """
+        return self._config
+
+    @config.setter
+    def config(self, config: LiveStreamConfig) -> None:
+        before = self._config
+        for name, same in (
+            ("keypoints.detector", config.keypoints.detector == before.keypoints.detector),
+            ("objects", config.objects == before.objects), ("task", config.task == before.task),
+        ):  # fmt: skip
+            if not same:
+                raise InvalidInput(f"{name}: set at the start only, what it names is loaded then; restart the node")
+        self._config = config
 
     @property
     def rejected(self) -> int:
@@ -62,6 +71,8 @@ class LiveStream:
 
         A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong.
         """
+        c = self._config  # the whole frame is perceived by one configuration, whichever thread replaces it
+        self._stream.config, self._filter.config, self._hands.config = c.keypoints, c.smoothing, c.hands
         frame = with_possible_depth(frame)
         newer = self.health.newer(frame)
         keypoints = self._stream.step(frame)

@@ -60,7 +60,7 @@ class OmplPlanner:
         return EdgeChecker.of(self.robot, world, self.config.clearance, self.config.resolution)
 
     def _path(self, q_start: ndarray, goal: ndarray, world: World, checker: EdgeChecker) -> ndarray:
-        q_start = np.asarray(q_start, float)
+        q_start = np.array(q_start, float)
         check_posture(q_start, "start", self.robot, checker, self.config)
         goals = goal_postures(q_start, goal, self.robot, world, checker, self.config)[:GOALS]
         margin = self.config.position_margin
@@ -81,6 +81,7 @@ def connect(
         NoPathFound: says how long was searched.
     """
     began = time.monotonic()
+    q_start, goals = np.array(q_start), np.array(goals)  # writable, as in the search, which else compiles for those too
     for q in goals:
         if checker.edge_free(q_start, q):
             return np.stack([q_start, q])

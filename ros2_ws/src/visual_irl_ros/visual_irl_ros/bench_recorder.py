@@ -1,6 +1,7 @@
 """Measures the running recorder with colour and depth of a camera's size, sent by a process of its own as its driver would.
 
-What it cannot write, and what the middleware loses on the way, must be in what the recorder says it dropped.
+Pictures are sent once camera and recorder know each other. What the recorder cannot write, and what the middleware loses on the
+way, must be in what it says it dropped: what is in neither is `unseen`.
 """
 
 from __future__ import annotations
@@ -53,13 +54,16 @@ def _image(pixels: Any, encoding: str) -> bytearray:
     return bytearray(serialize_message(message))
 
 
-def _send(seconds: float, profile: str, begin: Any, sent: Any) -> None:
+def _send(seconds: float, profile: str, ready: Any, begin: Any, sent: Any) -> None:
     os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = profile
     rclpy.init()
     node = Node("bench_camera")
     topics = ("color/image_raw", "aligned_depth_to_color/image_raw")
     out = [node.create_publisher(Image, f"{CAMERA}/{topic}", qos.RECORDED) for topic in topics]
     pictures = _pictures()
+    while not all(publisher.get_subscription_count() for publisher in out):
+        time.sleep(0.05)
+    ready.set()
     begin.wait()
     start = time.monotonic()
     for i in range(round(seconds * RATE)):
@@ -76,9 +80,9 @@ def _send(seconds: float, profile: str, begin: Any, sent: Any) -> None:
 def recorded(seconds: float) -> dict[str, float]:
     """Record for so long; how many pictures were sent, written and said to be dropped."""
     context = multiprocessing.get_context("spawn")
-    begin, sent = context.Event(), context.Value("q", 0)
+    ready, begin, sent = context.Event(), context.Event(), context.Value("q", 0)
     profile = Path(get_package_share_directory("visual_irl_ros")) / "config" / "fastdds_pictures.xml"
-    camera = context.Process(target=_send, args=(seconds, str(profile), begin, sent), daemon=True)
+    camera = context.Process(target=_send, args=(seconds, str(profile), ready, begin, sent), daemon=True)
     camera.start()
     node, executor = Node("bench_recording"), SingleThreadedExecutor()
     executor.add_node(node)
@@ -90,11 +94,11 @@ def recorded(seconds: float) -> dict[str, float]:
             raise SystemExit("the recorder does not answer")
         return future.result()
 
-    if not client.wait_for_server(60.0):
-        raise SystemExit("there is no recorder")
+    if not (client.wait_for_server(60.0) and ready.wait(60.0)):
+        raise SystemExit("there is no recorder, or no camera")
     with tempfile.TemporaryDirectory() as folder:
         goal = wait(client.send_goal_async(Record.Goal(folder=f"{folder}/bag", duration=0.0)))
-        time.sleep(2.0)  # until camera and recorder know each other
+        time.sleep(2.0)  # the goal is taken before its file is open, and the camera meets the recorder half a second earlier
         begin.set()
         camera.join()
         goal.cancel_goal_async()
@@ -102,5 +106,6 @@ def recorded(seconds: float) -> dict[str, float]:
         size = sum(file.stat().st_size for file in Path(folder).rglob("*.mcap"))
     return {
         "recorder_pictures_sent": sent.value, "recorder_pictures_written": result.written,
-        "recorder_pictures_dropped": result.dropped, "recorder_file_mb_per_s": 1e-6 * size / seconds,
+        "recorder_pictures_dropped": result.dropped, "recorder_pictures_unseen": sent.value - result.written - result.dropped,
+        "recorder_file_mb_per_s": 1e-6 * size / seconds,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Any
 
@@ -21,8 +22,9 @@ from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.robots import load_robot
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
+from visual_irl_ros.listener import Listener
 from visual_irl_ros.newest import Newest
-from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
+from visual_irl_ros.runtime import OK, WARN, Health, Reporter, publish, run
 from visual_irl_ros.wire import KeypointWire, head_of, message_of
 
 
@@ -36,21 +38,23 @@ class Mapper(Node):
         self._arm = parameters.declare(self, LiveArmConfig(), lambda arm: self._begin(arm, self._online))
         self._online = parameters.declare(self, OnlineConfig(), lambda online: self._begin(self._arm, online))
         self.get_logger().info("loading; the first time after an installation this compiles for a minute or more")
+        self._busy = threading.Lock()  # keypoints come in a thread of their own
         self._begin(self._arm, self._online)
         self._keypoints = Gate(KeypointWire("world").decode, max_age=1.0, frames=("world",), head=head_of)
         self._states = Gate(self._measured, max_age=1.0, head=head_of)
         self._newest = Newest(self, JointState, "joint_states")
         self._targets = self.create_publisher(JointTrajectory, "~/joint_target", qos.COMMAND)
-        self.create_subscription(Keypoints, "keypoints", self._on_keypoints, qos.FRAMES, raw=True)
         group = MutuallyExclusiveCallbackGroup()
         self.create_service(Retarget, "~/retarget", self._on_retarget, qos_profile=qos.SERVICE, callback_group=group)
         self._published, self._requests = 0, Counter()
         self._reporter = Reporter(self, self._health)
+        self._listener = Listener(self, Keypoints, "keypoints", self._on_keypoints, qos.FRAMES)
 
     def _begin(self, arm: LiveArmConfig, online: OnlineConfig) -> None:
         """Follow anew with these settings: from where the robot is measured next, until then nothing is published."""
-        self._mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
-        self._arm, self._online = arm, online
+        mapper = LiveMapper(self._robot, LiveArm(arm, self._robot.T_world_base), online)
+        with self._busy:
+            self._mapper, self._arm, self._online = mapper, arm, online
 
     def _robot_silent(self, now: int) -> bool:
         """Whether the robot is not heard; looks whether it has told something new."""
@@ -63,15 +67,14 @@ class Mapper(Node):
         state = convert.state_of_msg(message_of(data, JointState))
         self._mapper.measured(state.joint_names, state.q)
 
-    def _on_keypoints(self, message: Any) -> None:
+    def _on_keypoints(self, message: bytes) -> None:
         now = self.get_clock().now().nanoseconds
-        frame = self._keypoints.admit(message, now)
-        if frame is None or self._robot_silent(now):
-            return
-        q = self._mapper.step(frame)
+        with self._busy:
+            frame = self._keypoints.admit(message, now)
+            q = None if frame is None or self._robot_silent(now) else self._mapper.step(frame)
         if q is not None:
             self._published += 1
-            self._targets.publish(convert.target_to_msg(self._robot.joint_names, q, frame.stamp_ns))
+            publish(self._targets, convert.target_to_msg(self._robot.joint_names, q, frame.stamp_ns))
 
     def _on_retarget(self, request: Any, response: Any) -> Any:
         try:
@@ -90,7 +93,9 @@ class Mapper(Node):
 
     def _health(self) -> Health:
         now = self.get_clock().now().nanoseconds
-        silent, values = self._robot_silent(now), {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
+        with self._busy:
+            silent = self._robot_silent(now)
+        values = {f"keypoints {k}": v for k, v in self._keypoints.counts().items()}
         values |= {f"states {k}": v for k, v in self._states.counts().items()}
         values |= {"targets": str(self._published), **{k: str(n) for k, n in self._requests.items()}}
         if silent:
@@ -102,7 +107,8 @@ class Mapper(Node):
         return OK, f"mapping: {self._mapper.status}", values
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No more targets."""
+        self._listener.end()
 
 
 def main() -> None:

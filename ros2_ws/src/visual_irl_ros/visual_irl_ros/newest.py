@@ -12,7 +12,7 @@ from rclpy.callback_groups import CallbackGroup
 from visual_irl_ros import qos
 
 
-class _Unheard(CallbackGroup):
+class Unheard(CallbackGroup):
     """No executor waits for what is in this group."""
 
     def can_execute(self, entity: Any) -> bool:
@@ -30,7 +30,7 @@ class Newest:
 
     def __init__(self, node: Any, kind: Any, topic: str, profile: Any = qos.NEWEST) -> None:
         self._subscription = node.create_subscription(
-            kind, topic, lambda data: None, profile, raw=True, callback_group=_Unheard()
+            kind, topic, lambda data: None, profile, raw=True, callback_group=Unheard()
         )
 
     def take(self) -> bytes | None:

@@ -13,7 +13,6 @@ from visual_irl_msgs.msg import Keypoints, ObjectList
 
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.camera_topics import CameraTopics
-from visual_irl.perception.keypoints import KeypointConfig
 from visual_irl.perception.latest_frame import LatestFrame
 from visual_irl.perception.live_stream import LiveStream, LiveStreamConfig
 from visual_irl.perception.objects import ObjectsConfig
@@ -33,13 +32,11 @@ class Perception(Node):
         super().__init__("perception")
         source = parameters.fixed(self, "source", "", "Recording, video or picture folder that is played as a camera")
         find = parameters.fixed(self, "objects", False, "Look for the task's objects, too")
-        task = parameters.fixed(self, "task", "onion_sorting", "Task whose objects are looked for")
         self._silence = parameters.fixed(self, "input_timeout", 1.0, "Without a picture for so long the input has stopped [s]")
         play = parameters.declare(self, PlayConfig(), self._on_play)
-        config = parameters.declare(self, KeypointConfig(), self._on_config)
-        detector = parameters.declare(self, DETECTORS.load(config.detector)())
+        live = parameters.declare(self, LiveStreamConfig(objects=ObjectsConfig() if find else None), self._on_live)
+        detector = parameters.declare(self, DETECTORS.load(live.keypoints.detector)())
         self._find, self._topics = find, CameraTopics()
-        live = LiveStreamConfig(keypoints=config, objects=ObjectsConfig() if find else None, task=task)
         self._stream = LiveStream(live, detector.build())
         self._wires = {name: KeypointWire(name) for name in ("world", "camera")}
         self._keypoints = self.create_publisher(Keypoints, "~/keypoints", qos.FRAMES)
@@ -82,8 +79,8 @@ class Perception(Node):
         if self._player is not None:
             self._player.config = config
 
-    def _on_config(self, config: KeypointConfig) -> None:
-        self._stream.lifting = config
+    def _on_live(self, config: LiveStreamConfig) -> None:
+        self._stream.config = config
 
     def _work(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import rclpy
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from visual_irl_msgs.action import Record
@@ -20,6 +20,7 @@ from visual_irl.errors import InvalidInput, UnwritableOutput
 from visual_irl.io.topic_writer import TopicWriter
 from visual_irl_ros import parameters, qos
 from visual_irl_ros.definitions import definition_of, type_of
+from visual_irl_ros.missed import Missed
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, run
 
 TOPICS = [
@@ -49,11 +50,11 @@ class Recorder(Node):
         self._queue: queue.Queue[tuple[str, bytes, int]] | None = None
         self.dropped, self.written, self._last = 0, 0, 0
         self._taken = threading.Lock()  # by the one recording that runs
-        group = ReentrantCallbackGroup()
+        self._missed, in_order, group = Missed(), MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         for topic in self._kinds:
             profile = qos.STATIC if topic.endswith("/tf_static") else qos.RECORDED
             self.create_subscription(
-                types[topic][1], topic, self._taker(topic), profile, raw=True, callback_group=group,
+                types[topic][1], topic, self._taker(topic), profile, raw=True, callback_group=in_order,
                 event_callbacks=SubscriptionEventCallbacks(message_lost=self._on_lost),
             )  # fmt: skip
         self._server = ActionServer(
@@ -68,12 +69,13 @@ class Recorder(Node):
             threading.Thread(target=self._at_once, args=(goal,), daemon=True).start()
 
     def _taker(self, topic: str) -> Any:
-        def take(data: bytes) -> None:
-            self._last = time.monotonic_ns()
+        def take(data: bytes, info: Any) -> None:
+            self._last, missing = time.monotonic_ns(), self._missed.before(topic, info)
             if topic.endswith("/tf_static"):
                 self._latched[topic] = bytes(data)
             waiting = self._queue
             if waiting is not None:
+                self.dropped += missing
                 try:
                     waiting.put_nowait((topic, bytes(data), self.get_clock().now().nanoseconds))
                 except queue.Full:
@@ -82,7 +84,7 @@ class Recorder(Node):
         return take
 
     def _on_lost(self, event: Any) -> None:
-        if self._queue is not None:
+        if self._queue is not None and not self._missed.numbered:
             self.dropped += event.total_count_change
 
     def _on_goal(self, goal: Any) -> GoalResponse:
