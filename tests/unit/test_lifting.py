@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from visual_irl import se3
 from visual_irl.errors import NoPersonFound
-from visual_irl.perception.arm_depth import LimbLengths
+from visual_irl.perception import lifting
+from visual_irl.perception.arm_depth import ArmDepth, LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
 from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
@@ -176,6 +178,43 @@ def test_the_hand_tells_where_its_wrist_is_when_the_arm_does_not() -> None:
     assert abs(lifted.p_camera[row, 2] - truth("right_wrist")[2]) < 0.02
     assert abs(alone.p_camera[row, 2] - truth("right_wrist")[2]) > 0.2
     assert lifted.measured[HAND_ROWS][5:].all()
+
+
+def test_a_wrist_that_is_drawn_on_the_other_hand_is_lost() -> None:
+    """The resting hand is hidden behind the one that passes before it: nothing is known of its wrist."""
+    depth, row = depth_of(LANDMARKS, HAND), keypoint_index("left_wrist")
+
+    def wrist(at: np.ndarray, hands: tuple[str, ...]) -> bool:
+        person = person_of(LANDMARKS, HAND)
+        uv = person.uv.copy()
+        uv[POSE_INDEX["left_wrist"]] = at
+        lifted = lift_keypoints(
+            replace(person, uv=uv, hands={side: person.hands["right"] for side in hands}), depth, CAMERA, CONFIG, LENGTHS
+        )
+        assert lifted is not None and lifted.confidence[[keypoint_index("left_elbow"), keypoint_index("right_wrist")]].all()
+        return bool(lifted.confidence[row] > 0.0)
+
+    before, beside = CAMERA.project(HAND).mean(0), CAMERA.project(np.array(LANDMARKS["left_wrist"]))
+    assert not wrist(before, ("right",)) and wrist(beside, ("right",))
+    assert wrist(before, ("left", "right")), "it has a hand of its own"
+    assert wrist(before, ()), "no hand is in front of it"
+
+
+def test_a_hand_whose_wrist_is_drawn_elsewhere_tells_less_of_its_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, depth, told = person_of(LANDMARKS, HAND), depth_of(LANDMARKS, HAND), []
+
+    def told_by(*args: Any) -> ArmDepth:
+        told.append(args[-1])
+        return arm_depth(*args)
+
+    monkeypatch.setattr(lifting, "arm_depth", told_by)
+    hand, deviations = person.hands["right"], []
+    for shift in (0.0, 12.0, 30.0):  # pixels; the two networks differ by 8
+        uv = person.uv.copy()
+        uv[POSE_INDEX["right_wrist"]] = hand.uv[0] + [shift, 0.0]
+        lift_keypoints(replace(person, uv=uv), depth, CAMERA, CONFIG, LENGTHS)
+        deviations.append(told[-1][1])
+    assert deviations[0] == deviations[1] and deviations[2] > deviations[0] + 0.05
 
 
 def test_what_a_hand_holds_before_a_finger_is_not_the_finger() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from visual_irl.perception.body_geometry import without_covered_wrists
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
 from visual_irl.perception.region import Region
@@ -138,21 +137,3 @@ def test_another_camera_tells_which_of_two_people_is_meant() -> None:
         assert middle(finder.detect(PICTURE, i * STEP_NS)) == seen
     finder.expect(None)
     assert middle(finder.detect(PICTURE, 4 * STEP_NS)) == 320.0
-
-
-def test_a_wrist_that_is_drawn_on_the_other_hand_is_lost() -> None:
-    """The resting hand is hidden behind the one that passes before it: nothing is known of its wrist."""
-    row, other = POSE_INDEX["left_wrist"], POSE_INDEX["right_wrist"]
-    both = replace(person(), visibility=np.ones(33))
-
-    def kept(wrist: tuple[float, float], hands: dict[str, HandDetection]) -> list[bool]:
-        uv = both.uv.copy()
-        uv[row] = wrist
-        seen = without_covered_wrists(replace(both, uv=uv, hands=hands)).visibility
-        return [bool(seen[row] > 0.5), bool(seen[other] > 0.5)]
-
-    inside, beside = (224.0, 360.0), (300.0, 360.0)
-    assert kept(inside, {"right": hand()}) == [False, True]
-    assert kept(beside, {"right": hand()}) == [True, True]
-    assert kept(inside, {"right": hand(), "left": hand()}) == [True, True], "a hand of its own is seen there"
-    assert kept(inside, {}) == [True, True]

@@ -32,7 +32,7 @@ MAX_WRIST_MISS = 0.25
 BROAD = 0.3
 """Shoulders that are further apart than this in the picture, in trunk lengths, show whether a body faces the camera."""
 COVERED = 0.3
-"""A wrist so near to the outline of the other hand, in palms, is covered by it: half a wrist's width."""
+"""A joint so near to the outline of the other hand, in palms, is covered by it: half a wrist's width."""
 ARM = ("shoulder", "elbow", "wrist")
 
 
@@ -71,20 +71,17 @@ def with_arms(person: PersonDetection, sides: Sequence[str]) -> PersonDetection:
     return replace(person, visibility=visibility)
 
 
-def without_covered_wrists(person: PersonDetection) -> PersonDetection:
-    """The body without a wrist that is drawn on the other arm's hand and has no hand of its own.
+def covered(person: PersonDetection, side: str, joint: str) -> bool:
+    """Whether a joint of an arm is drawn on the other arm's hand, while that arm shows no hand of its own.
 
-    The hand that is in front covers it. The network calls it seen and draws it near that hand, whose skin it then has.
+    Then the hand is in front, and has the skin that is seen there; where the network draws a wrist so, it guesses.
     """
-    visibility = person.visibility.copy()
-    for side, other in zip(SIDES, reversed(SIDES), strict=True):
-        if side not in person.hands and other in person.hands:
-            hand, row = person.hands[other], POSE_INDEX[f"{side}_wrist"]
-            x, y = (float(value) for value in person.uv[row])
-            inside = cv2.pointPolygonTest(cv2.convexHull(hand.uv.astype(np.float32)), (x, y), True)
-            if inside > -COVERED * palm_length(hand):
-                visibility[row] = 0.0
-    return replace(person, visibility=visibility)
+    others = [hand for other, hand in person.hands.items() if other != side]
+    if side in person.hands or not others:
+        return False
+    x, y = (float(value) for value in person.uv[POSE_INDEX[f"{side}_{joint}"]])
+    inside = cv2.pointPolygonTest(cv2.convexHull(others[0].uv.astype(np.float32)), (x, y), True)
+    return inside > -COVERED * palm_length(others[0])
 
 
 def clarity(person: PersonDetection, side: str) -> float:

@@ -15,6 +15,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.covariance import about_rays, turned
 from visual_irl.perception.arm_depth import LimbLengths, arm_depth
+from visual_irl.perception.body_geometry import covered
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
 from visual_irl.perception.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
 from visual_irl.perception.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
@@ -29,6 +30,8 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
     for joint, others in (("elbow", ("shoulder", "wrist")), ("wrist", ("elbow",)), ("shoulder", ("elbow",)))
 }
 _ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
+GUESSED = 0.05
+"""Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
 _NO_LIMBS = np.full((2, 2), np.nan)
 _HEIGHT = [BODY_KEYPOINTS.index(f"{side}_shoulder") for side in SIDES], [BODY_KEYPOINTS.index(f"{side}_hip") for side in SIDES]
 
@@ -117,8 +120,10 @@ def _place_body(
     z_skin = skin_depths(depth, uv, config.patch * px_per_m)
     rays = intrinsics.back_project(uv, np.ones(len(uv)))
     z_seen = z_skin + _insets(config, w, rays) / np.linalg.norm(rays, axis=1)
-    far = np.array(_HEIGHT[0])[_outwardness(w, rays) < config.far_shoulder]
-    z_skin[far] = z_seen[far] = np.nan
+    far = np.zeros(len(uv), bool)
+    far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
+    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
+    z_skin[far | hidden] = z_seen[far | hidden] = np.nan
     z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
     if anchor is None:
@@ -133,7 +138,7 @@ def _place_body(
     limbs = _NO_LIMBS.copy()
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
-            by_hand = _wrist_by_hand(skins.get(SIDES[k]))
+            by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
             found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand)
             p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
@@ -181,6 +186,9 @@ def _assemble(
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
                 p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
                 uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
+    for side in SIDES:
+        if covered(person, side, "wrist"):
+            confidence[keypoint_index(f"{side}_wrist")] = 0.0
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
@@ -201,11 +209,22 @@ def _in_order(
     return hand, place_hand(hand, skin, wrist_z, intrinsics, config, no_thumb=True)
 
 
-def _wrist_by_hand(skin: HandSkin | None) -> tuple[float, float] | None:
-    """Depth of a wrist by its hand's skin and its standard deviation [m]; None where that tells nothing."""
+def _contradiction(person: PersonDetection, side: str, config: LiftingConfig, width: int) -> float:
+    """How far apart the body's network and the hand's draw a wrist, in standard deviations of that; 0 without a hand."""
+    if side not in person.hands:
+        return 0.0
+    apart = float(np.linalg.norm(person.hands[side].uv[0] - person.uv[POSE_INDEX[f"{side}_wrist"]]))
+    return apart / (float(np.hypot(*config.wrist_pixels)) * width / 640.0)
+
+
+def _wrist_by_hand(skin: HandSkin | None, contradiction: float) -> tuple[float, float] | None:
+    """Depth of a wrist by its hand's skin and its standard deviation [m]; None where that tells nothing.
+
+    A hand whose wrist is drawn far from the arm's is hidden there, and how deep it is, is guessed as well.
+    """
     if skin is None or not np.isfinite(skin.origin):
         return None
-    return float(skin.joints(skin.origin)[0]), skin.sigma
+    return float(skin.joints(skin.origin)[0]), skin.sigma + GUESSED * max(contradiction - 2.0, 0.0)
 
 
 def reject_by_shape(

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.body_geometry import fits, head_seen, without_covered_wrists
+from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.headless import HeadlessSearch
@@ -172,7 +172,7 @@ class PersonFinder:
             return None
         self._chosen = Chosen(person, stamp_ns)
         self._last_hands = self._assign(rgb, person, found, stamp_ns)
-        return without_covered_wrists(replace(person, hands=self._last_hands))
+        return replace(person, hands=self._last_hands)
 
     def _choose(self, followed: PersonDetection, found: list[HandDetection], width: int, height: int) -> PersonDetection:
         """Who of all people in the picture is followed from here on; asked once, for it costs a run of all networks."""
