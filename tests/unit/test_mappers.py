@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.mapping import online
-from visual_irl.mapping.branch_change import limb_end, unlikeness
+from visual_irl.mapping.branch_change import limb_end, tightness, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, refined, step_cost, wound
+from visual_irl.mapping.commanded_arm import gap_of
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status, Steadiness
@@ -274,6 +275,30 @@ def test_online_changes_branch_where_one_ends() -> None:
         changes += bool(np.abs(mapper.q - before).max() > 0.6)
         before = mapper.q.copy()
     assert 1 <= changes <= 5
+
+
+def test_online_lands_on_the_most_human_solution_when_the_hand_leaps() -> None:
+    """What the steps for the hand alone run into is a branch by chance."""
+    robot, rng, costs = load_robot("panda"), np.random.default_rng(0), OnlineConfig().costs
+    mapper, solver = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), solver_of(robot, OnlineConfig().margin)
+    every_other = solver._replace(values=solver.values[::2].copy())
+    work, leaps = work_of(solver.chain), 0
+    for _ in range(20):
+        T = robot.fk(np.clip(robot.home + rng.uniform(-1.0, 1.0, 7), robot.lower, robot.upper))
+        upper, fore = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
+
+        def cost(q: np.ndarray, u: np.ndarray = upper, f: np.ndarray = fore) -> float:
+            way = step_cost(solver.periodic, robot.home, q, costs, np.inf)
+            return unlikeness(solver.chain, work, q, u, f, costs) + tightness(solver, q, costs) + way
+
+        free = [q for q in solutions(every_other, T) if gap_of(solver, work, q) >= 0.0]
+        mapper.reset(robot.home)
+        status = mapper.step(T[:3, :3], T[:3, 3], upper, fore, True, 1 / 60)
+        if free and np.abs(mapper.q - robot.home).max() > 0.6:
+            leaps += 1
+            assert status == Status.TRACKING
+            assert cost(mapper.q) == pytest.approx(min(map(cost, free)))
+    assert leaps > 10
 
 
 @EVERY

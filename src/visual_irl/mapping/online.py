@@ -26,7 +26,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_change import change_branch, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, wound
 from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
-from visual_irl.mapping.commanded_arm import Limits, OnlineState, command, decelerate, gap_of
+from visual_irl.mapping.commanded_arm import CHANGED, Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
 from visual_irl.robots.chain import LEAN, forward, tool_jacobian
@@ -387,7 +387,7 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
     here = error <= 30.0 * tolerance and gap >= -OVERLAP
     if watched(solver) and watch_branches(solver, work, state, costs, here, dt):
         error, gap = 0.0, gap_of(solver, work, state.ideal)
-    elif not here:
+    elif not here or _left(solver, state):
         if not watched(solver) and change_branch(solver, work, state, costs):
             error, gap = 0.0, gap_of(solver, work, state.ideal)
         elif error > tolerance:  # as near as it gets; with a redundant joint, a step of which costs more, over several frames
@@ -399,3 +399,14 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
             gap = gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
+
+
+@njit(**LEAN)
+@no_type_check
+def _left(solver, state):
+    """Whether the steps for the hand alone have taken an arm with a redundant joint so far that it is on another branch,
+    whichever came first."""
+    far = 0.0
+    for j in range(len(state.q)):
+        far = max(far, abs(state.ideal[j] - state.before[j]))
+    return far > CHANGED and not watched(solver)
