@@ -40,7 +40,7 @@ def test_mean_actions_that_make_no_difference_are_drawn_back_where_that_is_asked
             return torch.zeros(len(now))
 
         indifferent.optimise(TASK.build(32, 0), nothing, 0, network)
-        return float(network.choice(network.look(TASK.split(TASK.build(32, 1).reset())))[0][:, GRIPPER].detach().mean())
+        return float(network(network.look(TASK.split(TASK.build(32, 1).reset())))[0][:, GRIPPER].detach().mean())
 
     assert mean_gripper(0.0, 0.0) == pytest.approx(3.0, abs=0.3)
     assert mean_gripper(1.0, 0.0) < 2.5
@@ -55,11 +55,11 @@ def test_what_is_seen_at_once_and_of_each_step_is_the_same() -> None:
     seen[4:, :, -3] = 1.0  # the cup is full: the other phase
     each = [network.look(task.split(s)) for s in seen]
     together = network(Sight.of(each))[0].unflatten(0, (8, -1))
-    assert torch.allclose(together, torch.stack([network.choice(s)[0] for s in each]), atol=1e-6)
+    assert torch.allclose(together, torch.stack([network(s)[0] for s in each]), atol=1e-6)
     with torch.no_grad():
         network.action.bias[: task.action_size] += 1.0  # of the first phase alone
-    assert torch.allclose(network.choice(each[7])[0], together[7], atol=1e-6)
-    assert not torch.allclose(network.choice(each[0])[0], together[0], atol=0.5)
+    assert torch.allclose(network(each[7])[0], together[7], atol=1e-6)
+    assert not torch.allclose(network(each[0])[0], together[0], atol=0.5)
 
 
 def height(now: Tensor, then: Tensor) -> Tensor:

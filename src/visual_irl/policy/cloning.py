@@ -38,7 +38,7 @@ class Cloning:
         torch.manual_seed(seed)
         network = PolicyNetwork(task)
         sight = network.look(task.split(seen))
-        self._fit(network, lambda rows: network.choice(sight[rows])[0].clamp(-1, 1), actions)
+        self._fit(network, lambda rows: network(sight[rows])[0].clamp(-1, 1), actions)
         return network
 
     def from_observations(

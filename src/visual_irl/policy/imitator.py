@@ -49,7 +49,7 @@ class ClonedStart:
 
         def near_the_clone(network: PolicyNetwork) -> Tensor:
             rows = torch.randint(len(actions), (self.samples,))
-            return self.anchor * (network.choice(states[rows])[0] - actions[rows]).square().mean()
+            return self.anchor * (network(states[rows])[0] - actions[rows]).square().mean()
 
         policy, steps = self.ppo.optimise(
             batch,

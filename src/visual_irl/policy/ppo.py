@@ -92,30 +92,30 @@ class PPO:
     def _sample(self, batch: Batch, network: PolicyNetwork, reward: RewardOfStates, scale: _ReturnSpread) -> _Samples:
         """One episode in each environment."""
         split, horizon = batch.task.split, batch.task.horizon
-        seen, sights, actions = [batch.reset()], [], []
-        with torch.no_grad():
+        seen, sights, actions, logs, each_value = [batch.reset()], [], [], [], []
+        with torch.inference_mode():
             for _ in range(horizon):
                 sights.append(network.look(split(seen[-1])))
-                actions.append(draw(*network.choice(sights[-1])))
+                mean, log_std, value = network(sights[-1])
+                actions.append(draw(mean, log_std))
+                logs.append(log_probability(actions[-1], mean, log_std))
+                each_value.append(value)
                 seen.append(batch.step(actions[-1])[-1])
-            sights.append(network.look(split(seen[-1])))
+            each_value.append(network(network.look(split(seen[-1])))[-1])
+        with torch.no_grad():
             before, after = torch.cat(seen[:-1]), torch.cat(seen[1:])
             rewards = reward(before, after).reshape(horizon, -1)
             if not bool(rewards.isfinite().all()):
                 raise LearningFailed("the reward is not finite on states that the policy reached; learn the reward again")
             rewards = rewards / scale.update(rewards)
-            sight, action = Sight.of(sights), torch.cat(actions)
-            mean, log_std, value = network(sight)
-            values = value.reshape(horizon + 1, -1)
+            values = torch.stack(each_value)
             deltas = rewards + self.discount * values[1:] - values[:-1]
             advantages = torch.zeros_like(rewards)
             advantage = advantages[0]
             for t in range(horizon - 1, -1, -1):
                 advantages[t] = advantage = deltas[t] + self.discount * self.trace * advantage
             returns = advantages + values[:-1]
-            count = len(action)
-            log = log_probability(action, mean[:count], log_std[:count])
-        return _Samples(sight[:count], action, log, advantages.flatten(), returns.flatten())
+        return _Samples(Sight.of(sights), torch.cat(actions), torch.cat(logs), advantages.flatten(), returns.flatten())
 
     def _update(
         self,

@@ -14,14 +14,16 @@ def relational_features(now: Situation, attributes: int) -> Float[Tensor, "*B N 
     something is poured how far hand and thing are tilted and what is in it."""
     hand, n = now.hand, now.things.shape[-2]
     own = torch.cat([4 * hand - 1.2, now.gripper[..., None]], dim=-1).unsqueeze(-2).expand(*hand.shape[:-1], n, 4)
-    kind = torch.nn.functional.one_hot(now.attribute.clamp(max=attributes - 1), attributes).to(hand.dtype)
+    every = torch.arange(attributes, device=hand.device)
+    kind = (now.attribute.clamp(max=attributes - 1).unsqueeze(-1) == every).to(hand.dtype)
     place = 4 * now.things - 1.2
     apart, held = 8 * (now.things - hand.unsqueeze(-2)), now.held[..., None].to(hand.dtype)
     by_kind = (kind[..., None] * (2 * place).unsqueeze(-2)).flatten(-2)
-    seen = torch.cat([own, place, apart, held, kind, by_kind], dim=-1)
+    seen = [own, place, apart, held, kind, by_kind]
     if now.vessels is None:
-        return seen
+        return torch.cat(seen, dim=-1)
     v = now.vessels
-    seen = torch.cat([seen, v.hand_tilt[..., None, None].expand_as(held), v.tilt[..., None], 2 * v.level[..., None]], dim=-1)
-    full = v.full.any(dim=-1)[..., None, None].to(hand.dtype)
-    return torch.cat([(1 - full) * seen, full * seen, full.expand_as(held)], dim=-1)
+    seen += [v.hand_tilt[..., None, None].expand_as(held), v.tilt[..., None], 2 * v.level[..., None]]
+    full = v.full.any(dim=-1)[..., None, None].to(hand.dtype).expand_as(held)
+    either = torch.cat(seen, dim=-1)
+    return torch.cat([(1 - full) * either, full * either, full], dim=-1)
