@@ -115,3 +115,10 @@ def test_a_hand_that_passes_holds_nothing_even_if_it_hides_what_lies_there() -> 
         for k, y in enumerate(np.linspace(-0.15, 0.15, 30)):
             hand = HandPlace(np.array([0.2, y, 0.06]), np.array([0.1, y, 0.08]), 0.06)
             assert not holding.step(k / 15.0, hand, [] if hidden and y > 0.0 else [lies])
+
+
+def test_a_hand_that_comes_to_what_stands_on_something_high_does_not_hold_it_yet() -> None:
+    holding, stands = Holding(), ObjectEstimate("", "onion", np.array([0.2, 0.0, 0.30]), 0.03, 0.9)
+    for k, x in enumerate([*np.linspace(-0.1, 0.19, 15), *([0.19] * 10)]):
+        place = HandPlace(np.array([x, 0.0, 0.31]), np.array([x - 0.1, 0.0, 0.31]), 0.07)
+        assert not holding.step(k / 15.0, place, [stands])

@@ -43,9 +43,11 @@ class HoldingConfig:
     moved: float = 6.0
     """Ways tell this much within a window, at most."""
     high: float = 0.12
-    """What is lowest at more than this above the table lies on nothing."""
+    """What is lowest at more than this above the table lies on nothing, unless it was there before the hand."""
     aloft: float = 4.0
-    """In reach of a hand, that tells this much."""
+    """When it comes in reach of a hand, that tells this much ..."""
+    stays_aloft: float = 1.0
+    """... and this much within each window after."""
     apart: float = -2.0
     """What is out of reach tells this much within a window."""
     far: float = 0.15
@@ -87,6 +89,8 @@ class _Thing:
     label: str
     seen: deque[_Sighting]
     score: float
+    alone: bool
+    """Whether it was where it is before the hand came."""
     held: bool = False
     aperture: float = np.inf
     hidden: bool = False
@@ -99,6 +103,7 @@ class Holding:
     def __init__(self, config: HoldingConfig | None = None) -> None:
         self._config, self._t = config or HoldingConfig(), 0.0
         self._thing: _Thing | None = None
+        self._before: tuple[ObjectEstimate, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -119,14 +124,20 @@ class Holding:
             near = min(objects, key=lambda o: _gap(o, hand.centre), default=None)
             new = thing is None or (near is not None and np.linalg.norm(near.p_world - thing.seen[-1].p) > c.follow)
             if near is not None and new and self._near(near, hand):
-                thing = _Thing(near.label, deque([_Sighting(t, near.p_world, hand.wrist)]), c.prior)
+                alone = any(np.linalg.norm(o.p_world - near.p_world) < 2.0 * c.still for o in self._before)
+                thing = _Thing(near.label, deque([_Sighting(t, near.p_world, hand.wrist)]), c.prior, alone)
+                thing.score += 0.0 if self._on_something(thing, near) else c.aloft
                 self._weigh(thing, t, 0.0, hand, near)
-        self._thing = thing
+        self._thing, self._before = thing, tuple(objects)
         return self.held
 
     def _near(self, thing: ObjectEstimate, hand: HandPlace) -> bool:
         c = self._config
         return _gap(thing, hand.centre) < c.reach + (0.0 if np.isfinite(hand.aperture) else c.unseen_fingers)
+
+    def _on_something(self, thing: _Thing, seen: ObjectEstimate) -> bool:
+        """Whether nothing but a hand need hold it up."""
+        return thing.alone or _lowest(seen) <= self._config.high
 
     def _again(self, thing: _Thing, t: float, hand: HandPlace, objects: Sequence[ObjectEstimate]) -> ObjectEstimate | None:
         """The thing in this frame."""
@@ -149,10 +160,8 @@ class Holding:
             thing.seen.append(_Sighting(t, mine.p_world, hand.wrist))
             while len(thing.seen) > 2 and t - thing.seen[1].t >= c.window:
                 thing.seen.popleft()
-            near = self._near(mine, hand)
-            thing.score += share * (self._ways(thing) + (0.0 if near else c.apart))
-            if near and _lowest(mine) > c.high and not self._falls(thing):
-                thing.score = max(thing.score, c.prior + c.aloft)
+            place = c.apart if not self._near(mine, hand) else 0.0 if self._on_something(thing, mine) else c.stays_aloft
+            thing.score += share * (self._ways(thing) + place)
             thing.hidden = False
         elif not thing.hidden and np.linalg.norm(hand.wrist - thing.seen[-1].wrist) > c.carried_off:
             thing.score, thing.hidden = thing.score + c.left_unseen, True
@@ -162,14 +171,6 @@ class Holding:
         thing.held = thing.score > (-c.sure if thing.held else c.sure)
         if thing.held and np.isfinite(hand.aperture):
             thing.aperture = min(thing.aperture, hand.aperture)
-
-    @staticmethod
-    def _falls(thing: _Thing) -> bool:
-        """Whether it went down faster than the wrist since it was seen before."""
-        if len(thing.seen) < 2:
-            return False
-        before, now = thing.seen[-2], thing.seen[-1]
-        return bool((now.p - before.p - now.wrist + before.wrist)[2] < -0.02)
 
     def _ways(self, thing: _Thing) -> float:
         """Log likelihood of the thing's way over the window if the wrist leads it, against lying still or falling."""
