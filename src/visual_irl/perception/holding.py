@@ -42,7 +42,7 @@ class HoldingConfig:
     """... to which comes this share of the wrist's way: hands turn about it."""
     moved: float = 6.0
     """Ways tell this much within a window, at most."""
-    high: float = 0.12
+    high: float = 0.08
     """What is lowest at more than this above the table lies on nothing, unless it was there before the hand."""
     aloft: float = 4.0
     """When it comes in reach of a hand, that tells this much ..."""
@@ -56,6 +56,8 @@ class HoldingConfig:
     """Fingers that are further apart by this than when they held it ..."""
     open_tells: float = -2.0
     """... tell this much within a window."""
+    grip: float = 1.5
+    """That is a mean over so long, as landmarks of a hand that holds something jump."""
     prior: float = -1.0
     """Of what comes in reach."""
     surest: float = 2.5
@@ -170,7 +172,8 @@ class Holding:
         thing.score = float(np.clip(thing.score, -c.surest, c.surest))
         thing.held = thing.score > (-c.sure if thing.held else c.sure)
         if thing.held and np.isfinite(hand.aperture):
-            thing.aperture = min(thing.aperture, hand.aperture)
+            before = thing.aperture if np.isfinite(thing.aperture) else hand.aperture
+            thing.aperture = before + min(share * c.window / c.grip, 1.0) * (hand.aperture - before)
 
     def _ways(self, thing: _Thing) -> float:
         """Log likelihood of the thing's way over the window if the wrist leads it, against lying still or falling."""
