@@ -35,6 +35,7 @@ def test_one_run_measures_all_methods_on_the_same_frames(tmp_path: Path) -> None
     assert set(ours["objects_mm"]) == {"onion", "bottle", "cup"} and max(ours["objects_mm"].values()) < 10.0
     assert ours["axis_deg_mean"] < 4.0 and ours["false_sightings"] == 0
     assert ours["jitter_mm_rms"] < 5.0
+    assert bench["ours_live"]["holding_told"] > 0.5 and bench["ours_live"]["holding_other_hand"] == 0.0
     assert (tmp_path / "perception.png").stat().st_size > 10_000
     assert "rendering" in said
     said.clear()

@@ -7,6 +7,7 @@ import pytest
 
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.grasp import HandWatch, grasp_states
+from visual_irl.perception.holding import HandPlace, Holding
 from visual_irl.types import KEYPOINTS, Demonstration, HandState, KeypointFrame, ObjectEstimate, keypoint_index
 
 
@@ -89,3 +90,35 @@ def test_a_live_hand_that_is_lost_is_unknown() -> None:
     assert watch.step(live_frame(1, np.full(3, np.nan), 0.03, [])).hands["right"].grasp == "unknown"
     with pytest.raises(InvalidInput, match="known: unknown, open"):
         HandState(0.1, "fist")
+
+
+@pytest.mark.parametrize("rate", [5.0, 15.0, 30.0])
+def test_what_is_in_the_hand_from_the_first_picture_on_is_held_until_it_falls(rate: float) -> None:
+    """A hand in mid-carry stops over a bin and lets go; its fingers' landmarks jump all the while."""
+    rng, holding = np.random.default_rng(1), Holding()
+    told: list[bool] = []
+    thing = np.array([0.1, 0.0, 0.25])
+    times = np.arange(0.0, 3.0, 1.0 / rate)
+    for t in times:
+        hand = np.array([0.1, 0.3 * min(t, 1.0), 0.27])
+        fallen = max(0.0, t - 2.2)
+        thing = np.array([0.1, hand[1], max(0.25 - 4.9 * fallen**2, 0.03)])
+        place = HandPlace(hand + rng.normal(0.0, 0.005, 3), hand - [0.1, 0.0, 0.0], abs(rng.normal(0.05, 0.02)))
+        told.append(holding.step(t, place, [ObjectEstimate("", "onion", thing + rng.normal(0.0, 0.002, 3), 0.03, 0.9)]))
+    assert all(told[: round(2.2 * rate)]) and not any(told[round(2.2 * rate) + max(round(0.3 * rate), 1) :])
+
+
+def test_a_hand_that_passes_holds_nothing_even_if_it_hides_what_lies_there() -> None:
+    lies = ObjectEstimate("", "onion", np.array([0.2, 0.0, 0.03]), 0.03, 0.9)
+    for hidden in (False, True):
+        holding = Holding()
+        for k, y in enumerate(np.linspace(-0.15, 0.15, 30)):
+            hand = HandPlace(np.array([0.2, y, 0.06]), np.array([0.1, y, 0.08]), 0.06)
+            assert not holding.step(k / 15.0, hand, [] if hidden and y > 0.0 else [lies])
+
+
+def test_a_hand_that_comes_to_what_stands_on_something_high_does_not_hold_it_yet() -> None:
+    holding, stands = Holding(), ObjectEstimate("", "onion", np.array([0.2, 0.0, 0.30]), 0.03, 0.9)
+    for k, x in enumerate([*np.linspace(-0.1, 0.19, 15), *([0.19] * 10)]):
+        place = HandPlace(np.array([x, 0.0, 0.31]), np.array([x - 0.1, 0.0, 0.31]), 0.07)
+        assert not holding.step(k / 15.0, place, [stands])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from visual_irl import se3
 from visual_irl.evaluation.perception_scenes import TIP_LENGTH, fingertip_skin
-from visual_irl.evaluation.perception_score import TIP_ROWS, visible_tips
+from visual_irl.evaluation.perception_score import TIP_ROWS, holding_figures, visible_tips
 from visual_irl.perception.synthetic_camera import SyntheticCamera
-from visual_irl.types import Intrinsics
+from visual_irl.types import KEYPOINTS, HandState, Intrinsics, KeypointFrame
 
 
 def test_a_fingertip_counts_when_its_own_skin_is_seen() -> None:
@@ -38,3 +41,20 @@ def test_the_skin_of_fingertips_goes_with_the_fingers() -> None:
     assert np.nanmax(away) < TIP_LENGTH + 0.003  # other bones' weights bend the skin a little
     assert (np.nanmin(away, axis=2) < 0.003).all()  # a tip is where its finger ends
     assert (np.isfinite(away).sum(2) >= 10).all()
+
+
+def test_holding_is_counted_by_frames_and_by_hands() -> None:
+    truth = SyntheticCamera(seed=3, rate=2.0).truth
+    held = np.array([name != "" for name in truth.held])
+    k = len(KEYPOINTS)
+    bare = KeypointFrame(0, np.full((k, 3), np.nan), np.full((k, 3, 3), np.nan), np.zeros(k), np.full((k, 2), np.nan))
+
+    def told(says: np.ndarray, side: str) -> dict[str, float | None]:
+        hands = [{s: HandState(0.05, "holding" if x and s == side else "open") for s in ("left", "right")} for x in says]
+        return holding_figures([[replace(bare, hands=h) for h in hands]], [truth])
+
+    assert held.any() and not held.all()
+    right = told(held, truth.side)
+    assert right == {"holding_told": 1.0, "holding_claimed": 0.0, "holding_other_hand": 0.0}
+    assert told(~held, truth.side) | {"holding_other_hand": 0.0} == right | {"holding_told": 0.0, "holding_claimed": 1.0}
+    assert told(held, "left" if truth.side == "right" else "right")["holding_other_hand"] == pytest.approx(held.mean())

@@ -19,12 +19,21 @@ from numpy import ndarray
 
 from visual_irl.evaluation.perception_rivals import BareMediapipe, back_projected, world_landmarks
 from visual_irl.evaluation.perception_scenes import TIPS, TRUTH, Clip, benchmark_clips, frames_before, render, still_clip
-from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, object_figures, visible_tips
+from visual_irl.evaluation.perception_score import (
+    ARM_ROWS,
+    Paths,
+    Truth,
+    figures,
+    holding_figures,
+    object_figures,
+    visible_tips,
+)
 from visual_irl.evaluation.pictures import contact_sheet
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import atomic_path, require_writable_folder
 from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
+from visual_irl.perception.grasp import HandWatch
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveFilter
 from visual_irl.perception.objects import ObjectsConfig
@@ -87,6 +96,8 @@ class PerceptionBench:
             + ", ".join(f"{label} {_text(mm, 1)} mm" for label, mm in sorted(ours["objects_mm"].items()))
             + f", axes {_text(ours['axis_deg_mean'], 1)} degrees, attributes right {_text(ours['attribute_accuracy'], 3)}, "
             f"{ours['false_sightings']} of {ours['object_sightings']} sightings false",
+            f"holding, live: {_text(live['holding_told'], 2)} of the frames with something in the hand told, "
+            f"{_text(live['holding_claimed'], 2)} of the others claimed",
             f"still arm {_text(ours['jitter_mm_rms'], 2)} mm RMS ({_text(live['jitter_mm_rms'], 2)} live); bare MediaPipe "
             f"{self.bare_mediapipe_cpu_ms:.1f} CPU ms, overhead {100 * ours['cpu_overhead']:+.1f} % "
             f"({100 * ours['keypoints_cpu_overhead']:+.1f} % without objects)",
@@ -199,6 +210,7 @@ def _judge(clips: tuple[Clip, ...], runs: list[_Run], truths: list[Demonstration
         for run, truth, x in zip(runs, truths, smoothed, strict=True)
     ]  # fmt: skip
     methods["ours"] |= object_figures([[f.objects for f in run.frames] for run in runs], tracked, truths)
+    methods["ours_live"] |= holding_figures([_with_hands(run) for run in runs], truths)
     cpu = {what: 1e3 * np.concatenate([np.array(run.seconds[what][1:]) for run in runs]) for what in runs[0].seconds}
     mean = {what: float(values[:, 0].mean()) for what, values in cpu.items()}
     wall = cpu["ours"][:, 1] + cpu["objects"][:, 1]
@@ -225,6 +237,12 @@ def _latency(ms: ndarray) -> dict[str, float]:
 
 def _paths(frames: list[KeypointFrame]) -> Paths:
     return Paths(np.array([f.p_world for f in frames]), np.array([f.covariance for f in frames]))
+
+
+def _with_hands(run: _Run) -> list[KeypointFrame]:
+    """The live frames with their objects and what the hands do."""
+    watch = HandWatch()
+    return [watch.step(replace(f, objects=seen.objects)) for f, seen in zip(run.live, run.frames, strict=True)]
 
 
 def _smoothed(run: _Run, truth: Demonstration) -> Paths:

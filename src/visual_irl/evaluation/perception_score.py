@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from visual_irl import covariance as cov
 from visual_irl import se3
-from visual_irl.types import KEYPOINTS, SIDES, Demonstration, Intrinsics, ObjectEstimate, keypoint_index
+from visual_irl.types import KEYPOINTS, SIDES, Demonstration, Intrinsics, KeypointFrame, ObjectEstimate, keypoint_index
 
 JOINTS = ("shoulder", "elbow", "wrist")
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -195,6 +195,30 @@ def object_figures(
         "objects_tracked": sum(len(demo.objects) for demo in tracked),
         "objects_true": there,
         "objects_missed": 1.0 - matched / there if there else None,
+    }
+
+
+def holding_figures(live: Sequence[Sequence[KeypointFrame]], truths: Sequence[Demonstration]) -> dict[str, float | None]:
+    """How well it is told live what a hand holds, as shares of frames.
+
+    Of those in which the demonstrating hand holds something, how many are told; of its others, how many are told so all the
+    same; and in how many of all the other hand is told to hold something.
+
+    Args:
+        live: frames with their hands, by clip.
+        truths: what was held.
+    """
+    held, said, aside = [], [], []
+    for frames, truth in zip(live, truths, strict=True):
+        other = next(side for side in SIDES if side != truth.side)
+        held += [name != "" for name in truth.held]
+        said += [f.hands[truth.side].grasp == "holding" for f in frames]
+        aside += [f.hands[other].grasp == "holding" for f in frames]
+    holds, told = np.array(held), np.array(said)
+    return {
+        "holding_told": float(told[holds].mean()) if holds.any() else None,
+        "holding_claimed": float(told[~holds].mean()) if not holds.all() else None,
+        "holding_other_hand": float(np.mean(aside)),
     }
 
 

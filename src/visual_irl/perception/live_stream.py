@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.detection import Detector
-from visual_irl.perception.grasp import HandsConfig, HandWatch
+from visual_irl.perception.grasp import HandWatch
+from visual_irl.perception.holding import HoldingConfig
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveConfig, LiveFilter
 from visual_irl.perception.objects import ObjectsConfig
@@ -20,7 +21,7 @@ class LiveStreamConfig:
 
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
     smoothing: LiveConfig = field(default_factory=LiveConfig)
-    hands: HandsConfig = field(default_factory=HandsConfig)
+    hands: HoldingConfig = field(default_factory=HoldingConfig)
     objects: ObjectsConfig | None = field(default_factory=ObjectsConfig)
     """None looks for no objects."""
     task: str = "onion_sorting"
