@@ -10,6 +10,7 @@ from visual_irl.errors import LearningFailed, WouldCollide
 from visual_irl.evaluation import likeness
 from visual_irl.evaluation.closed_loop import Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.sorting_episodes import sort_onions
+from visual_irl.evaluation.spread import spread
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
 from visual_irl.mapping.retarget import retarget
@@ -49,6 +50,15 @@ def test_every_onion_ends_in_its_bin(skill: SortingSkill, name: str) -> None:
     ours, hand = likeness.summary(result.ours), likeness.summary(result.hand_only)
     assert ours["upper_deg"] + ours["fore_deg"] < hand["upper_deg"] + hand["fore_deg"]
     assert 0.9 < ours["path_ratio"] < 1.1  # the hand goes the person's way
+
+
+def test_an_episode_is_the_same_in_a_process_of_its_own(skill: SortingSkill) -> None:
+    work = (skill, load_robot("ur5e"), TASK, TASK.sample_scene(np.random.default_rng(6), 1), 6)
+    here = sort_onions(*work)  # after the episodes above
+    ((_, there),) = spread(sort_onions, [work])
+    assert here.placed == there.placed and len(here.ours) == len(there.ours)
+    for a, b in zip(here.ours, there.ours, strict=True):  # as measured: to the last bit
+        assert np.array_equal(a.q_end, b.q_end) and a.smoothness == b.smoothness
 
 
 def test_an_onion_that_is_lost_is_taken_again(skill: SortingSkill) -> None:
