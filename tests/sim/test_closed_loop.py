@@ -23,7 +23,7 @@ from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import Obstacle
 from visual_irl.skills.parts import arm_for
 from visual_irl.skills.sorting import SortingSkill, relations_at
-from visual_irl.tasks.onion_sorting import OnionSorting
+from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 
 TASK = OnionSorting()
 
@@ -41,10 +41,17 @@ def closed_loop(skill: SortingSkill, inspect: bool = True) -> ClosedLoop:
     return ClosedLoop(LinearReward(relations, skill.reward.theta), relations, skill.motion, PolicyConfig())
 
 
-@pytest.mark.parametrize("name", ["panda", "ur5e"])
-def test_every_onion_ends_in_its_bin(skill: SortingSkill, name: str) -> None:
+@pytest.mark.parametrize(("name", "alike"), [("panda", False), ("ur5e", True)])
+def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name: str, alike: bool) -> None:
     scene = TASK.sample_scene(np.random.default_rng(3), 2)
-    result = sort_onions(skill, load_robot(name), TASK, scene, seed=3)
+    if alike:
+        scene = replace(scene, objects=tuple(replace(o, attributes={BLEMISHED: 0.0}) for o in scene.objects))
+    lying: dict[str, np.ndarray] = {}
+    result = sort_onions(
+        skill, load_robot(name), TASK, scene, 3, on_frame=lambda executor: lying.update(executor.object_positions())
+    )
+    a, b = lying.values()
+    assert max(a[2], b[2]) < 0.035 and np.linalg.norm(a - b) > 0.05  # on the floor: neither lies on the other
     assert result.placed == {o.name: True for o in scene.objects}
     assert not result.refused and not result.collisions
     ours, hand = likeness.summary(result.ours), likeness.summary(result.hand_only)
