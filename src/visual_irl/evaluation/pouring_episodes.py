@@ -177,7 +177,7 @@ def _candidates(
                 reasons.append(f"{act}: {known[act, special]}")
                 break
         else:
-            start = replace(way, **{acts[-1]: 0.0})
+            start = replace(way, dispose=0.0)
             if len(acts) > 2 and start not in begun:  # many ways begin alike
                 begun[start] = outlook(loop.whole(view, start, acts[:-1]), True)
             if start in begun and not begun[start].follows:
