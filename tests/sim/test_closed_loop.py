@@ -10,6 +10,7 @@ from visual_irl.errors import LearningFailed, WouldCollide
 from visual_irl.evaluation import likeness
 from visual_irl.evaluation.closed_loop import Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.sorting_episodes import sort_onions
+from visual_irl.evaluation.spread import spread
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
 from visual_irl.mapping.retarget import retarget
@@ -22,7 +23,7 @@ from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import Obstacle
 from visual_irl.skills.parts import arm_for
 from visual_irl.skills.sorting import SortingSkill, relations_at
-from visual_irl.tasks.onion_sorting import OnionSorting
+from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 
 TASK = OnionSorting()
 
@@ -40,15 +41,31 @@ def closed_loop(skill: SortingSkill, inspect: bool = True) -> ClosedLoop:
     return ClosedLoop(LinearReward(relations, skill.reward.theta), relations, skill.motion, PolicyConfig())
 
 
-@pytest.mark.parametrize("name", ["panda", "ur5e"])
-def test_every_onion_ends_in_its_bin(skill: SortingSkill, name: str) -> None:
+@pytest.mark.parametrize(("name", "alike"), [("panda", False), ("ur5e", True)])
+def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name: str, alike: bool) -> None:
     scene = TASK.sample_scene(np.random.default_rng(3), 2)
-    result = sort_onions(skill, load_robot(name), TASK, scene, seed=3)
+    if alike:
+        scene = replace(scene, objects=tuple(replace(o, attributes={BLEMISHED: 0.0}) for o in scene.objects))
+    lying: dict[str, np.ndarray] = {}
+    result = sort_onions(
+        skill, load_robot(name), TASK, scene, 3, on_frame=lambda executor: lying.update(executor.object_positions())
+    )
+    a, b = lying.values()
+    assert max(a[2], b[2]) < 0.035 and np.linalg.norm(a - b) > 0.05  # on the floor: neither lies on the other
     assert result.placed == {o.name: True for o in scene.objects}
     assert not result.refused and not result.collisions
     ours, hand = likeness.summary(result.ours), likeness.summary(result.hand_only)
     assert ours["upper_deg"] + ours["fore_deg"] < hand["upper_deg"] + hand["fore_deg"]
     assert 0.9 < ours["path_ratio"] < 1.1  # the hand goes the person's way
+
+
+def test_an_episode_is_the_same_in_a_process_of_its_own(skill: SortingSkill) -> None:
+    work = (skill, load_robot("ur5e"), TASK, TASK.sample_scene(np.random.default_rng(6), 1), 6)
+    here = sort_onions(*work)  # after the episodes above
+    ((_, there),) = spread(sort_onions, [work])
+    assert here.placed == there.placed and len(here.ours) == len(there.ours)
+    for a, b in zip(here.ours, there.ours, strict=True):  # as measured: to the last bit
+        assert np.array_equal(a.q_end, b.q_end) and a.smoothness == b.smoothness
 
 
 def test_an_onion_that_is_lost_is_taken_again(skill: SortingSkill) -> None:

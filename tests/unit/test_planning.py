@@ -117,7 +117,9 @@ def test_compiling_takes_nothing_of_the_time_to_search(monkeypatch: pytest.Monke
     assert all(kinds == calls[0] for kinds in calls), "a second type of arguments would be compiled in the middle of the search"
 
 
-def test_no_way_out_of_a_cage_is_said_after_the_time_limit(robot: RobotModel) -> None:
+def test_no_way_out_of_a_cage_is_said_after_so_much_time_or_so_many_moves(
+    robot: RobotModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start, goal = turned(robot, -1.2), turned(robot, 1.2)
     x = robot.fk(robot.home)[0, 3]
     window = 0.16 if robot.name == "panda" else 0.25  # what is left for the shoulder
@@ -128,6 +130,11 @@ def test_no_way_out_of_a_cage_is_said_after_the_time_limit(robot: RobotModel) ->
     cage = World((front, back, above))
     with pytest.raises(NoPathFound, match=r"after .* s with a clearance of 0.008 m and seed 0"):
         OmplPlanner(robot, PlannerConfig(time_limit=0.3)).plan(start, goal, cage)
+    asked, free = [], edges.EdgeChecker.edge_free
+    monkeypatch.setattr(edges.EdgeChecker, "edge_free", lambda *a: asked.append(None) or free(*a))
+    with pytest.raises(NoPathFound):
+        OmplPlanner(robot, PlannerConfig(moves=200, time_limit=600.0)).plan(start, goal, cage)
+    assert 200 <= len(asked) < 300  # one round of the search may ask several
 
 
 def test_a_free_edge_keeps_its_clearance_at_every_dense_sample(robot: RobotModel) -> None:

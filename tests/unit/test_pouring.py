@@ -191,6 +191,9 @@ def test_the_path_carries_upright_and_tips_over_the_cup(skill: PouringSkill, sho
     most = int(np.argmax(tilt))
     mouth = foot[most] + view.vessel.height * axis[most]
     assert np.linalg.norm((mouth - view.receiver.p_world)[:2]) < 0.04 and mouth[2] > view.receiver.height
+    persons = skill.loop(PolicyConfig()).excerpt(view, Way(), "take").Ts_world_hand[0, :3, 2]
+    turned = se3.angle_between(plan.Ts_world_hand[0, :3, 2], persons)  # from the first frame on as it will take
+    assert turned == pytest.approx(abs(way.take), abs=1e-6)
 
 
 def test_the_persons_way_comes_first() -> None:

@@ -15,6 +15,7 @@ from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, retarget
+from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
@@ -26,6 +27,8 @@ PICTURES = 2.0
 """Pictures a second of simulated time, where they are wanted [1/s]."""
 NOT_DONE = (Unreachable, RefusedTrajectory, InCollision, NoPathFound)
 """Why a step is not executed: the arm does not reach, the guard refuses, or there is no way around what is in the way."""
+PLANNER = PlannerConfig(time_limit=600.0)
+"""An episode waits for the answer: that a machine is slow, or has other work, does not change what comes of it."""
 DROPPED = -0.1
 """What lies lower than this has fallen off the table [m]."""
 
@@ -133,7 +136,7 @@ class Cell(Generic[L]):
             raise Unreachable(f"'{robot.name}' would change its branch {changes} times, with what it holds in the hand")
         q_now = trajectory.q[0] if self.commanded is None else self.executor.q
         if repairs:
-            repaired = repair(trajectory, robot, self.world)
+            repaired = repair(trajectory, robot, self.world, PLANNER)
             trajectory, report = repaired.trajectory, replace(report, trajectory_t=repaired.slowdown * report.trajectory_t)
         stood = RobotState.at_rest(robot.joint_names, q_now)
         state = RobotState(robot.joint_names, stood.stamp_ns, q_now, stood.qd, q_target=self.commanded)

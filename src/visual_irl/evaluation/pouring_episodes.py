@@ -164,6 +164,7 @@ def _candidates(
     if now is not None and view.held:
         yield now
     known: dict[tuple[str, Way], str] = {}
+    begun: dict[Way, Outlook] = {}
     batch: list[tuple[float, Way]] = []
     for way in ways():
         if now is not None and view.held and (way == now or _in_hand(way) != _in_hand(now)):
@@ -176,6 +177,12 @@ def _candidates(
                 reasons.append(f"{act}: {known[act, special]}")
                 break
         else:
+            start = replace(way, dispose=0.0)
+            if len(acts) > 2 and start not in begun:  # many ways begin alike
+                begun[start] = outlook(loop.whole(view, start, acts[:-1]), True)
+            if start in begun and not begun[start].follows:
+                reasons.append(begun[start].obstacle)
+                continue
             whole = outlook(loop.whole(view, way, acts), True)
             if whole.obstacle:
                 reasons.append(whole.obstacle)

@@ -20,6 +20,7 @@ from visual_irl.evaluation.sight import Sight
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.policy.closed_loop import ClosedLoop
+from visual_irl.policy.free_place import free_places
 from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots.model import RobotModel
@@ -29,6 +30,8 @@ from visual_irl.tasks.scene import Scene
 
 ONIONS = (4, 8)
 """Fewest and most onions of an episode."""
+PLACES = 2
+"""Best places in a bin that are tried, before the one that the person uses."""
 LOOKS = 2
 """Times that an onion is looked at for every picture that is kept."""
 
@@ -94,11 +97,15 @@ def sort_onions(
     tried: dict[str, int] = {}
     try:
         cell = Cell(executor, loop, config)
-        while things := [t for t in sight.things() if _to_do(t, scene) and tried.get(t.name, 0) < config.attempts]:
+        while True:
+            known = sight.things()
+            things = [t for t in known if _to_do(t, scene) and tried.get(t.name, 0) < config.attempts]
+            if not things:
+                break
             thing = loop.choose(things)
             tried[thing.name] = tried.get(thing.name, 0) + 1
             try:
-                _handle(cell, sight, thing, things, result, show)
+                _handle(cell, sight, thing, things, known, result, show)
             except (*NOT_DONE, LearningFailed) as error:
                 result.refused.append(f"{thing.name}: {error}")
                 if _holds(executor, thing):
@@ -117,10 +124,11 @@ def _handle(
     sight: Sight,
     thing: Thing,
     things: list[Thing],
+    known: list[Thing],
     result: Sorted,
     show: Callable[[float], None] | None,
 ) -> None:
-    """Take one thing and bring it where it belongs, as long as it is held."""
+    """Take one of the `things` to do and bring it where it belongs, as long as it is held, beside what lies there already."""
     executor, loop = cell.executor, cell.loop
     others = [t for t in things if t is not thing]
     looks = loop.looks(thing)
@@ -132,7 +140,15 @@ def _handle(
         cell.carry_out(loop.recover(), result, show)
         sight.moved(thing, None)
         return
-    cell.carry_out(loop.bring(thing, looks, others), result, show)
+    fixture = executor.scene.fixture(loop.goal(thing, looks))
+    places = [*free_places(fixture, thing.radius, known)[:PLACES], None]
+    for k, at in enumerate(places, start=1):
+        try:
+            cell.carry_out(loop.bring(thing, looks, others, at), result, show)
+            break
+        except NOT_DONE:
+            if k == len(places):
+                raise
     sight.moved(thing, np.array([*loop.hand.p_world[:2], thing.radius]))
 
 

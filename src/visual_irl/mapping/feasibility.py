@@ -34,6 +34,8 @@ class Outlook:
     """Why the arm cannot follow without a change of branch or a collision; '' where nothing speaks against it."""
     unlikeness: float
     """Mean angle of upper arm and forearm to the person's, together [rad]."""
+    follows: bool
+    """Whether it can follow without a change of branch, whatever it may touch; where not, it cannot follow a longer motion."""
 
 
 def look(
@@ -51,15 +53,18 @@ def look(
     solver = solver_of(robot, config.offline.margin, table=table_of(config, T_world_base))
     q, solved = best_path(solver, few, config.offline.costs._replace(step=STRIDE), q_start=q_start)
     unlikeness = float(np.nanmean(limb_errors(robot, few, q).sum(axis=1)))
-    return Outlook(_obstacle(few.t, q, solved, robot, world), unlikeness)
+    broken = _broken(few.t, q, solved)
+    return Outlook(broken or _contact(few.t, q, robot, world), unlikeness, not broken)
 
 
-def _obstacle(t: ndarray, q: ndarray, solved: ndarray, robot: RobotModel, world: World) -> str:
+def _broken(t: ndarray, q: ndarray, solved: ndarray) -> str:
     if not solved.all():
         return f"{int((~solved).sum())} of {len(t)} poses are out of reach, the first at {t[np.argmin(solved)]:.1f} s"
     steps = np.abs(np.diff(q, axis=0)).max(axis=1)
-    if steps.max(initial=0.0) > STRIDE:
-        return f"the arm changes its branch at {t[int(np.argmax(steps))]:.1f} s"
+    return f"the arm changes its branch at {t[int(np.argmax(steps))]:.1f} s" if steps.max(initial=0.0) > STRIDE else ""
+
+
+def _contact(t: ndarray, q: ndarray, robot: RobotModel, world: World) -> str:
     checker = checker_of(robot, world)
     for at, row in zip(t, q, strict=True):
         contact = checker.contact_at(row, ROOM)

@@ -38,7 +38,7 @@ class MoveItQuestion(ABC):
 
     Args:
         robot: the arm.
-        config: as for every planner; `seed` has no effect here.
+        config: as for every planner; `seed` and `moves` have no effect here.
         group: planning group; that of the maker's configuration when not given.
         base: link in whose frame obstacles are told; likewise.
 
@@ -120,7 +120,7 @@ class MoveItPlanner(MoveItQuestion):
 
     Args:
         robot: the arm.
-        config: as for every planner; `seed` has no effect here.
+        config: as for every planner; `seed` and `moves` have no effect here.
         group: planning group; that of the maker's configuration when not given.
         base: link in whose frame obstacles are told; likewise.
         node_name: of the node that MoveIt starts.

@@ -1,7 +1,8 @@
 """Paths by OMPL's RRT-Connect (Kuffner and LaValle 2000) over compiled, conservative checks, shortened, then timed.
 
 OMPL draws the seeds of all its generators from one generator of the process. It is seeded anew before every search, and
-searches take turns, so that each depends on its own seed alone; only whether the time runs out is decided by a clock.
+searches take turns, so that each depends on its own seed alone. A search ends after so many moves, on any machine; a clock
+ends it only where that takes longer than `time_limit`.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def connect(
     if path is None:
         raise NoPathFound(
             f"no path to {len(goals)} posture(s) of the goal after {time.monotonic() - began:.1f} s with a clearance of "
-            f"{config.clearance:.4g} m and seed {config.seed}: allow more time (time_limit), another seed, less clearance, or "
-            "make room"
+            f"{config.clearance:.4g} m and seed {config.seed}: allow more (moves, time_limit), another seed, less clearance, "
+            "or make room"
         )
     return path
 
@@ -102,10 +103,11 @@ class _Motions(base.MotionValidator):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, information: Any, checker: EdgeChecker, size: int) -> None:
         super().__init__(information)
-        self.checker, self.size = checker, size
+        self.checker, self.size, self.asked = checker, size, 0
 
     def checkMotion(self, a: Any, b: Any) -> bool:  # OMPL's name for it
         """Whether the straight move is free."""
+        self.asked += 1
         return self.checker.edge_free(np.array(a[0 : self.size]), np.array(b[0 : self.size]))
 
 
@@ -123,7 +125,8 @@ def _search(
     space.setBounds(bounds)
     information = base.SpaceInformation(space)
     information.setStateValidityChecker(lambda state: checker.free(np.array(state[0:size])))
-    information.setMotionValidator(_Motions(information, checker, size))
+    motions = _Motions(information, checker, size)
+    information.setMotionValidator(motions)
     information.setup()
     problem = base.ProblemDefinition(information)
     problem.addStartState(_state(space, np.clip(q_start, lower, upper)))
@@ -135,7 +138,8 @@ def _search(
     planner.setRange(RANGE)
     planner.setProblemDefinition(problem)
     planner.setup()
-    planner.solve(base.timedPlannerTerminationCondition(config.time_limit))
+    deadline = time.monotonic() + config.time_limit
+    planner.solve(base.PlannerTerminationCondition(lambda: motions.asked >= config.moves or time.monotonic() > deadline))
     if not problem.hasExactSolution():
         return None
     path = problem.getSolutionPath()

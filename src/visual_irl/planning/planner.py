@@ -26,8 +26,10 @@ class PlannerConfig:
 
     seed: int = 0
     """The same question with the same seed has the same answer."""
+    moves: int = 20_000
+    """After so many moves that were looked at without a path the search gives up, on any machine."""
     time_limit: float = 5.0
-    """After this long without a path the search gives up [s]."""
+    """So it does after this long [s]."""
     clearance: float = 0.008
     """Least distance between links, and of the arm to its world [m]; the guard asks for 5 mm."""
     resolution: float = 0.004
@@ -44,7 +46,7 @@ class PlannerConfig:
     """Farthest from a corner of the path at which it may begin to be rounded [rad]."""
 
     def __post_init__(self) -> None:
-        for name in ("time_limit", "rate", "blend"):
+        for name in ("moves", "time_limit", "rate", "blend"):
             if not 0.0 < getattr(self, name) < np.inf:
                 raise InvalidInput(f"planner: {name} is {getattr(self, name)}, expected a number above 0")
         if not 0.0 < self.resolution <= self.clearance < np.inf:

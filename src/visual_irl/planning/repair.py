@@ -226,8 +226,8 @@ def _detour(old: ndarray, robot: RobotModel, checker: EdgeChecker, config: Plann
         low, high = np.maximum(lower, old.min(axis=0) - near), np.minimum(upper, old.max(axis=0) + near)
         found: list[tuple[float, int, ndarray]] = []
         for k in range(TRIES):
-            limit = config.time_limit if near == np.inf else 0.1 * config.time_limit
-            trial = dataclasses.replace(config, seed=config.seed + k, time_limit=limit)
+            moves = config.moves if near == np.inf else max(config.moves // 10, 1)
+            trial = dataclasses.replace(config, seed=config.seed + k, moves=moves)
             try:
                 path = connect(old[0], old[-1:], checker, low, high, trial)
             except NoPathFound:
@@ -241,8 +241,8 @@ def _detour(old: ndarray, robot: RobotModel, checker: EdgeChecker, config: Plann
         if found:
             return min(found, key=lambda item: item[:2])[2]
     raise NoPathFound(
-        f"no way around what is in the motion's way within {config.time_limit} s, with a clearance of {config.clearance:.4g} "
-        "m: allow more time (time_limit), another seed, less clearance, or take the thing away"
+        f"no way around what is in the motion's way in {config.moves} moves or {config.time_limit} s, with a clearance of "
+        f"{config.clearance:.4g} m: allow more (moves, time_limit), another seed, less clearance, or take the thing away"
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
 from visual_irl.policy.hand_path import HandState, PolicyConfig, Step
@@ -59,7 +61,7 @@ class ClosedLoop:
         samples, end = path.done("lift")
         if look:
             path.look(self.motion.dwell)
-        self._release(path, thing, look)
+        path.release(self.goal(thing, look), look)
         return Step(path.plan(), samples, end)
 
     def inspect(self, thing: Thing) -> Step:
@@ -67,17 +69,26 @@ class ClosedLoop:
         path = self._path()
         path.look(self.motion.dwell)
         samples, end = path.done("look")
-        self._release(path, thing, True)
+        path.release(self.goal(thing, True), True)
         return Step(path.plan(), samples, end)
 
-    def bring(self, thing: Thing, looked: bool, others: Sequence[Thing]) -> Step:
-        """Bring what is held where it belongs and let go; one of the others comes next.
+    def goal(self, thing: Thing, looked: bool) -> str:
+        """The fixture where what is held belongs, as far as is known.
+
+        Raises:
+            LearningFailed: the policy does not bring it into any.
+        """
+        return released_in(self._plan(thing, held=True, looked=looked), self.relations)
+
+    def bring(self, thing: Thing, looked: bool, others: Sequence[Thing], at: Float[ndarray, "2"] | None = None) -> Step:
+        """Bring what is held where it belongs, over a place `at` of its floor [m] if that is given, and let go; one of the
+        others comes next.
 
         Raises:
             LearningFailed: the policy does not bring it into any fixture.
         """
         path = self._path()
-        self._release(path, thing, looked)
+        path.release(self.goal(thing, looked), looked, at)
         samples, end = path.done("leave")
         if others:
             following = self.choose(others, end)
@@ -94,10 +105,6 @@ class ClosedLoop:
         samples, end = path.done("open")
         path.travel("return", self.motion.rest.copy())
         return Step(path.plan(), samples, end)
-
-    def _release(self, path: SortingPath, thing: Thing, looked: bool) -> None:
-        """Bring what is held where it belongs, as far as is known, and let go."""
-        path.release(released_in(self._plan(thing, held=True, looked=looked), self.relations), looked)
 
     def _kinds(self, thing: Thing) -> list[Thing]:
         """The thing as it may be: as it is known, or of either kind."""

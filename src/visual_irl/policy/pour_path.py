@@ -20,7 +20,7 @@ from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.pour_motion import PourMotion
 
 UP = np.array([0.0, 0.0, 1.0])
-TURNS = tuple(sign * 0.25 * k for k in range(7) for sign in ((1.0, -1.0) if k else (1.0,)))
+TURNS = tuple(sign * 0.25 * k for k in range(9) for sign in ((1.0, -1.0) if k else (1.0,)))
 """Turns of the hand about a vessel that are tried, from the person's own direction [rad]."""
 RAISES = (0.0, 0.015)
 """By how much higher than the person the hand may hold the vessel [m]: a wrist is thicker than a person's."""
@@ -83,7 +83,8 @@ class PourPath(HandPath):
         swivel = float(next(iter(motion.swivel.values()))[0])
         # a gripper is wider than a hand on its edge: it rests over the table
         rest = np.maximum(motion.rest, [-np.inf, -np.inf, pour.grip_height + config.approach])
-        super().__init__(motion, config, rest, start or HandState(rest, self.heading(rest), swivel))
+        turned = self._direction(rest, "take", way.take)  # as it will take: nothing that it holds or passes forbids that
+        super().__init__(motion, config, rest, start or HandState(rest, turned, swivel))
 
     @property
     def grip(self) -> float:

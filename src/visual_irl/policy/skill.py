@@ -109,9 +109,10 @@ class SortingPath(HandPath):
         self.travel("inspect", self.inspect)
         self.hold(max(self.config.look_seconds, seconds), "look", self.config.turn)
 
-    def release(self, fixture: str, looked: bool) -> None:
-        """Bring what is held over a fixture, let go, and rise."""
+    def release(self, fixture: str, looked: bool, at: Float[ndarray, "2"] | None = None) -> None:
+        """Bring what is held over a fixture, or over a place `at` of its floor [m], let go, and rise."""
         goal = self.places[fixture]
+        goal = goal if at is None else np.array([*at, goal[2]])
         above = goal + [0.0, 0.0, self.config.clearance]
         self.travel("place" if looked else "carry", above)
         self.straight(goal, "lower")
