@@ -347,6 +347,7 @@ def evaluate(
     workers: int = 1,
     address: str | None = None,
     pictures: Path | None = None,
+    move_bins: float = 0.0,
 ) -> None:
     """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
 
@@ -366,10 +367,11 @@ def evaluate(
         workers: Episodes at once.
         address: Of a Ray cluster on which they run, HOST:PORT, auto or local; in processes of this machine when not given.
         pictures: Folder for a picture of the first episode.
+        move_bins: Sorting: each bin stands up to so far from its usual place, along x and y [m], 0.1 at most.
     """
     from visual_irl.evaluation.evaluate_stage import evaluate as run
 
-    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, address, pictures)
+    run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, address, pictures, move_bins)
 
 
 def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> None:

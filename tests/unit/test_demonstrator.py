@@ -7,6 +7,8 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, Unreachable
+from visual_irl.evaluation.pouring_episodes import PouringEpisodes
+from visual_irl.evaluation.sorting_episodes import SortingEpisodes
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
 from visual_irl.tasks.onion_sorting import OnionSorting
@@ -167,6 +169,24 @@ def test_bad_settings_are_refused() -> None:
         DemonstratorConfig(side="both")
     with pytest.raises(InvalidInput, match="nan Hz"):
         DemonstratorConfig(rate=float("nan"))
+
+
+def test_bins_are_moved_by_no_more_than_asked_and_onions_keep_clear_of_them() -> None:
+    standard, farthest = OnionSorting().fixtures(), 0.0
+    for seed in range(20):
+        scene = OnionSorting(moved=0.08).sample_scene(np.random.default_rng(seed), 8)
+        for fixture, usual in zip(scene.fixtures, standard, strict=True):
+            away = np.abs(fixture.T_world - usual.T_world)
+            farthest = max(farthest, away.max())
+            assert away[:2, 3].max() <= 0.08 and np.delete(away.ravel(), [3, 7]).max() == 0.0
+            for onion in scene.objects:
+                beside = np.abs(onion.p_world[:2] - fixture.T_world[:2, 3]) - [fixture.half_x, fixture.half_y]
+                assert np.linalg.norm(np.maximum(beside, 0.0)) > 0.04
+    assert farthest > 0.07
+    with pytest.raises(InvalidInput, match=r"bins moved by 0.3 m: must lie between 0 and 0.1 m"):
+        SortingEpisodes(0.3)
+    with pytest.raises(InvalidInput, match="pouring has none"):
+        PouringEpisodes(0.05)
 
 
 def test_min_jerk_is_the_quintic() -> None:

@@ -39,7 +39,7 @@ Tried = tuple[Worked, list[tuple[float, ndarray]]]
 
 @runtime_checkable
 class Episodes(Protocol):
-    """How skills of a task are tried."""
+    """How skills of a task are tried; made with how far fixtures stand from where they usually do, at most [m]."""
 
     doing: str
     """What a robot does in an episode."""
@@ -58,18 +58,26 @@ class Episodes(Protocol):
 
 
 def evaluate(
-    skill: Path, robot: str, episodes: int, out: Path, seed: int, workers: int, address: str | None, pictures: Path | None
+    skill: Path,
+    robot: str,
+    episodes: int,
+    out: Path,
+    seed: int,
+    workers: int,
+    address: str | None,
+    pictures: Path | None,
+    moved: float = 0.0,
 ) -> dict[str, Any]:
     """Evaluate a skill; see `visual-irl evaluate --help`. Returns what is written."""
     if episodes < 1:
         raise InvalidInput(f"{episodes} episodes; give at least 1")
     load_robot(robot)
     learned = load_skill(skill)
-    tried: Episodes = EPISODES.load(learned.task)()
+    tried: Episodes = EPISODES.load(learned.task)(moved)
     require_writable_folder(out.parent)
     if pictures is not None:
         require_writable_folder(pictures)
-    todo = [(learned, robot, seed + e, pictures is not None and e == 0) for e in range(episodes)]
+    todo = [(tried, learned, robot, seed + e, pictures is not None and e == 0) for e in range(episodes)]
     done: dict[int, Worked] = {}
     with progress_bar(f"{tried.doing} on the {robot}", "episode") as show:
         for e, (worked, stills) in _tried(todo, workers, address):
@@ -82,10 +90,11 @@ def evaluate(
                 contact_sheet(sheet, [image for _, image in stills], [f"t = {t:.0f} s" for t, _ in stills])
     results = [done[e] for e in range(episodes)]
     task = learned.task
-    content = {"task": task, "robot": robot, "episodes": episodes, "seed": seed, **tried.scores(results), **_scores(results)}
+    content = {"task": task, "robot": robot, "episodes": episodes, "seed": seed, "moved_m": moved}
+    content |= {**tried.scores(results), **_scores(results)}
     artifacts.write_json(out, content)
     inputs = {"reward": skill / REWARD_FILE, "motion": skill / MOTION_FILE}
-    artifacts.write_sidecar(out, {"seed": seed}, inputs)
+    artifacts.write_sidecar(out, {"seed": seed, "moved": moved}, inputs)
     say(_said(content, tried))
     say(f"wrote {out}")
     return content
@@ -98,10 +107,9 @@ def _tried(todo: list[tuple[Any, ...]], workers: int, address: str | None) -> It
     return spread(_episode, todo, workers, address)
 
 
-def _episode(skill: Skill, robot: str, seed: int, film: bool) -> Tried:
+def _episode(tried: Episodes, skill: Skill, robot: str, seed: int, film: bool) -> Tried:
     """What came of an episode, and pictures of it."""
     torch.set_num_threads(1)  # the graph of a task is small: threads only wait for each other
-    tried: Episodes = EPISODES.load(skill.task)()
     stills: list[ndarray] = []
     result = tried.run(
         skill, load_robot(robot), seed, (lambda executor: stills.append(executor.render("front", 480, 360))) if film else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -44,16 +44,23 @@ class Sorted(Worked):
     """Per onion, whether it lies in its bin: by the physics."""
 
 
+@dataclass(frozen=True)
 class SortingEpisodes:
     """Episodes of 4 to 8 onions at random places."""
 
-    doing = "sorting onions"
+    moved: float = 0.0
+    """How far each bin stands from where it usually does, along x and y at most [m]."""
+
+    doing: ClassVar[str] = "sorting onions"
+
+    def __post_init__(self) -> None:
+        OnionSorting(moved=self.moved)  # refuses what is too far
 
     def run(
         self, skill: SortingSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Sorted:
         """The episode of a seed."""
-        task, rng = OnionSorting(), np.random.default_rng([seed, 0])
+        task, rng = OnionSorting(moved=self.moved), np.random.default_rng([seed, 0])
         scene = task.sample_scene(rng, int(rng.integers(ONIONS[0], ONIONS[1] + 1)))
         return sort_onions(skill, robot, task, scene, seed, on_frame=on_frame)
 

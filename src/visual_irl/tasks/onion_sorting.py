@@ -5,8 +5,8 @@ World frame: table top z = 0, the person sits behind x = 0 and looks along +x, +
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,10 @@ from visual_irl.tasks.scene import Fixture, Outcome, Scene, SceneObject, SeenThi
 
 BLEMISHED = "blemished"
 """The attribute that decides where an onion belongs."""
+
+
+MOST_MOVED = 0.10
+"""A bin that is moved farther may stand where a person or an arm does not reach it [m]."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,14 @@ class OnionSorting:
     bin_blemished: tuple[float, float] = (0.08, -0.48)
     bin_half_size: tuple[float, float] = (0.08, 0.10)
     bin_height: float = 0.05
+    moved: float = 0.0
+    """Along x and y each bin of a random scene stands up to so far from its standard place [m], at most `MOST_MOVED`."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.moved <= MOST_MOVED:
+            raise InvalidInput(
+                f"bins moved by {self.moved} m: must lie between 0 and {MOST_MOVED} m, or they may be out of reach"
+            )
 
     name = "onion_sorting"
     label = "onion"
@@ -54,6 +66,14 @@ class OnionSorting:
     def _bin(self, name: str, xy: tuple[float, float], rgba: tuple[float, float, float, float]) -> Fixture:
         T = se3.transform(np.eye(3), np.array([*xy, 0.0]))
         return Fixture(name, T, *self.bin_half_size, self.bin_height, rgba)
+
+    def _moved(self, rng: np.random.Generator) -> tuple[Fixture, ...]:
+        """Both bins, each beside its standard place."""
+        away = rng.uniform(-self.moved, self.moved, (2, 2))
+        return tuple(
+            replace(f, T_world=se3.transform(np.eye(3), np.array([*xy, 0.0])) @ f.T_world)
+            for f, xy in zip(self.fixtures(), away, strict=True)
+        )
 
     def fixtures_at(self, poses: Mapping[str, Float[ndarray, "4 4"]]) -> tuple[Fixture, ...]:
         """The bins where a recording says they stand.
@@ -81,14 +101,16 @@ class OnionSorting:
         return tuple(fixtures)
 
     def sample_scene(self, rng: np.random.Generator, onions: int) -> Scene:
-        """A random start: `onions` onions apart from each other, at least one of each kind when there are two or more.
+        """A random start: `onions` onions apart from each other and from the bins, at least one of each kind when there are two
+        or more.
 
         Raises:
             InvalidInput: so many onions do not fit.
         """
         if not 1 <= onions <= 8:
             raise InvalidInput(f"{onions} onions do not fit on the table; choose 1 to 8")
-        centres = self._spread(rng, onions)
+        fixtures = self._moved(rng) if self.moved > 0.0 else self.fixtures()
+        centres = self._spread(rng, onions, fixtures)
         blemished = rng.random(onions) < 0.5
         if onions > 1 and blemished.all() == blemished.any():
             blemished[rng.integers(onions)] ^= True
@@ -97,17 +119,18 @@ class OnionSorting:
             radius = float(rng.uniform(*self.radius))
             attributes = {BLEMISHED: float(blemished[i])}
             objects.append(SceneObject(f"onion_{i}", self.label, np.array([*xy, radius]), radius, attributes))
-        return Scene(tuple(objects), self.fixtures())
+        return Scene(tuple(objects), fixtures)
 
-    def _spread(self, rng: np.random.Generator, onions: int) -> list[ndarray]:
-        """Places [m] on the table, `clearance` apart; a crowded draw starts over."""
+    def _spread(self, rng: np.random.Generator, onions: int, fixtures: Sequence[Fixture]) -> list[ndarray]:
+        """Places [m] on the table, `clearance` apart, and half of that from any bin; a crowded draw starts over."""
         low, high = np.array([self.onions_x, self.onions_y]).T
         clearance = self.clearance if onions <= 6 else self.crowded_clearance
         for _ in range(1000):
             centres: list[ndarray] = []
             for _ in range(100):
                 xy = rng.uniform(low, high)
-                if all(np.linalg.norm(xy - other) >= clearance for other in centres):
+                beside = all(_gap(xy, f) >= 0.5 * clearance for f in fixtures)
+                if beside and all(np.linalg.norm(xy - other) >= clearance for other in centres):
                     centres.append(xy)
                     if len(centres) == onions:
                         return centres
@@ -129,3 +152,9 @@ class OnionSorting:
         """The scene in which these things were seen."""
         items = [SceneObject(name, self.label, t.p_world, t.radius, t.attributes) for name, t in things.items()]
         return Scene(tuple(items), self.fixtures_at(fixtures))
+
+
+def _gap(xy: Float[ndarray, "2"], fixture: Fixture) -> float:
+    """From a place on the table to an upright box that stands along the axes [m]; 0 in it."""
+    beyond = np.abs(xy - fixture.T_world[:2, 3]) - [fixture.half_x, fixture.half_y]
+    return float(np.linalg.norm(np.maximum(beyond, 0.0)))
