@@ -13,6 +13,7 @@ from visual_irl.mapping.offline import limb_errors
 from visual_irl.mapping.retarget import RetargetConfig, table_of
 from visual_irl.mapping.targets import cut, targets_of
 from visual_irl.robots.collision import checker_of
+from visual_irl.robots.interpolation import motion_through
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
 from visual_irl.robots.solutions import solver_of
@@ -22,8 +23,10 @@ LOOKS = 8.0
 """Frames a second that are looked at [1/s]."""
 STRIDE = 0.8
 """Largest joint step between two of them [rad]: more is a change of branch."""
-ROOM = 0.008
+ROOM = 0.0065
 """Distance from things that is asked for, which the smoothing of the path may use up [m]."""
+RESOLUTION = 0.004
+"""What the arm moves between two checks where it is near something [m], at most `ROOM`."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ def _broken(t: ndarray, q: ndarray, solved: ndarray) -> str:
 
 
 def _contact(t: ndarray, q: ndarray, robot: RobotModel, world: World) -> str:
-    checker = checker_of(robot, world)
-    for at, row in zip(t, q, strict=True):
-        contact = checker.contact_at(row, ROOM)
-        if contact is not None:
-            return f"'{contact.first}' is {1e3 * contact.distance:.0f} mm from '{contact.second}' at {at:.1f} s"
-    return ""
+    """What the arm touches on its way, between the frames that were looked at, too: a hand moves by centimetres there."""
+    motion = motion_through(t, q, np.gradient(q, t, axis=0))
+    contact = checker_of(robot, world).contact_along(motion, ROOM, RESOLUTION)
+    if contact is None:
+        return ""
+    return f"'{contact.first}' is {1e3 * contact.distance:.0f} mm from '{contact.second}' at {contact.time:.1f} s"

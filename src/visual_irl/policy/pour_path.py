@@ -22,8 +22,9 @@ from visual_irl.policy.pour_motion import PourMotion
 UP = np.array([0.0, 0.0, 1.0])
 TURNS = tuple(sign * 0.25 * k for k in range(9) for sign in ((1.0, -1.0) if k else (1.0,)))
 """Turns of the hand about a vessel that are tried, from the person's own direction [rad]."""
-RAISES = (0.0, 0.015)
-"""By how much higher than the person the hand may hold the vessel [m]: a wrist is thicker than a person's."""
+RAISES = (0.0, 0.005, 0.01, 0.015)
+"""By how much higher than the person the hand may hold the vessel [m]: a robot's wrist is thicker than a person's, and its hand
+nearer to the cup the higher it holds. Some arms have a centimetre between the two."""
 ROOM = 0.005
 """By how much higher than the person the vessel is tipped [m]: a gripper is wider than a person's hand."""
 RELEASE_GAP = 0.001
