@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, Unreachable, VisualIrlError
+from visual_irl.mapping.feasibility import ROOM, look
 from visual_irl.mapping.human_arm import imagined_arm
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
 from visual_irl.mapping.retarget import RetargetConfig, retarget
@@ -100,6 +101,19 @@ def test_limits_hold_for_any_motion(name: str, data: st.DataObject) -> None:
     assert (np.abs(trajectory.qd) <= robot.velocity).all()
     exact = report.position_error < 1e-3
     assert (report.reachable <= exact).all(), "a frame is called reachable only where the hand is there"
+
+
+@pytest.mark.parametrize("name", ["panda", "ur5e"])
+def test_what_is_touched_between_two_looks_is_seen(name: str) -> None:
+    """The hand passes a ball between the first frame and the ninth, which is the next one that is looked at."""
+    robot, T, hand = load_robot(name), np.array(load_robot(name).T_world_base), reach(9) * [0.0, 0.8, 0.0] + [0.25, 0.0, 0.2]
+    arm = arm_along(hand, rate=60.0)
+    _, report = retarget(arm, robot, T, RetargetConfig())
+    world = World((Obstacle.sphere("ball", hand[4], 0.015),), T)
+    near = [checker_of(robot, world).contact_at(q, ROOM) is not None for q in report.q]
+    assert near[4] and not near[0] and not near[8]
+    assert "'ball'" in look(arm, robot, T, world, RetargetConfig()).obstacle
+    assert look(arm, robot, T, World((), T), RetargetConfig()).obstacle == ""
 
 
 @pytest.mark.parametrize("name", ROBOT_NAMES)
