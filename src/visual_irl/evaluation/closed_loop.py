@@ -121,6 +121,15 @@ class Cell(Generic[L]):
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
         result.hand_only.append(likeness_of_hand_only(robot, self.T_world_base, arm, start, self.config.retarget))
 
+    def foresee(self, step: Step) -> None:
+        """Map and approve a step and all that is planned to follow it, as one motion without a change of branch.
+
+        Raises:
+            `NOT_DONE`: it could not be done: the arm would change its branch, touch something, or not reach.
+        """
+        whole = arm_for(self.loop.motion, step.plan)
+        self._approved(replace(step, samples=len(whole.t)), whole, self.config.retarget, True, False)
+
     def _approved(
         self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool
     ) -> tuple[ApprovedTrajectory, MappingReport]:

@@ -23,8 +23,8 @@ LOOKS = 8.0
 """Frames a second that are looked at [1/s]."""
 STRIDE = 0.8
 """Largest joint step between two of them [rad]: more is a change of branch."""
-ROOM = 0.0065
-"""Distance from things that is asked for, which the smoothing of the path may use up [m]."""
+ROOM = 0.0055
+"""Distance from things that is asked for [m]: a little more than the guard does, as between two looks the path is guessed."""
 RESOLUTION = 0.004
 """What the arm moves between two checks where it is near something [m], at most `ROOM`."""
 
