@@ -18,10 +18,8 @@ from visual_irl.evaluation.closed_loop import NOT_DONE, Cell, ClosedLoopConfig, 
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.evaluation.vessel_sight import VesselSight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.feasibility import Outlook, look
-from visual_irl.mapping.offline import OfflineConfig
-from visual_irl.mapping.retarget import RetargetConfig
+from visual_irl.mapping.retarget import AT_WORK
 from visual_irl.policy.pour_loop import PourLoop, PourView
 from visual_irl.policy.pour_path import UP, Standing, Way, ways
 from visual_irl.robots.model import RobotModel
@@ -37,7 +35,7 @@ COMPARED = 8
 STRANGE = 0.05
 """Unlikeness of the limbs that a radian of strangeness of the way counts as [rad]."""
 
-STEADY = RetargetConfig(OfflineConfig(margin=0.02, costs=BranchCosts(jump=1000.0)))
+STEADY = replace(AT_WORK, offline=replace(AT_WORK.offline, margin=0.02))
 """An arm that holds a full bottle is not to come so near its limits that the way between two frames passes them."""
 
 
