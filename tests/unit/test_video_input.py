@@ -19,9 +19,9 @@ from visual_irl.perception.sources import VideoConfig, metres, open_frames
 RATE = 10
 
 
-def write_video(path: Path, frames: int, rotation: int = 0) -> Path:
+def write_video(path: Path, frames: int, rotation: int = 0, **options: str) -> Path:
     """A video of 96x64 whose left half is red."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         if rotation:
@@ -103,6 +103,32 @@ def test_a_cut_off_video_says_so(tmp_path: Path) -> None:
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # without its index, which stands at the end
     with pytest.raises(UnreadableFile, match="no video that can be read"):
         list(open_frames(tmp_path / "cut.mp4"))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_video_cut_off_behind_its_index_is_read_as_far_as_it_goes(tmp_path: Path, suffix: str) -> None:
+    options = {"movflags": "faststart"} if suffix == "mp4" else {}
+    whole = write_video(tmp_path / f"whole.{suffix}", 60, **options).read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(whole[: int(0.7 * len(whole))])
+    source = open_frames(tmp_path / f"cut.{suffix}")
+    read = len(list(source))
+    assert 10 < read < 58
+    assert source.refused["cut_off"] > 0 and source.refused["corrupt"] <= 1  # the picture at the cut may be there in part
+    assert abs(read + source.refused.total() - 60) <= 1
+    whole_source = open_frames(tmp_path / f"whole.{suffix}")
+    assert len(list(whole_source)) == 60 and not whole_source.refused
+
+
+def test_broken_pictures_of_a_video_are_counted_and_cost_nothing_else(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", 40)
+    sizes = [packet.size for packet in av.open(str(path)).demux(video=0) if packet.size]
+    data, garbage = path.read_bytes(), np.random.default_rng(0).integers(0, 256, 400, dtype=np.uint8).tobytes()
+    with av.open(str(path)) as container:
+        begin = data.index(bytes(list(container.demux(video=0))[12]))  # the second picture that stands for itself
+    path.write_bytes(data[:begin] + garbage[: sizes[12]] + data[begin + sizes[12] :])
+    source = open_frames(path)
+    stamps = [frame.stamp_ns for frame in source]
+    assert source.refused["corrupt"] == 1 and len(stamps) == 39 and 1_200_000_000 not in stamps
 
 
 def test_an_unknown_folder_lists_what_is_known(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class FrameSource:
 
     `count` is the number of frames, where it is known before reading; `has_depth` whether frames carry depth;
     `fixtures` the poses in the world that a recording states (its static transforms), `note` what the user should know:
-    what was lost of a recording that was cut off. `refused` counts, by 'corrupt', 'wrong_size' and 'unpaired', what the
-    last iteration met and left out.
+    what was lost of a recording that was cut off. `refused` counts, by fields of `StreamHealth`, what the last iteration met
+    and left out.
     """
 
     def __init__(
@@ -111,50 +111,61 @@ def _open_video(path: Path, config: VideoConfig) -> FrameSource:
             if not container.streams.video:
                 raise UnreadableFile(f"'{path}' holds no video stream; give {FORMATS}")
             count = container.streams.video[0].frames or None
-            if next(_decode(container, path), None) is None:
+            if next(_decode(container, Counter()), None) is None:
                 raise UnreadableFile(f"'{path}' holds no frame (0 decoded); copy or record it again")
     except av.error.FFmpegError as error:
         raise UnreadableFile(f"'{path}' is no video that can be read: {error.strerror}; give {FORMATS}") from error
     beside = path.with_suffix("." + CAMERA_FILE)
     camera = read_camera(beside) if beside.is_file() else None
-    return FrameSource(path, lambda: _video_frames(path, config, camera, count), count, False, {})
+    refused: Counter[str] = Counter()
+    return FrameSource(path, lambda: _video_frames(path, config, camera, refused), count, False, {}, refused=refused)
 
 
-def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
+def _decode(container: av.container.InputContainer, refused: Counter[str]) -> Iterator[av.VideoFrame]:
+    """The frames that can be decoded; the others are counted, so that one broken packet does not cost the rest."""
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    number = 0
-    try:
-        for frame in container.decode(stream):
-            yield frame
-            number += 1
-    except av.error.FFmpegError as error:
-        raise UnreadableFile(
-            f"'{path}' is damaged: {error.strerror} after frame {number}; copy it again or cut it there"
-        ) from error
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:  # the container itself is broken from here on
+            refused["cut_off"] += 1
+            return
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            refused["corrupt"] += 1
+            continue
+        for frame in frames:
+            if isinstance(frame, av.VideoFrame) and not frame.is_corrupt:
+                yield frame
+            else:
+                refused["corrupt"] += 1
 
 
-def _video_frames(path: Path, config: VideoConfig, camera: CameraFile | None, count: int | None) -> Iterator[RgbdFrame]:
-    number, last = 0, None
+def _video_frames(path: Path, config: VideoConfig, camera: CameraFile | None, refused: Counter[str]) -> Iterator[RgbdFrame]:
+    refused.clear()
+    number, stamp_ns = 0, 0
     with av.open(str(path)) as container:
-        for frame in _decode(container, path):
+        for frame in _decode(container, refused):
             if frame.pts is None or frame.time_base is None:
                 raise UnreadableFile(f"'{path}': frame {number} has no presentation time; convert it to .mp4")
             stamp_ns = int(frame.pts * frame.time_base * 1_000_000_000)
-            if last is not None and stamp_ns <= last:
-                raise UnreadableFile(
-                    f"'{path}': frame {number} is shown at {stamp_ns / 1e9:.3f} s, not after the one before it "
-                    f"({last / 1e9:.3f} s); convert it to .mp4"
-                )
             rgb = upright(frame.to_ndarray(format="rgb24"), frame.rotation)
             if camera is None:
                 yield RgbdFrame(stamp_ns, rgb, None, _assumed_intrinsics(rgb, config.horizontal_fov), None)
             else:
                 shared = stamp_ns + round(1e9 * camera.start)
                 yield RgbdFrame(shared, camera.straightened(rgb, 0.0), None, camera.intrinsics, camera.T_world_camera)
-            number, last = number + 1, stamp_ns
-    if count is not None and number < 0.9 * count:
-        raise UnreadableFile(f"'{path}' is cut off: {number} of {count} frames are there; copy or record it again")
+            number += 1
+        begin, length, rate = container.start_time, container.duration, container.streams.video[0].average_rate
+        if length and rate:  # [us]; sound may go on for a little longer
+            missing = ((begin or 0) + length) * 1e-6 - stamp_ns * 1e-9
+            if missing > 0.1 * length * 1e-6:
+                refused["cut_off"] += max(1, int(missing * float(rate)) - 1 - refused["corrupt"])
 
 
 def upright(rgb: UInt8[ndarray, "H W 3"], rotation: int) -> UInt8[ndarray, "H2 W2 3"]:

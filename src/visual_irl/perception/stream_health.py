@@ -45,6 +45,8 @@ class StreamHealth:
     """Another size, or another camera, than the first one's; or not the size that its camera info says."""
     corrupt: int = 0
     """Pictures that could not be decoded."""
+    cut_off: int = 0
+    """Pictures that a video promises and does not hold: it was cut off, or is broken from there on."""
     unpaired: int = 0
     """Colour pictures of a recording without a depth picture of their time; that one may be among the corrupt."""
     blank: int = 0
