@@ -31,6 +31,22 @@ def inverse(T_a_b: Float[ndarray, "*B 4 4"]) -> Float[ndarray, "*B 4 4"]:
     return T_b_a
 
 
+def is_rotation(R: Float[ndarray, "*B 3 3"], tolerance: float = 1e-6) -> bool:
+    """Whether all are rotations: finite, orthonormal to `tolerance`, and right-handed."""
+    R = np.asarray(R, float)
+    if R.shape[-2:] != (3, 3) or not np.isfinite(R).all():
+        return False
+    return bool((np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)) <= tolerance).all() and (np.linalg.det(R) > 0.0).all())
+
+
+def is_rigid(T_a_b: Float[ndarray, "*B 4 4"], tolerance: float = 1e-6) -> bool:
+    """Whether all are rigid transforms: `is_rotation`, a finite translation, and (0, 0, 0, 1) below."""
+    T = np.asarray(T_a_b, float)
+    if T.shape[-2:] != (4, 4) or not np.isfinite(T).all() or (T[..., 3, :] != (0.0, 0.0, 0.0, 1.0)).any():
+        return False
+    return is_rotation(T[..., :3, :3], tolerance)
+
+
 def apply(T_a_b: Float[ndarray, "4 4"], p_b: Float[ndarray, "*B 3"]) -> Float[ndarray, "*B 3"]:
     """`p_a` [m] of the points `p_b` [m]."""
     return p_b @ T_a_b[:3, :3].T + T_a_b[:3, 3]

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
+from visual_irl.se3 import is_rigid, is_rotation
 
 SIDES = ("left", "right")
 
@@ -38,6 +39,10 @@ HAND_KEYPOINTS = tuple(f"{side}_hand_{name}" for side in SIDES for name in HAND_
 
 KEYPOINTS = BODY_KEYPOINTS + HAND_KEYPOINTS
 """Every keypoint of a frame in its order (50)."""
+
+
+_RIGID = 1e-3
+"""How far poses that came from elsewhere may be from orthonormal."""
 
 
 def keypoint_index(name: str) -> int:
@@ -243,6 +248,15 @@ class Demonstration:
             raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
         if len(self.held) != n:
             raise InvalidInput(f"demonstration has {n} frames but {len(self.held)} entries of held")
+        for name in {*self.held, *self.turns, *self.heights} - {"", *self.objects}:
+            raise InvalidInput(f"demonstration tells of an object '{name}' without its path; known: {', '.join(self.objects)}")
+        for name in self.objects:
+            if name not in self.radii or name not in self.attributes:
+                raise InvalidInput(f"demonstration lacks the radius or the attributes of object '{name}'")
+        for what, sizes in (("radius", self.radii), ("height", self.heights)):
+            for name, size in sizes.items():
+                if not 0.0 < size < np.inf:
+                    raise InvalidInput(f"{what} of object '{name}' is {size} m, must be above 0")
         k = len(KEYPOINTS)
         _set(
             self,
@@ -255,6 +269,14 @@ class Demonstration:
             fixtures={f: _frozen(T, f"pose of fixture '{f}'", (4, 4)) for f, T in self.fixtures.items()},
             turns={o: _frozen(R, f"orientation of object '{o}'", (n, 3, 3)) for o, R in self.turns.items()},
         )
+        if np.isinf(self.p_world).any():
+            raise InvalidInput("demonstration keypoints hold an infinite place; a lost one is NaN")
+        for name, T in self.fixtures.items():
+            if not is_rigid(T, _RIGID):
+                raise InvalidInput(f"pose of fixture '{name}' is no rigid transform: {np.round(T, 4).tolist()}")
+        for name, R in self.turns.items():
+            if not is_rotation(R, _RIGID):
+                raise InvalidInput(f"orientation of object '{name}' is no rotation in some frame")
 
     def keypoint(self, name: str) -> Float[ndarray, "T 3"]:
         """Path [m] of one keypoint by its name; of the demonstrating arm when the name has no side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, UnwritableOutput
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
 
 
@@ -50,11 +52,7 @@ def test_demonstration_round_trip(tmp_path: Path) -> None:
 def changed(path: Path, demo: Demonstration, format: int, **arrays: np.ndarray | None) -> Path:
     """The file of `demo` as of a format, with arrays replaced or left out."""
     artifacts.save_demonstration(path, demo)
-    with np.load(path) as archive:
-        content = {name: archive[name] for name in archive.files}
-    content["header"] = np.array(json.dumps({**json.loads(str(content["header"])), "format": format}))
-    np.savez(path, **{name: a for name, a in {**content, **arrays}.items() if a is not None})
-    return path
+    return rewritten(path, {"format": format}, **arrays)
 
 
 def test_a_file_of_the_first_format_has_deviations_and_one_of_the_next_is_refused(tmp_path: Path) -> None:
@@ -70,6 +68,91 @@ def test_a_file_of_the_first_format_has_deviations_and_one_of_the_next_is_refuse
     negative = np.tile([-1.0, 0.0, 0.0, 1.0, 0.0, 1.0], (*demo.p_world.shape[:2], 1))
     with pytest.raises(InvalidInput, match="negative direction"):
         artifacts.load_demonstration(changed(tmp_path / "negative.npz", demo, 2, covariance=negative))
+
+
+def rewritten(path: Path, header: dict[str, Any], **arrays: Any) -> Path:
+    """The same file with entries of its header or arrays replaced; None leaves them out."""
+    with np.load(path) as archive:
+        content = {name: archive[name] for name in archive.files}
+    said = {k: v for k, v in {**json.loads(str(content["header"])), **header}.items() if v is not None}
+    content |= {"header": np.array(json.dumps(said)), **arrays}
+    np.savez(path, **{name: a for name, a in content.items() if a is not None})
+    return path
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", [1, 2]])
+@pytest.mark.parametrize("name", ["side", "radii", "attributes", "held", "frame", "task", "provenance", "keypoints"])
+def test_a_demonstration_with_a_wrong_header_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
+    artifacts.save_demonstration(tmp_path / "demo.npz", demonstration())
+    if (name, value) in (("frame", "x"), ("task", "x")):
+        return  # words, though of nothing that is known
+    with pytest.raises((UnreadableFile, InvalidInput), match=rf"demo\.npz.*{name}"):
+        artifacts.load_demonstration(rewritten(tmp_path / "demo.npz", {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays", "reason"),
+    [
+        ({}, {"object:onion_0": None}, "'onion_0' without its path"),
+        ({"radii": {}}, {}, "lacks the radius"),
+        ({"radii": {"onion_0": -0.1}}, {}, "radius of object 'onion_0' is -0.1 m"),
+        ({"radii": {"onion_0": "wide"}}, {}, "radii, heights or attributes are no numbers"),
+        ({"heights": {"onion_0": float("nan")}}, {}, "height of object 'onion_0' is nan"),
+        ({"heights": [1]}, {}, "radii, heights or attributes are no numbers"),
+        ({}, {"fixture:bin_blemished": 2 * np.eye(4)}, "'bin_blemished' is no rigid transform"),
+        ({}, {"fixture:bin_blemished": np.diag([1.0, 1.0, -1.0, 1.0])}, "'bin_blemished' is no rigid transform"),
+        ({}, {"turn:onion_0": np.zeros((7, 3, 3))}, "'onion_0' is no rotation"),
+        ({}, {"p_world": np.full((7, len(KEYPOINTS), 3), np.inf)}, "infinite place"),
+        ({}, {"aperture": np.array(["x"] * 7)}, "'aperture' holds <U1"),
+        ({}, {"covariance": np.zeros((7, len(KEYPOINTS), 5))}, r"covariance has shape \(7, 50, 5\)"),
+    ],
+)
+def test_a_demonstration_that_cannot_be_is_refused(
+    tmp_path: Path, header: dict[str, Any], arrays: dict[str, Any], reason: str
+) -> None:
+    artifacts.save_demonstration(tmp_path / "demo.npz", demonstration())
+    with pytest.raises((UnreadableFile, InvalidInput), match=rf"demo\.npz.*{reason}.*extract"):
+        artifacts.load_demonstration(rewritten(tmp_path / "demo.npz", header, **arrays))
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays", "reason"),
+    [
+        ({"robot": None}, {}, "lacks 'robot'"),
+        ({"task": 5}, {}, "has '5' for 'task'"),
+        ({"held": None}, {}, "lacks 'held'"),
+        ({"T_world_base": None}, {}, "lacks 'T_world_base'"),
+        ({"T_world_base": (2 * np.eye(4)).tolist()}, {}, "pose of 'base' is no rigid transform"),
+        ({"T_world_base": [["a"]]}, {}, "pose of 'base' is no rigid transform"),
+        ({"fixtures": {"bin": [1, 2]}}, {}, "pose of 'bin' is no rigid transform"),
+        ({"held": [[2.0, 1.0, "onion"]]}, {}, "held has"),
+        ({"held": [1]}, {}, "held has 1"),
+        ({}, {"q": None}, "lacks q"),
+        ({}, {"joint_names": np.array(["a"])}, r"shape \(5, 2\), expected \(5, 1\)"),
+        ({}, {"qd": np.array(["a"])}, "'qd' holds <U1"),
+    ],
+)
+def test_a_trajectory_that_cannot_be_is_refused(
+    tmp_path: Path, header: dict[str, Any], arrays: dict[str, Any], reason: str
+) -> None:
+    t = np.linspace(0, 1, 5)
+    trajectory = JointTrajectory(("a", "b"), t, np.ones((5, 2)), np.zeros((5, 2)), np.full(5, 0.08))
+    sound = {"robot": "panda", "task": "pouring", "T_world_base": np.eye(4), "objects": {}, "fixtures": {}, "held": []}
+    artifacts.save_trajectory(tmp_path / "t.npz", trajectory, sound)
+    artifacts.load_trajectory(tmp_path / "t.npz")
+    with pytest.raises((UnreadableFile, InvalidInput), match=rf"t\.npz.*{reason}.*visual-irl map"):
+        artifacts.load_trajectory(rewritten(tmp_path / "t.npz", header, **arrays))
+
+
+@pytest.mark.parametrize("name", ["p_world", "radius", "attributes", "height", "R_world"])
+@pytest.mark.parametrize("value", ["x", {}, [1.0], -1.0, float("nan")])
+def test_a_thing_of_a_trajectory_that_cannot_be_is_refused_by_name(name: str, value: Any) -> None:
+    row = {"p_world": [0.1, 0.2, 0.0], "radius": 0.03, "attributes": {"blemished": 1.0}, "height": None, "R_world": None}
+    assert SeenThing.read("onion_0", row).attributes == {"blemished": 1.0}
+    if (name, value) == ("attributes", {}):
+        return  # none are known
+    with pytest.raises(InvalidInput, match=r"'onion_0' cannot be.*visual-irl map"):
+        SeenThing.read("onion_0", {**row, name: value})
 
 
 def test_arrays_are_copies_and_read_only() -> None:
@@ -104,7 +187,7 @@ def test_missing_file_and_wrong_kind(tmp_path: Path) -> None:
 def test_trajectory_round_trip_with_extras(tmp_path: Path) -> None:
     t = np.linspace(0, 1, 5)
     trajectory = JointTrajectory(("a", "b"), t, np.ones((5, 2)), np.zeros((5, 2)), np.full(5, 0.08))
-    artifacts.save_trajectory(tmp_path / "t.npz", trajectory, {"robot": "panda"}, reachable=np.ones(5, bool))
+    artifacts.save_trajectory(tmp_path / "t.npz", trajectory, {"robot": "panda", "task": ""}, reachable=np.ones(5, bool))
     back, header, extras = artifacts.load_trajectory(tmp_path / "t.npz")
     assert back.joint_names == ("a", "b") and header["robot"] == "panda" and extras["reachable"].all()
     assert np.array_equal(back.q, trajectory.q)

@@ -170,7 +170,7 @@ def test_world_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtur
     robot = load_robot("panda")
     q = np.tile(robot.home, (3, 1))
     trajectory = JointTrajectory(robot.joint_names, np.arange(3.0), q, 0 * q, np.full(3, 0.08))
-    header = {"robot": "panda", "task": "onion_sorting", "T_world_base": np.eye(4), "objects": {}, "fixtures": {}}
+    header = {"robot": "panda", "task": "onion_sorting", "T_world_base": np.eye(4), "objects": {}, "fixtures": {}, "held": []}
     artifacts.save_trajectory(tmp_path / "t.npz", trajectory, header)
     message = run(capsys, "replay", str(tmp_path / "t.npz"), "--world", str(tmp_path / "no.npz"), "--out", str(tmp_path / "r"))
     assert "no world at" in message

@@ -162,7 +162,7 @@ def _held(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]
     """What is in the hand along a mapped motion, as large as it was seen to be."""
     rows = [
         (begin, end, Carried(name, header["objects"][name]["radius"]))
-        for begin, end, name in header.get("held", ())
+        for begin, end, name in header["held"]
         if name in header["objects"]
     ]
     return held_along(trajectory, robot, rows)

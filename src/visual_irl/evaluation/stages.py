@@ -284,7 +284,7 @@ def scene_of(header: dict[str, Any], world: Path | None, task: Any) -> Scene:
         truth = artifacts.load_demonstration(world)
         things, fixtures = things_in(truth), dict(truth.fixtures)
     else:
-        things = {name: SeenThing(**{k: _array(v) for k, v in row.items()}) for name, row in header["objects"].items()}
+        things = {name: SeenThing.read(name, row) for name, row in header["objects"].items()}
         fixtures = {n: np.array(T) for n, T in header["fixtures"].items()}
     scene: Scene = task.scene_of(things, fixtures) if things else Scene((), ())
     return scene
@@ -303,10 +303,6 @@ def things_in(demo: Demonstration) -> dict[str, SeenThing]:
         )
         for name, path in demo.objects.items()
     }
-
-
-def _array(value: Any) -> Any:
-    return np.array(value, float) if isinstance(value, list) else value
 
 
 def models(action: str, names: Sequence[str]) -> None:

@@ -8,20 +8,33 @@ import importlib.metadata
 import json
 import platform
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import visual_irl
-from visual_irl import covariance
+from visual_irl import covariance, se3
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
 from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
 
 FORMATS = {"demonstration": 2, "trajectory": 1}
 """Version that each kind of file is written in; of demonstrations, version 1 is read, too: deviations for covariances."""
+STATED: dict[str, dict[str, type]] = {
+    "demonstration": {
+        "side": str, "radii": dict, "attributes": dict, "held": list, "frame": str, "task": str, "provenance": dict,
+        "keypoints": list,
+    },
+    "trajectory": {"robot": str, "task": str},
+}  # fmt: skip
+"""What the header of each kind says, and the JSON type of it."""
+SCENE = {"T_world_base": list, "objects": dict, "fixtures": dict, "held": list}
+"""What that of a trajectory says besides, when it does a task ("" is none)."""
+GROUPS = ("object", "fixture", "turn")
+"""Arrays of a demonstration that are named after a thing, as in "object:onion_0"."""
 
 
 def digest(path: Path) -> str:
@@ -105,12 +118,32 @@ def _load(path: Path, kind: str, maker: str) -> tuple[dict[str, Any], dict[str, 
         header = json.loads(str(arrays.pop("header")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableFile(f"'{path}' is not a {kind} file: {error}; `{maker}` makes one") from error
+    if not isinstance(header, dict):
+        raise UnreadableFile(f"'{path}' is not a {kind} file: its header is no mapping; `{maker}` makes one")
     if header.get("kind") != kind or header.get("format") not in range(1, FORMATS[kind] + 1):
         raise UnreadableFile(
             f"'{path}' is a {header.get('kind')} of format {header.get('format')}, expected a {kind} of format "
             f"{FORMATS[kind]} or below; `{maker}` makes one"
         )
+    _require(header, STATED[kind], path, maker)
+    for name, array in arrays.items():
+        if name != "joint_names" and array.dtype.kind not in "biuf":
+            raise UnreadableFile(f"'{path}': '{name}' holds {array.dtype}, expected numbers; `{maker}` makes it again")
     return arrays, header
+
+
+def _require(header: Mapping[str, Any], stated: Mapping[str, type], path: Path, maker: str) -> None:
+    for name, kind in stated.items():
+        if not isinstance(header.get(name), kind):
+            found = f"has {str(header[name])[:40]!r} for" if name in header else "lacks"
+            raise UnreadableFile(f"'{path}': the header {found} '{name}', expected a {kind.__name__}; `{maker}` makes it again")
+
+
+def _take(arrays: dict[str, Any], names: Sequence[str], path: Path, maker: str) -> dict[str, Any]:
+    """Some of the arrays of a file, taken out of all."""
+    if missing := sorted(set(names) - set(arrays)):
+        raise UnreadableFile(f"'{path}' lacks {', '.join(missing)}; `{maker}` makes it again")
+    return {name: arrays.pop(name) for name in names}
 
 
 def save_demonstration(path: Path, demo: Demonstration) -> None:
@@ -132,23 +165,29 @@ def load_demonstration(path: Path) -> Demonstration:
         MissingFile, UnreadableFile, InvalidInput: with the way out.
     """
     arrays, header = _load(path, "demonstration", "visual-irl extract")
-    if tuple(header.pop("keypoints")) != KEYPOINTS:
+    if tuple(header["keypoints"]) != KEYPOINTS:
         raise InvalidInput(f"'{path}' names other keypoints than this version; extract it again")
-    named: dict[str, dict[str, np.ndarray]] = {"object": {}, "fixture": {}, "turn": {}}
-    for key in [k for k in arrays if ":" in k]:
-        group, _, name = key.partition(":")
-        named[group][name] = arrays.pop(key)
-    header["held"] = tuple(header["held"])
     stored = "sigma" if header["format"] == 1 else "covariance"
-    missing = {"t", "p_world", "seen", "aperture", stored} - set(arrays)
-    if missing:
-        raise UnreadableFile(f"'{path}' lacks {', '.join(sorted(missing))}; extract it again")
-    numbers = arrays.pop(stored)
-    if stored == "covariance" and not (covariance.possible(numbers) | np.isnan(numbers).any(-1)).all():
-        raise InvalidInput(f"'{path}' holds a covariance with a negative direction; extract it again")
-    arrays["covariance"] = covariance.of_deviations(numbers) if stored == "sigma" else covariance.unpacked(numbers)
-    del header["kind"], header["format"]
-    return Demonstration(**arrays, objects=named["object"], fixtures=named["fixture"], turns=named["turn"], **header)
+    plain = _take(arrays, ("t", "p_world", "seen", "aperture", stored), path, "visual-irl extract")
+    numbers = plain.pop(stored)
+    if stored == "covariance":
+        if numbers.shape[2:] != (6,):
+            raise InvalidInput(f"'{path}': covariance has shape {numbers.shape}, expected (T, K, 6); extract it again")
+        if not (covariance.possible(numbers) | np.isnan(numbers).any(-1)).all():
+            raise InvalidInput(f"'{path}' holds a covariance with a negative direction; extract it again")
+    plain["covariance"] = covariance.of_deviations(numbers) if stored == "sigma" else covariance.unpacked(numbers)
+    named = {group: {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{group}:")} for group in GROUPS}
+    said = {name: header[name] for name in (*STATED["demonstration"], "heights") if name in header and name != "keypoints"}
+    said["held"] = tuple(map(str, said["held"]))
+    try:
+        said |= {name: {n: float(v) for n, v in said[name].items()} for name in ("radii", "heights") if name in said}
+        said["attributes"] = {n: {a: float(v) for a, v in of.items()} for n, of in said["attributes"].items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"'{path}': radii, heights or attributes are no numbers ({error}); extract it again") from None
+    try:
+        return Demonstration(**plain, objects=named["object"], fixtures=named["fixture"], turns=named["turn"], **said)
+    except InvalidInput as error:
+        raise InvalidInput(f"'{path}': {error}; extract it again") from error
 
 
 def save_trajectory(path: Path, trajectory: JointTrajectory, header: Mapping[str, Any], **arrays: np.ndarray) -> None:
@@ -159,8 +198,33 @@ def save_trajectory(path: Path, trajectory: JointTrajectory, header: Mapping[str
 
 
 def load_trajectory(path: Path) -> tuple[JointTrajectory, dict[str, Any], dict[str, np.ndarray]]:
-    """Read a joint trajectory, its header and its extra arrays."""
+    """Read a joint trajectory, its header and its extra arrays.
+
+    Raises:
+        MissingFile, UnreadableFile, InvalidInput: with the way out.
+    """
     arrays, header = _load(path, "trajectory", "visual-irl map")
-    names = tuple(str(n) for n in arrays.pop("joint_names"))
-    plain = {name: arrays.pop(name) for name in ("t", "q", "qd", "opening")}
-    return JointTrajectory(joint_names=names, **plain), header, arrays
+    plain = _take(arrays, ("joint_names", "t", "q", "qd", "opening"), path, "visual-irl map")
+    names = tuple(str(n) for n in plain.pop("joint_names").ravel())
+    if header["task"]:
+        _check_scene(header, path)
+    try:
+        return JointTrajectory(joint_names=names, **plain), header, arrays
+    except InvalidInput as error:
+        raise InvalidInput(f"'{path}': {error}; `visual-irl map` makes it again") from error
+
+
+def _check_scene(header: Mapping[str, Any], path: Path) -> None:
+    """Raise for a header whose base, fixtures or held things cannot be what `map` writes."""
+    _require(header, SCENE, path, "visual-irl map")
+    for what, pose in {"base": header["T_world_base"], **header["fixtures"]}.items():
+        try:
+            rigid = se3.is_rigid(np.array(pose, float))
+        except (TypeError, ValueError):
+            rigid = False
+        if not rigid:
+            raise InvalidInput(f"'{path}': the pose of '{what}' is no rigid transform; `visual-irl map` makes it again")
+    for row in header["held"]:
+        begin, end, name = row if isinstance(row, list) and len(row) == 3 else (None, None, None)
+        if not (isinstance(begin, Real) and isinstance(end, Real) and begin <= end and isinstance(name, str)):
+            raise InvalidInput(f"'{path}': held has {row!r}, expected [from, to, name] in s; `visual-irl map` makes it again")

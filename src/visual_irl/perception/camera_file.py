@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.io.messages import undistortion
 from visual_irl.types import Intrinsics
@@ -73,7 +74,7 @@ def read_camera(path: Path) -> CameraFile:
         raise InvalidInput(f"'{path}' needs numbers fx, fy, cx, cy [px], width and height: {error!r}") from error
     if distortion.any() and len(distortion) not in (4, 5, 8):
         raise InvalidInput(f"'{path}' has {len(distortion)} distortion coefficients; 4, 5 or 8 are supported")
-    if T is not None and not (T.shape == (4, 4) and np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-3)):
+    if T is not None and not (T.shape == (4, 4) and se3.is_rigid(T, 1e-3)):
         raise InvalidInput(
             f"'{path}': T_world_camera must be a rigid transform, 4x4 [m]; `visual-irl calibrate extrinsics` makes one"
         )

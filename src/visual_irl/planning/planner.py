@@ -129,11 +129,7 @@ def goal_postures(
     if goal.ndim == 1:
         check_posture(goal, "goal", robot, checker, config)
         return goal[None]
-    if (
-        goal.shape != (4, 4)
-        or not np.isfinite(goal).all()
-        or not np.allclose(goal[:3, :3] @ goal[:3, :3].T, np.eye(3), atol=1e-6)
-    ):
+    if goal.shape != (4, 4) or not se3.is_rigid(goal):
         raise InvalidInput(
             f"the goal has shape {goal.shape}, expected joint angles, or a rigid 4x4 pose of the tool in the world"
         )

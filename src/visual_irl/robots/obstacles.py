@@ -34,8 +34,7 @@ class Obstacle:
 
     def __post_init__(self) -> None:
         T = np.array(self.T_world, float)
-        turn = T[:3, :3] if T.shape == (4, 4) else np.zeros((3, 3))
-        if self.kind not in KINDS or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-6) or not np.isfinite(T).all():
+        if self.kind not in KINDS or T.shape != (4, 4) or not se3.is_rigid(T):
             raise InvalidInput(
                 f"obstacle '{self.name}': kind '{self.kind}' at {np.round(T, 4).tolist()}; expected one of {', '.join(KINDS)} "
                 "at a rigid 4x4 pose"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.errors import UnknownName
+from visual_irl.errors import InvalidInput, UnknownName
 
 Colour = tuple[float, float, float, float]
 
@@ -117,6 +117,35 @@ class SeenThing:
     height: float | None = None
     """[m]"""
     R_world: Float[ndarray, "3 3"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.p_world.shape != (3,) or not np.isfinite(self.p_world).all():
+            raise InvalidInput(f"a thing stands at {self.p_world}, expected three finite numbers [m]")
+        if not 0.0 < self.radius < np.inf or not (self.height is None or 0.0 < self.height < np.inf):
+            raise InvalidInput(f"a thing has radius {self.radius} and height {self.height} m, must be above 0")
+        if self.R_world is not None and not se3.is_rotation(self.R_world, 1e-3):
+            raise InvalidInput(f"a thing is turned by {np.round(self.R_world, 4).tolist()}, which is no rotation")
+
+    @classmethod
+    def read(cls, name: str, row: Mapping[str, Any]) -> SeenThing:
+        """The thing of this name that a file tells of in JSON's types.
+
+        Raises:
+            InvalidInput: it cannot be one.
+        """
+        try:
+            R = row["R_world"]
+            return cls(
+                np.array(row["p_world"], float),
+                float(row["radius"]),
+                {str(name): float(value) for name, value in row["attributes"].items()},
+                None if row["height"] is None else float(row["height"]),
+                None if R is None else np.array(R, float),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInput(f"the file's '{name}' cannot be a thing ({error!r}); `visual-irl map` makes it again") from None
+        except InvalidInput as error:
+            raise InvalidInput(f"the file's '{name}' cannot be: {error}; `visual-irl map` makes it again") from None
 
 
 @dataclass(frozen=True)
