@@ -50,7 +50,7 @@ def load_tensors(path: Path, kind: str, made: Callable[[Tensors], T], maker: str
                 raise UnreadableFile(f"'{path}' holds a '{metadata.get('kind')}', expected a {kind}; `{maker}` makes one")
             arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a dict
         return made(Tensors(arrays, metadata))
-    except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (SafetensorError, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UnreadableFile(f"'{path}' is not a {noun} of this kind: {error}; `{maker}` makes one") from error
 
 

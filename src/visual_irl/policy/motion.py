@@ -15,11 +15,14 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
-from visual_irl.errors import LearningFailed
-from visual_irl.policy.motion_file import Packed
+from visual_irl.errors import InvalidInput, LearningFailed
+from visual_irl.policy.motion_file import Packed, require_within
+from visual_irl.types import SIDES
 
 SMOOTH_SECONDS = 0.04
 """Standard deviation of the window that takes noise off the hand's path, at any frame rate [s]."""
+LONGEST = 600.0
+"""No movement and no rest of a demonstration is longer [s]."""
 SAMPLES = 60
 """Samples of a normalised segment."""
 PHASES = ("reach", "inspect", "carry", "place", "return")
@@ -49,6 +52,22 @@ class MotionLibrary:
     fore_length: float
     """Forearm [m]."""
     side: str
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        if not self.shape or not self.shape.keys() == self.swivel.keys() == self.speed.keys():
+            told = "; ".join(", ".join(part) or "nothing" for part in (self.shape, self.swivel, self.speed))
+            raise InvalidInput(f"shape, swivel and duration are of different phases: {told}")
+        for phase in self.shape:
+            require_within(f"shape of '{phase}'", self.shape[phase], (SAMPLES, 3), -100.0, 100.0)
+            require_within(f"swivel of '{phase}'", self.swivel[phase], (SAMPLES,), -10.0, 10.0)
+            require_within(f"duration of '{phase}'", self.speed[phase], (2,), -LONGEST, LONGEST)
+        require_within("dwell", self.dwell, (), 0.0, LONGEST)
+        for what, place in (("rest", self.rest), ("shoulder", self.shoulder)):
+            require_within(what, place, (3,), -10.0, 10.0)
+        for what, length in (("upper arm", self.upper_length), ("forearm", self.fore_length)):
+            require_within(what, length, (), 0.05, 1.0)
 
     def segment(
         self, phase: str, p0: Float[ndarray, "3"], p1: Float[ndarray, "3"], rate: float

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy import ndarray
 
+from visual_irl.errors import InvalidInput
 from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
 
 
@@ -19,6 +21,20 @@ class Packed:
 
     arrays: Mapping[str, ndarray]
     numbers: Mapping[str, Any]
+
+
+def require_within(what: str, value: Any, shape: tuple[int, ...], low: float, high: float) -> None:
+    """Raise unless all numbers of a learned motion are there and between bounds: a file may come from a stranger.
+
+    Raises:
+        InvalidInput: what it is, and the bound.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.shape != shape:
+        raise InvalidInput(f"{what} is of {array.dtype} and shape {array.shape}, expected numbers of shape {shape}")
+    out = ~((array >= low) & (array <= high))  # NaN is neither
+    if out.any():
+        raise InvalidInput(f"{what} holds {array[out].ravel()[0]:.4g}, expected {low:g} to {high:g}")
 
 
 def save_motion(path: Path, parts: Mapping[str, Packed]) -> None:

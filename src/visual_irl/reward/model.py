@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from visual_irl.errors import UnreadableFile
+from visual_irl.errors import InvalidInput
 from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
 from visual_irl.tasks import RELATIONS
 from visual_irl.tasks.graph import Relations
@@ -39,6 +39,11 @@ class LinearReward:
 
     relations: Relations
     theta: Float[Tensor, "F"]
+
+    def __post_init__(self) -> None:
+        theta, needed = self.theta, len(self.relations.names)
+        if theta.shape != (needed,) or not theta.is_floating_point() or not bool(theta.isfinite().all()):
+            raise InvalidInput(f"weights are {theta.dtype} of shape {tuple(theta.shape)}, expected {needed} finite ones")
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -72,11 +77,11 @@ class LinearReward:
             MissingFile, UnreadableFile: with the way out.
         """
 
-        def made(file: Tensors) -> tuple[LinearReward, tuple[str, ...]]:
+        def made(file: Tensors) -> LinearReward:
             relations = RELATIONS.load(file.facts["task"]).of_stated(json.loads(file.facts["relations"]))
-            return cls(relations, torch.from_numpy(file.arrays["theta"])), tuple(json.loads(file.facts["features"]))
+            saved = tuple(json.loads(file.facts["features"]))
+            if saved != relations.names:
+                raise InvalidInput(f"it was learned with other features ({', '.join(saved)})")
+            return cls(relations, torch.from_numpy(file.arrays["theta"]))
 
-        reward, saved = load_tensors(path, KIND, made)
-        if saved != reward.feature_names:
-            raise UnreadableFile(f"'{path}' was learned with other features ({', '.join(saved)}); learn it again")
-        return reward
+        return load_tensors(path, KIND, made)

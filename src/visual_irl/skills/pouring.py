@@ -90,9 +90,18 @@ class PouringSkill:
         return PourLoop(self.reward, self.motion, self.pour, policy)
 
     def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
-        """What the learned policy does where things stand at the start of a demonstration: the person's way, then others."""
+        """What the learned policy does where things stand at the start of a demonstration: the person's way, then others.
+
+        Raises:
+            LearningFailed: a thing that the skill handles is not there, or the policy leaves all as it is, or does not pour.
+        """
         view, loop = self.view(demo), self.loop(policy)
         acts = loop.acts(view)
+        if not acts:
+            raise LearningFailed(
+                "the policy for the learned reward leaves the vessel where it stands; the demonstrations do not determine the "
+                "task: show more of them"
+            )
         for way in pour_path.ways():
             hand_plan = loop.whole(view, way, acts)
             yield hand_plan, arm_for(self.motion, hand_plan)
