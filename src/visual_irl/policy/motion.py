@@ -16,7 +16,7 @@ from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
 from visual_irl.errors import InvalidInput, LearningFailed
-from visual_irl.policy.motion_file import Packed, require_within
+from visual_irl.policy.motion_file import Packed, require_array
 from visual_irl.types import SIDES
 
 SMOOTH_SECONDS = 0.04
@@ -60,14 +60,14 @@ class MotionLibrary:
             told = "; ".join(", ".join(part) or "nothing" for part in (self.shape, self.swivel, self.speed))
             raise InvalidInput(f"shape, swivel and duration are of different phases: {told}")
         for phase in self.shape:
-            require_within(f"shape of '{phase}'", self.shape[phase], (SAMPLES, 3), -100.0, 100.0)
-            require_within(f"swivel of '{phase}'", self.swivel[phase], (SAMPLES,), -10.0, 10.0)
-            require_within(f"duration of '{phase}'", self.speed[phase], (2,), -LONGEST, LONGEST)
-        require_within("dwell", self.dwell, (), 0.0, LONGEST)
+            require_array(f"shape of '{phase}'", self.shape[phase], (SAMPLES, 3), -100.0, 100.0)
+            require_array(f"swivel of '{phase}'", self.swivel[phase], (SAMPLES,), -10.0, 10.0)
+            require_array(f"duration of '{phase}'", self.speed[phase], (2,), -LONGEST, LONGEST)
+        require_array("dwell", self.dwell, (), 0.0, LONGEST)
         for what, place in (("rest", self.rest), ("shoulder", self.shoulder)):
-            require_within(what, place, (3,), -10.0, 10.0)
+            require_array(what, place, (3,), -10.0, 10.0)
         for what, length in (("upper arm", self.upper_length), ("forearm", self.fore_length)):
-            require_within(what, length, (), 0.05, 1.0)
+            require_array(what, length, (), 0.05, 1.0)
 
     def segment(
         self, phase: str, p0: Float[ndarray, "3"], p1: Float[ndarray, "3"], rate: float

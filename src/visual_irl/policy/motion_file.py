@@ -23,7 +23,7 @@ class Packed:
     numbers: Mapping[str, Any]
 
 
-def require_within(what: str, value: Any, shape: tuple[int, ...], low: float, high: float) -> None:
+def require_array(what: str, value: Any, shape: tuple[int, ...], low: float, high: float) -> None:
     """Raise unless all numbers of a learned motion are there and between bounds: a file may come from a stranger.
 
     Raises:

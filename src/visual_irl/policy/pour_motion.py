@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, LearningFailed
 from visual_irl.policy.motion import LONGEST
-from visual_irl.policy.motion_file import Packed, require_within
+from visual_irl.policy.motion_file import Packed, require_array
 from visual_irl.tasks.pour_episode import PourEpisode, mouth_of, tilt_of
 from visual_irl.types import Demonstration, HumanArmTrajectory
 
@@ -53,21 +53,21 @@ class PourMotion:
     """How long the vessel is held tipped [s]."""
 
     def __post_init__(self) -> None:
-        require_within("grip height", self.grip_height, (), 0.0, 1.0)
-        require_within("carry height", self.carry_height, (), -1.0, 1.0)
+        require_array("grip height", self.grip_height, (), 0.0, 1.0)
+        require_array("carry height", self.carry_height, (), -1.0, 1.0)
         if self.side not in (1.0, -1.0):
             raise InvalidInput(f"side is {self.side}, expected 1 or -1")
         if set(self.headings) != set(EVENTS):
             raise InvalidInput(f"headings are of {', '.join(self.headings) or 'nothing'}, expected {', '.join(EVENTS)}")
         for event, heading in self.headings.items():
-            require_within(f"heading of '{event}'", heading, (), -10.0, 10.0)
-        require_within("largest tilt", self.tilt_max, (), 0.0, np.pi)
-        require_within("mouth", self.mouth, (SAMPLES, 2), -2.0, 2.0)
-        require_within("swivel", self.swivel, (SAMPLES,), -10.0, 10.0)
+            require_array(f"heading of '{event}'", heading, (), -10.0, 10.0)
+        require_array("largest tilt", self.tilt_max, (), 0.0, np.pi)
+        require_array("mouth", self.mouth, (SAMPLES, 2), -2.0, 2.0)
+        require_array("swivel", self.swivel, (SAMPLES,), -10.0, 10.0)
         for what, course in (("way out", self.out), ("way back", self.back)):
-            require_within(what, course, (SAMPLES,), 0.0, 1.0)
+            require_array(what, course, (SAMPLES,), 0.0, 1.0)
         for what, seconds in zip(("tipping", "coming back", "holding"), (*self.seconds, self.hold_seconds), strict=True):
-            require_within(f"time of {what}", seconds, (), 0.0, LONGEST)
+            require_array(f"time of {what}", seconds, (), 0.0, LONGEST)
 
     def tilting(self, rate: float) -> tuple[Float[ndarray, "N"], Float[ndarray, "M"]]:
         """Tilts [rad] while the vessel is tipped and while it comes back, `rate` a second, without the first sample."""
