@@ -12,6 +12,7 @@ Every type is frozen and copies its arrays; shapes and finiteness are checked wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -81,8 +82,9 @@ class Intrinsics:
     height: int
 
     def __post_init__(self) -> None:
-        if not (self.fx > 0 and self.fy > 0 and self.width > 0 and self.height > 0):
-            raise InvalidInput(f"camera intrinsics must have positive focal lengths and size, got {self}")
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        if not (all(map(math.isfinite, numbers)) and self.fx > 0 and self.fy > 0 and self.width > 0 and self.height > 0):
+            raise InvalidInput(f"camera intrinsics must be finite, with positive focal lengths and size, got {self}")
 
     @property
     def K(self) -> Float[ndarray, "3 3"]:

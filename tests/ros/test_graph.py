@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_msgs.action import RunSkill
 from visual_irl_ros import convert, qos
+from visual_irl_ros.priority import prompt
 
 from visual_irl.assets import asset_path
 from visual_irl.evaluation import up
@@ -32,6 +34,12 @@ RECORDING = str(asset_path("models/recordings/onion_sorting"))
 STILL = 1e-3
 """Movement of a standing arm under its drives [rad]."""
 NODES = {"sim": ("perception", "mapper", "sim"), "robot": ("skill", "executor"), "record": ("recorder",)}
+
+
+def prompt_threads(process: Any) -> set[str]:
+    """Names of a node's threads that run before ordinary ones."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return {(t / "comm").read_text().strip() for t in tasks if os.sched_getscheduler(int(t.name)) == os.SCHED_RR}
 
 
 def shares_memory(process: Any) -> bool:
@@ -51,6 +59,10 @@ def test_a_recording_moves_the_arm_and_it_stops_when_a_node_is_killed(watcher: A
     assert not shares_memory(nodes["mapper"]) and not shares_memory(nodes["sim"]), "what a killed process could leave locked"
     home = watcher.q[0]
     assert watcher.wait(lambda: np.abs(watcher.q[-1] - home).max() > 0.2, 120.0), "the person moves the arm"
+    with prompt() as granted:
+        for name in ("mapper", "sim"):
+            of_middleware = {n.startswith("dds.") for n in prompt_threads(nodes[name])}
+            assert not granted or of_middleware == {True, False}, "the middleware's threads, and who waits for them"
     nodes[victim].send_signal(signal.SIGKILL)
     watcher.rest(2.0)  # the target's age, then braking, on a loaded machine
     if victim == "sim":  # the arm was in it

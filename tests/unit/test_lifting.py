@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from visual_irl import se3
-from visual_irl.errors import NoPersonFound
+from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import lifting
-from visual_irl.perception.arm_depth import ArmDepth, LimbLengths, arm_depth
+from visual_irl.perception.arm_depth import ArmDepth, ArmDepthConfig, LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
 from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
@@ -380,3 +380,31 @@ def test_a_forearm_turns_by_less_than_a_right_angle_either_way() -> None:
     assert np.isnan(forearm_twist(straight, index, little))  # the elbow does not tell where the middle is
     assert np.isnan(forearm_twist(arm, arm[2] - [0.0, 0.0, 0.03], arm[2] + [0.0, 0.0, 0.03]))
     assert np.isnan(forearm_twist(arm, index, np.full(3, np.nan)))
+
+
+ABSURD = (np.nan, -1e9, -1.0, 0.0, 1e-9, 1e-3, 0.04, 0.45, 1.0, 8.0, 1e9, np.inf)
+
+
+@pytest.mark.parametrize("component", ["lifting", "arm"])
+def test_what_a_configuration_takes_neither_breaks_the_lifting_nor_invents_a_keypoint(component: str) -> None:
+    person, depth = person_of(LANDMARKS, HAND), depth_of(LANDMARKS, HAND)
+    taken = refused = 0
+    for field in fields(CONFIG if component == "lifting" else CONFIG.arm):
+        for value in ABSURD:
+            default = getattr(CONFIG if component == "lifting" else CONFIG.arm, field.name)
+            if isinstance(default, ArmDepthConfig):
+                continue
+            change = {field.name: (value,) * len(default) if isinstance(default, tuple) else value}
+            try:
+                config = (
+                    replace(CONFIG, **change) if component == "lifting" else replace(CONFIG, arm=replace(CONFIG.arm, **change))
+                )
+            except InvalidInput as error:
+                refused += field.name in str(error)
+                continue
+            taken += 1
+            frame = to_world(lift_keypoints(person, depth, CAMERA, config, LENGTHS), 0, np.eye(4))
+            known = frame.confidence > 0.0
+            assert np.isfinite(frame.p_world[known]).all() and np.isfinite(frame.covariance[known]).all(), change
+            assert (np.linalg.eigvalsh(frame.covariance[known]) > 0.0).all(), change
+    assert taken > 20 and refused > 50

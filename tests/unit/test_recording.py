@@ -374,8 +374,9 @@ def test_distorted_pictures_are_undistorted() -> None:
     k1, k2, p1, p2 = 0.12, -0.05, 0.003, -0.002
     fields = {n: getattr(plain, n) for n in kind.__dataclass_fields__ if n not in ("d", "__msgtype__")}
     data = Store.serialize_cdr(kind(**fields, d=np.array([k1, k2, p1, p2, 0.0])), messages.CAMERA_INFO)
-    intrinsics, source = messages.decode_camera_info(bytes(data))
-    assert source is not None
+    intrinsics, distortion = messages.decode_camera_info(bytes(data))
+    assert distortion is not None
+    source = messages.undistortion(intrinsics, distortion)
     p = np.array([0.3, -0.2, 1.0])
     u, v = intrinsics.project(p)
     x, y = p[:2]

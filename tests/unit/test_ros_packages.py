@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def module(name: str) -> ModuleType:
     return loaded
 
 
-gate, parameters, missed = module("gate"), module("parameters"), module("missed")
+gate, parameters, missed, priority = map(module, ("gate", "parameters", "missed", "priority"))
 
 
 def interfaces() -> list[Path]:
@@ -205,7 +206,7 @@ def test_parameters_are_the_configurations_own(config: Any) -> None:
 
 
 def test_bounds_are_what_the_configuration_takes() -> None:
-    assert parameters.bounds_of(FollowConfig(), "target_age") == pytest.approx((0.0, 2.0))
+    assert parameters.bounds_of(FollowConfig(), "target_age") == pytest.approx((0.001, 2.0))
     assert parameters.bounds_of(PlayConfig(), "rate") == pytest.approx((0.0, 1000.0))
     assert parameters.bounds_of(LiveArmConfig(), "shortest") == pytest.approx((0.02, LiveArmConfig().longest))
     assert parameters.bounds_of(StreamConfig(), "timeout")[0] >= 0.0
@@ -231,6 +232,35 @@ def test_a_configuration_refuses_its_own_values() -> None:
     for name, value in {"smoothing.gate": 0.0, "smoothing.patience": float("nan"), "hands.reach": -0.1}.items():
         with pytest.raises(VisualIrlError, match=name.split(".")[1]):
             parameters.changed(LiveStreamConfig(), {name: value})
+
+
+def may_be_prompt() -> bool:
+    before = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority.LEVEL))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, before, os.sched_param(0))
+    return True
+
+
+def test_a_prompt_thread_runs_before_others_where_that_is_granted_and_is_an_ordinary_one_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    granted = may_be_prompt()
+    with pytest.raises(KeyError), priority.prompt() as given:
+        assert given == granted
+        assert os.sched_getscheduler(0) == (os.SCHED_RR if granted else os.SCHED_OTHER)
+        raise KeyError
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    with priority.prompt() as given:
+        assert not given
+    assert priority.prompt_middleware() == 0, "no thread of the middleware runs here"
 
 
 def test_messages_that_never_came_are_counted_for_each_publisher() -> None:

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from ruckig import ControlInterface, InputParameter, OutputParameter, Result, Ruckig
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory
+from visual_irl.bounds import require_within
+from visual_irl.errors import RefusedTrajectory
 from visual_irl.robots.collision import checker_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
@@ -37,12 +38,7 @@ class FollowConfig:
     """Least distance between links, and of the arm to its world [m]."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.speed_share <= 1.0:
-            raise InvalidInput(f"speed_share is {self.speed_share}, must lie in (0, 1]")
-        if not 0.0 < self.target_age <= 2.0:
-            raise InvalidInput(f"target_age is {self.target_age} s, must lie in (0, 2] s")
-        if not (0.0 <= self.margin < 0.2 and 0.0 <= self.clearance < 0.2):
-            raise InvalidInput(f"margin {self.margin} rad and clearance {self.clearance} m must lie in [0, 0.2)")
+        require_within(self, 0.0, 0.2, speed_share=(0.001, 1.0), target_age=(0.001, 2.0))
 
 
 class TargetFollower:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
+from visual_irl.bounds import require_within
+from visual_irl.errors import RefusedTrajectory, RobotUnreachable
 from visual_irl.execution.arm import Arm, Gripper
 from visual_irl.execution.braking import Brake
 from visual_irl.execution.guard import ApprovedTrajectory
@@ -76,9 +77,8 @@ class StreamConfig:
     """Largest distance of a joint from where the approved motion begins [rad]."""
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0.0 < value < np.inf or (name == "speed_share" and value > 1.0):
-                raise InvalidInput(f"streaming: {name} is {value}, expected a number above 0 (a share at most 1)")
+        bounds = {"tracking": (1e-4, 1.0), "speed_share": (0.01, 1.0), "timeout": (0.01, 600.0), "start_tolerance": (1e-4, 0.2)}
+        require_within(self, 1e-4, 10.0, **bounds)
 
 
 class Cycle(NamedTuple):

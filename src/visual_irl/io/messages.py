@@ -221,11 +221,11 @@ def _open(data: bytes, form: str) -> PilImage.Image:
     return picture
 
 
-def decode_camera_info(data: bytes) -> tuple[Intrinsics, Int[ndarray, "H W"] | None]:
-    """Intrinsics, and where each pixel of the undistorted picture comes from (see `undistortion`; None: as it is).
+def decode_camera_info(data: bytes) -> tuple[Intrinsics, Float[ndarray, "D"] | None]:
+    """Intrinsics, and the coefficients of the lens's distortion, for `undistortion` (None: there is none).
 
     Raises:
-        InvalidInput: a distortion model that is not supported.
+        InvalidInput: no camera's numbers, or a distortion model that is not supported.
     """
     info = decode(CAMERA_INFO, data)
     fx, _, cx, _, fy, cy = (float(v) for v in info.k[:6])
@@ -238,7 +238,9 @@ def decode_camera_info(data: bytes) -> tuple[Intrinsics, Int[ndarray, "H W"] | N
             f"distortion model '{info.distortion_model}' with {len(d)} coefficients is not supported (plumb_bob and "
             "rational_polynomial are); record the rectified image topics"
         )
-    return camera, undistortion(camera, d)
+    if not np.isfinite(d).all():
+        raise InvalidInput(f"the coefficients of the lens's distortion must be finite, got {d.tolist()}")
+    return camera, d
 
 
 def undistortion(camera: Intrinsics, d: Float[ndarray, "D"]) -> Int[ndarray, "H W"]:

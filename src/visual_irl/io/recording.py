@@ -80,7 +80,8 @@ class Recording:
 
     def _read_intrinsics(self) -> tuple[Intrinsics, Int[ndarray, "H W"] | None]:
         for _, data in self._messages(self._camera.info):
-            return messages.decode_camera_info(data)
+            camera, distortion = messages.decode_camera_info(data)
+            return camera, None if distortion is None else messages.undistortion(camera, distortion)
         raise InvalidInput(f"'{self.path}' has no '{self._camera.info}' message; record the camera info beside the pictures")
 
     def _first_stamps(self) -> tuple[list[int], str]:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.anatomy import hand_orientation
 from visual_irl.mapping.human_arm import GRASP_REACH
@@ -39,10 +40,9 @@ class LiveArmConfig:
     def __post_init__(self) -> None:
         if self.side not in SIDES:
             raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
-        if not 0.0 <= self.palm_age <= 5.0:
-            raise InvalidInput(f"palm_age is {self.palm_age} s, must lie between 0 and 5 s")
-        if not 0.02 <= self.shortest < self.longest <= 1.0:
-            raise InvalidInput(f"limbs from {self.shortest} to {self.longest} m; both must lie between 0.02 and 1 m, in order")
+        require_within(self, 0.02, 1.0, palm_age=(0.0, 5.0))
+        if not self.shortest < self.longest:
+            raise InvalidInput(f"limbs from {self.shortest} to {self.longest} m, expected the shorter bound first")
 
 
 class LiveTarget(NamedTuple):

@@ -22,6 +22,7 @@ from numba.experimental import structref
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_change import change_branch, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, wound
@@ -96,6 +97,17 @@ class OnlineConfig:
     """Share of the robot's speed and acceleration limits that is used; infinite to follow without inertia."""
     hold_seconds: float = 0.5
     """How long the last target is held when keypoints are lost [s]."""
+
+    def __post_init__(self) -> None:
+        require_within(
+            self, 0.0, 1e3, margin=(0.0, 0.2), pulling=(0, 50), finishing=(1, 50), tolerance=(1e-9, 0.01),
+            speed_share=(1e-3, np.inf), hold_seconds=(0.0, 10.0),
+        )  # fmt: skip
+        width = (1e-4, 3.0)
+        require_within(self.pull, 0.0, 1e3, zone=width)
+        for costs in (self.costs, self.fixed_costs):
+            require_within(costs, 0.0, 1e3, zone=width, clear=(1e-4, 0.5), dexterous=(1e-4, 1.0), step=width)
+        require_within(self.steadiness, 0.0, 1e3, stride=(1e-4, np.inf), farthest=width)
 
 
 @structref.register

@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
+
 
 @dataclass(frozen=True)
 class LimbLengths:
@@ -73,6 +75,13 @@ class ArmDepthConfig:
     """Depth over which such other things are spread [m]."""
     step: float = 0.015
     """Of the grid [m]."""
+
+    def __post_init__(self) -> None:
+        deviation, chance = (1e-3, 1.0), (1e-6, 0.49)
+        require_within(
+            self, 0.0, 0.2, steepest=(0.05, 1.0), sigma_depth=deviation, sigma_length=deviation, sigma_shape=deviation,
+            sigma_hand=deviation, in_front=chance, behind=chance, span=(0.01, 10.0), step=(0.005, 0.05),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

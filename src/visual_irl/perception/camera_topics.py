@@ -27,7 +27,7 @@ class CameraTopics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._camera: Intrinsics | None = None
-        self._straight: ndarray | None = None
+        self._distorted = False
         self._tree: dict[str, tuple[str, ndarray]] = {}
         self._depths: OrderedDict[int, ndarray] = OrderedDict()
         self._colours: OrderedDict[int, tuple[str, ndarray]] = OrderedDict()
@@ -37,12 +37,12 @@ class CameraTopics:
     def info(self, data: bytes) -> None:
         """A CameraInfo."""
         try:
-            camera = messages.decode_camera_info(data)
-        except VisualIrlError as error:
+            camera, distortion = messages.decode_camera_info(data)
+        except (VisualIrlError, ValueError) as error:
             self.refused[f"camera info: {error}"[:120]] += 1
             return
         with self._lock:
-            self._camera, self._straight = camera
+            self._camera, self._distorted = camera, distortion is not None
 
     def transforms(self, data: bytes) -> None:
         """A TFMessage of static transforms."""
@@ -86,7 +86,7 @@ class CameraTopics:
         if self._camera is None:
             self.refused["no camera info yet"] += 1
             return None
-        if self._straight is not None:
+        if self._distorted:
             self.refused["the lens's distortion is not taken out live: use the rectified topics"] += 1
             return None
         try:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput
+from visual_irl.bounds import require_within
 from visual_irl.types import ObjectEstimate
 
 GRAVITY = 9.81
@@ -71,12 +71,10 @@ class HoldingConfig:
     """... which tells this much, once."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, least = getattr(self, field.name), -20.0 if field.name in ("apart", "open_tells", "prior") else 0.0
-            if not (least <= value <= 20.0 and (value > 0.0 or field.name not in ("window", "still", "led", "grip"))):
-                raise InvalidInput(
-                    f"{field.name} is {value}, must lie between {least:g} and 20, and a divisor above 0 [m, s, log odds]"
-                )
+        odds, divisor = (-20.0, 20.0), (1e-6, 20.0)
+        require_within(
+            self, 0.0, 20.0, apart=odds, open_tells=odds, prior=odds, window=divisor, still=divisor, led=divisor, grip=divisor
+        )
 
 
 class HandPlace(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.arm_depth import LimbLengths
@@ -33,6 +34,9 @@ class KeypointConfig:
     lifting: LiftingConfig = field(default_factory=LiftingConfig)
     min_seen: float = 0.1
     """Smallest share of frames in which one arm must be complete; with less there is nothing to learn from."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1.0)
 
     def build_detector(self) -> Detector:
         """The detector with its default options."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from visual_irl.bounds import require_within
+from visual_irl.errors import InvalidInput
 from visual_irl.perception.arm_depth import ArmDepthConfig
 
 
@@ -95,3 +97,15 @@ class LiftingConfig:
     """Standard deviation along the ray of a joint placed by the body's shape alone [m]."""
     sigma_distance: float = 0.15
     """The same of a whole body in the world of which no depth is known, as a share of its distance: small, or far away?"""
+
+    def __post_init__(self) -> None:
+        deviation = (1e-4, 1.0)
+        require_within(
+            self, 0.0, 0.5,
+            min_visibility=(0.0, 1.0), far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0), finger_sigma=deviation,
+            finger_gate=(0.1, 100.0), hand_size=(0.01, 10.0), hand_hidden=(1e-6, 0.49), patch=(0.001, 0.1),
+            max_disagreement=(0.0, 2.0), limb_range=(0.01, 1.0), hidden_growth=(0.0, 100.0),
+            **dict.fromkeys([name for name in vars(self) if name.startswith(("lateral_", "sigma_"))], deviation),
+        )  # fmt: skip
+        if not self.limb_range[0] < self.limb_range[1]:
+            raise InvalidInput(f"limb_range is {self.limb_range} m, expected the shortest and then the longest")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from visual_irl import covariance as cov
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception import motion_model
 from visual_irl.types import KEYPOINTS, KeypointFrame
@@ -31,12 +32,7 @@ class LiveConfig:
     """... unless it stays away for so long [s]: then it is believed, and the filter starts anew."""
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("acceleration_density", 1e-6, 1e6), ("persistent", 0.0, 10.0), ("gate", 0.1, 1e6), ("patience", 0.0, 10.0),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise InvalidInput(f"{name} is {value}, must lie between {least:g} and {most:g}")
+        require_within(self, 0.0, 10.0, acceleration_density=(1e-6, 1e6), gate=(0.1, 1e6))
 
 
 class LiveFilter:

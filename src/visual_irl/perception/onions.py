@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.blemish import blemish_probability, load_blemish_network
 from visual_irl.perception.onion_pixels import Disc, OnionColour, onion_patch, onion_points
@@ -61,6 +62,13 @@ class OnionDetectorConfig:
     """Least visible share of its disc for an onion's attributes to be told; with less they are left out."""
     classifier: str = ""
     """Weights that tell blemishes (`visual-irl bench perception --train-blemish`); the network that ships when empty."""
+
+    def __post_init__(self) -> None:
+        place, length = (-10.0, 10.0), (1e-4, 0.5)
+        require_within(
+            self, 0.0, 1.0, lower=place, upper=place, hue=(0.0, 360.0), darkest=(0, 255), radius=length, radius_sigma=length,
+            radius_limits=length, depth_sigma=length, depth_jump=length, least_pixels=(1, 1_000_000),
+        )  # fmt: skip
 
     def build(self) -> OnionDetector:
         """The detector."""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 from PIL import Image
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
 from visual_irl.perception.cylinder_fit import fit_standing, straightness
 from visual_irl.perception.pieces import connected_pieces
@@ -63,6 +64,12 @@ class OnnxDetectorConfig:
     """Depth noise at arm's length [m]."""
     least_pixels: int = 30
     """Fewer pixels with depth tell no place."""
+
+    def __post_init__(self) -> None:
+        length = (1e-4, 0.5)
+        require_within(
+            self, 0.0, 1.0, above_table=(-10.0, 10.0), depth_jump=length, depth_sigma=length, least_pixels=(1, 1_000_000)
+        )
 
     def build(self) -> OnnxDetector:
         """The detector.

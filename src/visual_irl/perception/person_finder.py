@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
@@ -89,9 +90,7 @@ class PersonFinderConfig:
     def __post_init__(self) -> None:
         if self.pose_model not in ("heavy", "full"):
             raise InvalidInput(f"pose_model '{self.pose_model}' is unknown; known: full, heavy")
-        for name in ("min_confidence", "min_visibility"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise InvalidInput(f"{name} is {getattr(self, name)}, must lie in (0, 1]")
+        require_within(self, 1e-6, 1.0, hand_reach=(0.0, 10.0))
 
 
 class PersonFinder:

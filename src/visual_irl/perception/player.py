@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from visual_irl.errors import InvalidInput
+from visual_irl.bounds import require_within
 from visual_irl.perception.sources import open_frames
 from visual_irl.types import RgbdFrame
 
@@ -26,8 +26,7 @@ class PlayConfig:
     """Pictures a second [1/s]; 0 for the pace of their stamps."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.rate <= 1000.0:
-            raise InvalidInput(f"rate is {self.rate} pictures a second, must lie between 0 (their own pace) and 1000")
+        require_within(self, 0.0, 1000.0)
 
 
 class Player:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing, straightness
 from visual_irl.perception.pieces import connected_pieces
@@ -88,6 +89,15 @@ class VesselDetectorConfig:
     """... and of its turn from one picture to the next [rad]."""
     still: float = 0.25
     """Share of a standing vessel's outline that must be seen in its place and colours to say that it has not moved."""
+
+    def __post_init__(self) -> None:
+        place, length, count = (-10.0, 10.0), (1e-4, 0.5), (1, 1_000_000)
+        require_within(
+            self, 0.0, 1.0, lower=place, upper=place, step=(1, 16), depth_sigma=length, depth_jump=length, least_points=count,
+            contrast=(0, 32), radius_sigma=length, confirmed=(1, 1000), forgotten=(0.0, 3600.0), fitted=(10, 100_000),
+            speed=(0.0, 20.0), farthest=(0.0, 5.0), shift_sigma=length, turn_sigma=(1e-3, 10.0),
+        )  # fmt: skip
+
     least_seen: float = 0.10
     """Share of a vessel's outline that must be seen to tell where it is."""
     leaning: float = 0.10

@@ -5,8 +5,8 @@ and receives them as such (conversion, transport, conversion; timed from before 
 person's keypoints to `mapper` and waits for their joint targets: the graph without its networks. `graph` watches the running
 nodes from outside: each joint target against the stamp of its picture and against what that picture's keypoints took. A picture
 is lost when it was neither skipped for a newer one, or refused for its time, which perception counts, nor arrived; a target
-likewise. Joint states are timed when the middleware has them here: to wake for each of 500 a second would take what is measured
-a quarter of a CPU. `recorder` is in `bench_recorder`.
+likewise. Beside it a bare chain of the same messages runs (`bench_chain`). Joint states are timed when the middleware has them
+here: to wake for each of 500 a second would take what is measured a quarter of a CPU. `recorder` is in `bench_recorder`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ from visual_irl.assets import asset_path
 from visual_irl.io.artifacts import load_demonstration
 from visual_irl.types import KEYPOINTS, KeypointFrame
 from visual_irl_ros import convert, qos
+from visual_irl_ros.bench_chain import TARGETS, bare_chain
 from visual_irl_ros.bench_recorder import recorded
 from visual_irl_ros.newest import Newest
+from visual_irl_ros.priority import prompt, prompt_middleware
 from visual_irl_ros.wire import KeypointWire, effort_of, head_of
 
 RATE = 30.0
@@ -97,12 +99,15 @@ class _Graph:
         self.told: dict[str, dict[str, str]] = {}
         self.efforts: dict[int, tuple[float, float]] = {}
         self.answered: dict[int, float] = {}
+        self.chain: list[float] = []
         self.states: list[float] = []
         self.measuring = False
         self.node.create_subscription(Keypoints, "perception/keypoints", self._keypoints, qos.RECORDED, raw=True)
         self.node.create_subscription(JointTrajectory, "mapper/joint_target", self._target, qos.RECORDED, raw=True)
+        self.node.create_subscription(JointTrajectory, TARGETS, self._bare_target, qos.RECORDED, raw=True)
         self._state = Newest(self.node, JointState, "joint_states", qos.RECORDED)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._report, qos.DIAGNOSTICS)
+        prompt_middleware()  # whoever measures must not wait for a core
 
     def _keypoints(self, data: bytes) -> None:
         effort = effort_of(data)
@@ -112,6 +117,10 @@ class _Graph:
         now, stamp = time.time_ns(), head_of(data)[0]
         if self.measuring:
             self.answered[stamp] = 1e-6 * (now - stamp)
+
+    def _bare_target(self, data: bytes) -> None:
+        if self.measuring:
+            self.chain.append(1e-6 * (time.time_ns() - head_of(data)[0]))
 
     def _take_states(self) -> None:
         while (taken := self._state.take_with_time()) is not None:
@@ -147,21 +156,28 @@ class _Graph:
         """The times of every target that came meanwhile [ms]."""
         self.answered.clear()
         self.states.clear()
+        self.chain.clear()
         self.play(True, rate)
-        self.measuring = True
-        self.spin(seconds)
-        self.measuring = False
+        with bare_chain(RATE), prompt() as granted:
+            self.spin(30.0, lambda: bool(self.node.count_publishers(TARGETS)))
+            self.spin(WARM)
+            self.measuring = True
+            self.spin(seconds)
+            self.measuring = False
         self.play(False, RATE)
         rows = [(ms, *self.efforts[stamp]) for stamp, ms in self.answered.items() if stamp in self.efforts]
-        if not rows or not self.states:
-            raise SystemExit(f"{len(rows)} targets, {len(self.states)} joint states came; the nodes say {self.told}")
+        if not rows or not self.states or not self.chain:
+            came = f"{len(rows)} targets, {len(self.states)} joint states, {len(self.chain)} bare targets"
+            raise SystemExit(f"{came} came; the nodes say {self.told}")
         total, waited, inference = np.array(rows).T
         figures = {
             "end_to_end_ms": total, "inference_ms": inference, "waited_ms": waited, "beside_inference_ms": total - inference,
             "beside_both_ms": total - inference - waited, "joint_states_ms": np.array(self.states),
+            "bare_chain_ms": np.array(self.chain),
         }  # fmt: skip
         result = {f"{name}_p{p}": float(np.percentile(values, p)) for name, values in figures.items() for p in (50, 99)}
         more = {"age_ms_mean": _mean_age(self.answered), "joint_states_hz": len(self.states) / seconds, "targets": len(rows)}
+        more["prompt"] = int(granted)
         return {**result, **more}
 
     def quiet(self, seconds: float) -> dict[str, int]:

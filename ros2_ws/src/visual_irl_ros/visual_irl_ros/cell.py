@@ -22,6 +22,7 @@ from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import ExecutionReport, JointTrajectory
 from visual_irl_ros.controller_arm import ControllerArm
 from visual_irl_ros.pacer import Pacer
+from visual_irl_ros.priority import prompt
 
 TOLD_PERIOD = 0.1
 """How often the time on a motion is told [s]."""
@@ -87,7 +88,7 @@ class Cell:
                 told[0] = done.time + TOLD_PERIOD
             pacer.wait()
 
-        with self._busy:  # time goes on in the execution, not in `_stand`
+        with self._busy, prompt():  # time goes on in the execution, not in `_stand`
             return self._executor.execute(approved, cycle)
 
     def reconfigure(self, config: StreamConfig) -> None:
@@ -114,12 +115,13 @@ class Cell:
 
     def _stand(self) -> None:
         pacer, steps = Pacer(STANDING_PERIOD), max(1, round(STANDING_PERIOD / self.arm.period))
-        while not self._ended.is_set():
-            with self._busy:
-                for _ in range(steps):
-                    self.arm.wait()
-                self._tell(self.arm.read())
-            pacer.wait()
+        with prompt():
+            while not self._ended.is_set():
+                with self._busy:
+                    for _ in range(steps):
+                        self.arm.wait()
+                    self._tell(self.arm.read())
+                pacer.wait()
 
     def close(self) -> None:
         """Stop the arm."""

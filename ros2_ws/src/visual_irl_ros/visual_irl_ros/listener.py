@@ -17,6 +17,7 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 
 from visual_irl_ros.newest import Unheard
+from visual_irl_ros.priority import prompt
 from visual_irl_ros.runtime import RCLError, survived
 
 
@@ -34,7 +35,8 @@ class Listener:
 
     def _listen(self) -> None:
         topic, told, context = self._subscription.handle, self._told.handle, self._node.context.handle
-        with suppress(RCLError), topic, told, context:  # raised where the node is told to end between two of these lines
+        # what is suppressed is raised where the node is told to end between two of these lines
+        with prompt(), suppress(RCLError), topic, told, context:
             waiting = _rclpy.WaitSet(1, 1, 0, 0, 0, 0, context)
             while rclpy.ok() and not self._ended.is_set():
                 waiting.clear_entities()

@@ -56,16 +56,19 @@ def _fields(config: Any, prefix: str = "") -> Iterator[Parameter]:
 def bounds_of(config: Any, name: str) -> tuple[float, float] | None:
     """Between which numbers a (dotted) field of a configuration may lie while the others keep their values.
 
-    The configuration is asked, so that what is declared and what is refused cannot differ: the largest step away from the
-    default that it takes is found by halving.
+    The component that the field belongs to is asked, so that what is declared and what is refused cannot differ: the largest
+    step away from the default that it takes is found by halving.
     """
+    component, _, rest = name.partition(".")
+    if dataclasses.is_dataclass(inner := getattr(config, component)):
+        return bounds_of(inner, rest)
     default = {p.name: p.default for p in _fields(config)}[name]
     if isinstance(default, bool) or not isinstance(default, (int, float)):
         return None
 
     def takes(value: float) -> bool:
         try:
-            changed(config, {name: value})
+            _with(config, name.split("."), value)
         except (VisualIrlError, ArithmeticError, ValueError):
             return False
         return True

@@ -21,6 +21,7 @@ from visual_irl.types import KeypointFrame, RgbdFrame
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.definitions import type_of
 from visual_irl_ros.gate import Gate
+from visual_irl_ros.priority import prompt
 from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, publish, run
 from visual_irl_ros.wire import KeypointWire
 
@@ -89,7 +90,8 @@ class Perception(Node):
                 keypoints = self._stream.step(frame)
                 self._effort = convert.Effort(1e-9 * (begin - frame.stamp_ns), 1e-9 * (self._now_ns() - begin))
                 if keypoints is not None:
-                    self._publish(frame, keypoints)
+                    with prompt():
+                        self._publish(frame, keypoints)
         except Exception as error:  # of a file that is damaged in its middle; diagnostics say so, nothing is published any more
             self._failure = f"{type(error).__name__}: {error}"
 

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions, install_signal_handlers
 
 from visual_irl.errors import VisualIrlError
 from visual_irl_ros import qos
+from visual_irl_ros.priority import prompt_middleware
 from visual_irl_ros.transport import without_shared_memory
 
 HANDOVER = 0.0005
@@ -73,7 +74,7 @@ def run(make: Callable[[], Any], pictures: bool = False) -> None:
     if not pictures:
         without_shared_memory()
     try:
-        code = _run(make)
+        code = _run(make, pictures)
     except Exception:
         traceback.print_exc()
     finally:
@@ -109,7 +110,7 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _run(make: Callable[[], Any]) -> int:
+def _run(make: Callable[[], Any], pictures: bool) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
@@ -117,6 +118,8 @@ def _run(make: Callable[[], Any]) -> int:
         with ended_by_signals():
             node = make()
             gc.collect()
+            if not pictures:
+                prompt_middleware()
             gc.freeze()  # what is loaded stays: to look through it again took 150 ms in the middle of a motion
         install_signal_handlers(SignalHandlerOptions.ALL)
         executor = MultiThreadedExecutor(num_threads=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
@@ -18,8 +17,11 @@ from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.gate import Gate
+from visual_irl_ros.listener import Listener
 from visual_irl_ros.pacer import Pacer
+from visual_irl_ros.priority import prompt
 from visual_irl_ros.runtime import OK, WARN, Health, Reporter, publish, run
+from visual_irl_ros.wire import head_of, message_of
 
 CLOCK_PERIOD_NS = 10_000_000
 """How often the simulation's time is told [ns]: every node with use_sim_time wakes for it."""
@@ -34,13 +36,13 @@ class Sim(Node):
         clock = parameters.fixed(self, "publish_clock", True, "Publish the simulation's time on /clock")
         self._arm = MujocoArm(robot, robot.home)
         self._follower = self._follow(parameters.declare(self, FollowConfig(), self._on_config))
-        self._gate = Gate(convert.target_of_msg, max_age=1.0)
+        self._gate = Gate(lambda data: convert.target_of_msg(message_of(data, JointTrajectory)), max_age=1.0, head=head_of)
         self._lock, self._ended, self._refused = threading.Lock(), threading.Event(), 0
         self._clock_told = -CLOCK_PERIOD_NS
         self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
         self._clock_out = self.create_publisher(Clock, "/clock", qos.CLOCK) if clock else None
-        self.create_subscription(JointTrajectory, "joint_target", self._on_target, qos.COMMAND)
         self._reporter = Reporter(self, self._health)
+        self._listener = Listener(self, JointTrajectory, "joint_target", self._on_target, qos.COMMAND)
         self._thread = threading.Thread(target=self._physics, daemon=True)
         self._thread.start()
 
@@ -55,7 +57,7 @@ class Sim(Node):
                 raise RefusedTrajectory("the arm moves: change this while it stands")
             self._follower = self._follow(config)
 
-    def _on_target(self, message: Any) -> None:
+    def _on_target(self, message: bytes) -> None:
         target = self._gate.admit(message, self.get_clock().now().nanoseconds)
         if target is None:
             return
@@ -69,12 +71,13 @@ class Sim(Node):
     def _physics(self) -> None:
         """Every step of the physics in real time; a late step is made up for, a stall is not."""
         pacer = Pacer(self._arm.period)
-        while not self._ended.is_set():
-            with self._lock:
-                self._arm.command(*self._follower.cycle(self._arm.now_ns()))
-                self._arm.wait()
-            self._publish()
-            pacer.wait()
+        with prompt():
+            while not self._ended.is_set():
+                with self._lock:
+                    self._arm.command(*self._follower.cycle(self._arm.now_ns()))
+                    self._arm.wait()
+                self._publish()
+                pacer.wait()
 
     def _publish(self) -> None:
         if self._ended.is_set():
@@ -95,6 +98,7 @@ class Sim(Node):
 
     def close(self) -> None:
         """End the physics."""
+        self._listener.end()
         self._ended.set()
         self._thread.join(0.5)
 
