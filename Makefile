@@ -11,6 +11,8 @@ export VISUAL_IRL_REAL_DATA ?= $(wildcard ../shared/data)
 demo: setup
 	$(BIN)/visual-irl demo --out $(OUT)
 
+# networks in tests are small: more threads only wait for each other, seven times the CPU time of test_ppo on a busy machine
+test test-ros test-ros-short: export OMP_NUM_THREADS ?= 1
 test: setup
 	$(BIN)/python -m pytest
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
+from visual_irl.evaluation import bench_stage
+from visual_irl.evaluation.bench_verb import bench
 from visual_irl.evaluation.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
 from visual_irl.evaluation.irl_pictures import plot_profiles
 from visual_irl.policy.cloning import Cloning
@@ -25,7 +27,7 @@ SMALL = IrlBench(
 def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) -> None:
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
-    marked |= {"reoptimised": [], "behaviour_accuracy": 0.25} | dict.fromkeys(MEASURES)
+    marked |= {"shows_all": False, "reoptimised": [], "behaviour_accuracy": 0.25} | dict.fromkeys(MEASURES)
     kept = {"config": repr(SMALL), "part": "bc 0", "value": marked}
     out.with_suffix(".parts.jsonl").write_text(json.dumps(kept) + '\n{"config": "cut o')
     seen: list[tuple[int, int]] = []
@@ -48,6 +50,8 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
     assert wins["ours"] is None and wins["bc"] == (1 + np.sign(ours["success_iqm"] - 0.125)) / 2
     plot_profiles(tmp_path / "profiles.png", content)
     assert (tmp_path / "profiles.png").stat().st_size > 10_000
+    assert content["seeds_not_showing_all"] == [0] and content["methods"]["bc"]["success_iqm_where_all_shown"] is None
+    assert "seeds 0 leave out an attribute" in result.table()
     assert "re-optimised" in result.table() and content["methods"]["bco"]["starc"] is None
 
 
@@ -56,6 +60,15 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
         IrlBench(task="knitting")
     with pytest.raises(InvalidInput, match="demos is 0"):
         IrlBench(demos=0)
+    with pytest.raises(InvalidInput, match="fresh is -1; give at least 0"):
+        IrlBench(fresh=-1)
+
+
+def test_the_verb_asks_for_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[IrlBench] = []
+    monkeypatch.setattr(bench_stage, "bench_irl", lambda json, config, *rest: asked.append(config))
+    bench("irl", seeds=2, seed=100, fresh=0, keypoint_noise_mm=20.0)
+    assert asked == [IrlBench(seeds=2, first_seed=100, fresh=0, keypoint_noise=0.02)]
 
 
 @pytest.mark.timeout(240)

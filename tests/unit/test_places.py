@@ -37,11 +37,3 @@ def test_a_place_over_a_cup_moves_with_it() -> None:
     assert place.frame == "cup"
     moved = place.at(torch.zeros(1, dtype=torch.long), {"cup": torch.tensor([[2.0, 0.0, 0.0]]), "lamp": torch.zeros(1, 3)})
     assert np.allclose(moved.numpy(), [[2.0, 0.05, 0.2]], atol=0.015)
-
-
-def test_an_attribute_that_was_never_shown_is_not_passed_over_in_silence() -> None:
-    place = fit_place(
-        near(np.array([[0.3, 0.3, 0], [0.3, -0.3, 0], [0.3, 0.3, 0], [0.3, -0.3, 0]])), np.array([0, 2, 0, 2]), {}
-    )
-    with pytest.warns(UserWarning, match="attribute 1 belong"):
-        place.at(torch.tensor([1]), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,27 @@ def test_a_file_gives_the_same_reward(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"no reward")
     with pytest.raises(UnreadableFile, match="not a progress reward"):
         ProgressReward.load(tmp_path / "broken.safetensors")
+
+
+@pytest.mark.parametrize(("name", "shown", "missing"), [("onion_sorting", {1}, 0), ("onion_sorting_three_bins", {0, 2}, 1)])
+def test_an_attribute_that_was_never_shown_is_not_passed_over_in_silence(name: str, shown: set[int], missing: int) -> None:
+    task = VARIANTS[name]
+    seen, _, _ = roll_out(task.build(30, 0), task.expert)
+    demos = [task.split(s) for s in seen]
+    reward = Progress().reward_of([d for d in demos if int(d.attribute[0]) in shown])
+    strange = next(d for d in demos if int(d.attribute[0]) == missing)
+    with pytest.warns(UserWarning, match=f"attribute {missing} belong"):
+        reward.steps_left(strange)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reward.steps_left(next(d for d in demos if int(d.attribute[0]) in shown))
+
+
+def test_what_nobody_touches_needs_no_demonstration() -> None:
+    task = POURING["pouring"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learned_pouring(task).steps_left(task.split(task.build(4, 1).reset()))
 
 
 def test_demonstrations_that_say_nothing_are_refused() -> None:

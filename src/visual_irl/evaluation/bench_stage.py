@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -15,6 +16,9 @@ from visual_irl.io.atomic import require_writable_folder
 from visual_irl.io.motion import load_motion, motion_files
 from visual_irl.mapping.human_arm import arm_of_motion
 from visual_irl.robots import load_robot
+
+if TYPE_CHECKING:
+    from visual_irl.evaluation import irl_bench, transfer_bench
 
 
 def bench(motion: Path | None, robot: str, json: Path, pictures: Path | None) -> None:
@@ -71,42 +75,28 @@ def bench_memory(json: Path, frames: int) -> None:
     say(f"wrote {json}")
 
 
-def bench_irl(
-    json: Path,
-    task: str,
-    demos: int,
-    seeds: int,
-    workers: int,
-    address: str | None,
-    keypoint_noise_mm: float,
-    peers: bool,
-    methods: tuple[str, ...] | None,
-    pictures: Path | None,
-) -> None:
+def bench_irl(json: Path, config: irl_bench.IrlBench, workers: int, address: str | None, pictures: Path | None) -> None:
     """Compare reward learners on a kinematic task; see `visual-irl bench --help`."""
     from visual_irl.evaluation import irl_bench
     from visual_irl.evaluation.irl_pictures import plot_profiles
 
     if pictures is not None:
         require_writable_folder(pictures)
-    named = irl_bench.METHODS if methods is None else methods
-    config = irl_bench.IrlBench(task, demos, seeds, keypoint_noise=1e-3 * keypoint_noise_mm, named=named, peers=peers)
-    with progress_bar(f"{len(config.methods)} methods on {task}", "run") as show:
+    with progress_bar(f"{len(config.methods)} methods on {config.task}", "run") as show:
         result = irl_bench.bench_irl(config, json, workers, show, address)
     say(result.table())
     say(f"wrote {json}")
     if pictures is not None:
-        picture = pictures / f"{task}_profiles.png"
+        picture = pictures / f"{config.task}_profiles.png"
         plot_profiles(picture, result.summary())
         say(f"wrote {picture}")
 
 
-def bench_transfer(json: Path, robot: str, demos: int, seeds: int, workers: int, address: str | None) -> None:
+def bench_transfer(json: Path, config: transfer_bench.TransferBench, workers: int, address: str | None) -> None:
     """Optimise a reward learned from people on a robot; see `visual-irl bench --help`."""
     from visual_irl.evaluation import transfer_bench
 
-    config = transfer_bench.TransferBench(robot, demos, seeds)
-    with progress_bar(f"a reward of people on the {robot}", "seed") as show:
+    with progress_bar(f"a reward of people on the {config.robot}", "seed") as show:
         result = transfer_bench.bench_transfer(config, json, workers, show, address)
     say(transfer_bench.table(result))
     say(f"wrote {json}")

@@ -21,6 +21,7 @@ def bench(
     task: str = "onion_sorting",
     demos: int = 10,
     seeds: int = 10,
+    fresh: int = 3,
     workers: int = 1,
     address: str | None = None,
     keypoint_noise_mm: float = 0.0,
@@ -55,17 +56,19 @@ def bench(
         train_blemish: Train perception's classifier of blemishes from scratch instead, on onions that it renders.
         out: The weights to write; models/mapping_prior_ROBOT.safetensors or models/onion_blemish.safetensors when not given.
             For perception else the folder that keeps the rendered frames; out/bench_perception when not given.
-        seed: Seed of the training.
+        seed: Seed of the training; the first one of irl and transfer.
         task: Kinematic task of irl: onion_sorting or pouring, or one of their variants with other places, rules, numbers of
             onions or another cup.
         demos: Demonstrations that irl and transfer learn from; they hold no actions.
-        seeds: Independent runs of irl and transfer; each of irl trains four policies on the learned reward.
+        seeds: Independent runs of irl and transfer.
+        fresh: Further policies that each run of irl trains from scratch on its finished reward; 0 is for the first alone.
         workers: Runs of irl and transfer at once; what was interrupted goes on where it was, and a killed worker loses nothing.
         address: Of a Ray cluster on which they run: HOST:PORT, auto, or local for one that is started here. In processes of
             this machine when not given.
         keypoint_noise_mm: Noise on every demonstrated position of irl [mm], standard deviation.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl, mpail.
+        methods: What irl compares: ours, bc, bco, true_reward (these when not given), airl, mpail, or a learner that another
+            package registers.
         seconds: How long each part of the ROS graph is measured, 60 s when not given (what `make ros` built is needed); for
             execution how long each rate is streamed, 20 s when not given.
         scenes: Random table scenes an arm that execution's planner solves.
@@ -94,9 +97,15 @@ def bench(
     elif what == "memory":
         bench_stage.bench_memory(json, frames)
     elif what == "irl":
-        bench_stage.bench_irl(json, task, demos, seeds, workers, address, keypoint_noise_mm, peers, methods, pictures)
+        from visual_irl.evaluation.irl_bench import METHODS, IrlBench
+
+        named = METHODS if methods is None else methods
+        compared = IrlBench(task, demos, seeds, seed, fresh, 1e-3 * keypoint_noise_mm, named=named, peers=peers)
+        bench_stage.bench_irl(json, compared, workers, address, pictures)
     elif what == "transfer":
-        bench_stage.bench_transfer(json, robot, demos, seeds, workers, address)
+        from visual_irl.evaluation.transfer_bench import TransferBench
+
+        bench_stage.bench_transfer(json, TransferBench(robot, demos, seeds, seed), workers, address)
     elif train_prior:
         bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:

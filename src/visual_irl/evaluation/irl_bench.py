@@ -38,7 +38,7 @@ from visual_irl.policy.network import PolicyNetwork
 from visual_irl.policy.ppo import PPO
 from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward import SITUATION_LEARNERS
-from visual_irl.reward.learner import PLANNER, Imitator, SituationReward
+from visual_irl.reward.learner import PLANNER, Imitator, SituationReward, situation_learner
 from visual_irl.tasks.batch import BatchTask, Policy, roll_out
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS
 
@@ -69,7 +69,7 @@ class IrlBench:
     first_seed: int = 0
     """Seeds count from here."""
     fresh: int = 3
-    """Fresh policies trained on each learned reward."""
+    """Fresh policies trained on each learned reward; without any there is no re-optimised success."""
     keypoint_noise: float = 0.0
     """Standard deviation of noise on every demonstrated position [m]."""
     episodes: int = 256
@@ -104,11 +104,13 @@ class IrlBench:
         for name in self.named:
             if name not in known:
                 raise UnknownName(f"unknown method '{name}'; known: {', '.join(known)}")
+            if name not in METHODS:
+                situation_learner(name)  # what another package brings fails before anything is measured
         if not self.methods:
             raise InvalidInput("bench irl: no method is named; leave --methods out for all")
-        for name in ("demos", "seeds", "fresh", "attempts", "episodes"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least 1")
+        for name, least in (("demos", 1), ("seeds", 1), ("fresh", 0), ("attempts", 1), ("episodes", 1)):
+            if getattr(self, name) < least:
+                raise InvalidInput(f"bench irl: {name} is {getattr(self, name)}; give at least {least}")
         if not 0 <= self.keypoint_noise < 0.5:
             raise InvalidInput(f"bench irl: keypoint_noise is {self.keypoint_noise} m; give 0 to 0.5")
         if self.peers and find_spec("imitation") is None:
@@ -122,6 +124,11 @@ class Result:
     config: IrlBench
     runs: list[dict[str, Any]]
 
+    @property
+    def seeds_not_showing_all(self) -> list[int]:
+        """Those whose demonstrations leave out an attribute: nobody can know where things with it belong."""
+        return sorted({r["seed"] for r in self.runs if not r["shows_all"]})
+
     def summary(self) -> dict[str, Any]:
         """The content of the JSON file."""
         methods: dict[str, Any] = {}
@@ -132,6 +139,7 @@ class Result:
             row: dict[str, Any] = {
                 "success_iqm": interquartile_mean(success),
                 "success_ci": bootstrap_interval(interquartile_mean, success, rng=rng),
+                "success_iqm_where_all_shown": None,
                 "success_profile": performance_profile(success, np.array(THRESHOLDS)).tolist(),
                 "reoptimised_success_iqm": None,
                 "reoptimised_success_worst": None,
@@ -140,12 +148,16 @@ class Result:
                 "improved_on_by_ours": None,
                 "improved_on_by_ours_ci": None,
             } | dict.fromkeys(MEASURES)
+            all_shown = [[r["success"]] for r in runs if r["shows_all"]]
+            if all_shown:
+                row["success_iqm_where_all_shown"] = interquartile_mean(np.array(all_shown))
             if runs[0]["reoptimised"]:
                 again = np.array([r["reoptimised"] for r in runs])
                 row["reoptimised_success_iqm"] = interquartile_mean(again)
                 row["reoptimised_success_worst"] = float(again.min())
                 row["reoptimised_success_ci"] = bootstrap_interval(interquartile_mean, again, rng=rng)
                 row["reoptimised_success_profile"] = performance_profile(again, np.array(THRESHOLDS)).tolist()
+            if runs[0]["starc"] is not None:
                 row |= {name: float(np.median([r[name] for r in runs])) for name in MEASURES}
             if method != "ours" and "ours" in scores:
                 pair = (scores["ours"], success)
@@ -157,7 +169,8 @@ class Result:
         c = self.config
         return {
             "task": c.task, "demos": c.demos, "seeds": c.seeds, "first_seed": c.first_seed,
-            "keypoint_noise_m": c.keypoint_noise, "profile_thresholds": THRESHOLDS, "methods": methods, "runs": self.runs,
+            "keypoint_noise_m": c.keypoint_noise, "seeds_not_showing_all": self.seeds_not_showing_all,
+            "profile_thresholds": THRESHOLDS, "methods": methods, "runs": self.runs,
         }  # fmt: skip
 
     def table(self) -> str:
@@ -165,13 +178,20 @@ class Result:
         lines = [f"{self.config.task}, {self.config.demos} demonstrations, {self.config.seeds} seeds (IQM, 95 % interval)"]
         head = f"{'':14} {'success':>20} {'re-optimised':>20} {'worst':>6} {'let go':>6} {'alike':>6} {'return':>6}"
         lines.append(head + f" {'STARC':>6} {'EPIC':>6} {'r':>6} {'ours >':>6} CPU s")
-        for method, r in self.summary()["methods"].items():
-            again = "-" if r["starc"] is None else _interval(r["reoptimised_success_iqm"], r["reoptimised_success_ci"])
+        methods = self.summary()["methods"]
+        for method, r in methods.items():
+            iqm, bounds = r["reoptimised_success_iqm"], r["reoptimised_success_ci"]
+            again = "-" if iqm is None else _interval(iqm, bounds)
             told = " ".join(f"{'-':>6}" if r[name] is None else f"{r[name]:6.2f}" for name in TOLD)
             lines.append(f"{method:14} {_interval(r['success_iqm'], r['success_ci']):>20} {again:>20} {told} {r['cpu_s']:5.0f}")
         lines.append(
             "alike: learned-behaviour accuracy; r: correlation of returns; ours >: chance that a run of ours is better"
         )
+        if self.seeds_not_showing_all:
+            rest = {m: r["success_iqm_where_all_shown"] for m, r in methods.items()}
+            without = ", ".join(f"{m} {iqm:.3f}" for m, iqm in rest.items() if iqm is not None) or "no seed is left"
+            few = f"the demonstrations of seeds {', '.join(map(str, self.seeds_not_showing_all))} leave out an attribute"
+            lines.append(f"{few}: where its things belong cannot be known; success without these seeds: {without}")
         return "\n".join(lines)
 
 
@@ -228,7 +248,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
         if method == "true_reward":
             reward = _true_reward(task)
         else:
-            learner = SITUATION_LEARNERS.load(OURS if method == "ours" else method)().build()
+            learner = situation_learner(OURS if method == "ours" else method)
             imitator: Imitator = ClonedStart(task, shown, config.ppo, config.cloning, seed)
             if learner.plays_against == PLANNER:
                 imitator = Planning(task, Mppi(), seed=seed)
@@ -239,7 +259,8 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
         act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
-    run |= {"reoptimised": []} | dict.fromkeys(MEASURES)
+    shows_all = len(task.split(shown[:, 0]).attribute.unique()) == task.attributes
+    run |= {"shows_all": shows_all, "reoptimised": []} | dict.fromkeys(MEASURES)
     if reward is not None:
         for i in range(1, config.fresh + 1):
             fresh, _ = Attempts(config.ppo, config.attempts).optimise(

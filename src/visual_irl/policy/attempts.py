@@ -39,7 +39,8 @@ class Attempts:
         Raises:
             LearningFailed: a reward or a loss is not finite.
         """
-        first, last = (float(reward(shown[:, i], shown[:, i + 1]).mean()) for i in (0, shown.shape[1] - 2))
+        with torch.no_grad():
+            first, last = (float(reward(shown[:, i], shown[:, i + 1]).mean()) for i in (0, shown.shape[1] - 2))
         enough = last - self.short * max(last - first, 0.0)
         batch = task.build(self.ppo.environments, seed=batch_seed)
         best: tuple[float, PolicyNetwork] | None = None

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from visual_irl.errors import LearningFailed
+from visual_irl.errors import InvalidInput, LearningFailed
+from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.tasks.situation import Situation
 
 SituationReward = Callable[[Situation, Situation], Tensor]
 """Rewards (B) of transitions between situations (B)."""
-NOBODY, POLICY, PLANNER = "nobody", "policy", "planner"
+OPPONENTS = NOBODY, POLICY, PLANNER = "nobody", "policy", "planner"
 """What a learner plays against: it says so in `plays_against`."""
 Keep = Callable[[SituationReward], None]
 """Told of every reward that is the best so far, so that nothing good is lost when learning fails later."""
@@ -66,6 +67,23 @@ class SituationLearner(Protocol):
                 the last good reward.
         """
         ...
+
+
+def situation_learner(name: str) -> SituationLearner:
+    """The learner that is registered as `name`, by this package or by another one, with its defaults.
+
+    Raises:
+        UnknownName, MissingDependency: see `registry`.
+        InvalidInput: what is registered is no learner.
+    """
+    config = SITUATION_LEARNERS.load(name)()
+    learner = config.build() if hasattr(config, "build") else config
+    if not isinstance(learner, SituationLearner) or learner.plays_against not in OPPONENTS:
+        raise InvalidInput(
+            f"'{name}' is registered as a situation learner, but a {type(learner).__name__} is none: it needs `learn`, and "
+            f"`plays_against` as one of {', '.join(OPPONENTS)}; see visual_irl.reward.learner.SituationLearner"
+        )
+    return learner
 
 
 def checked(demonstrations: Sequence[Situation]) -> Sequence[Situation]:

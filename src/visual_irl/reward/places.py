@@ -6,7 +6,6 @@ Of all frames the one is kept that predicts a left-out demonstration best, so a 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,30 +26,20 @@ class Place:
     frame: str
     """`POOLED`, `BY_ATTRIBUTE`, or the name of the anchor that it moves with."""
     table: Float[ndarray, "A 3"]
-    """The point [m]: one row, or one for each attribute."""
-    known: tuple[bool, ...]
-    """Which attributes were demonstrated; the others have the pooled point."""
+    """The point [m]: one row, or one for each attribute, of which those that were not demonstrated have the pooled point."""
     spread: float
     """Root mean square distance of the demonstrations from it [m], corrected for what was fitted; NaN from too few."""
 
     def at(self, attribute: Int[Tensor, "*B"], anchors: Mapping[str, Float[Tensor, "*#B 3"]]) -> Float[Tensor, "*B 3"]:
-        """The point in the world [m] for each state, of which `anchors` holds the anchors that there are."""
+        """The point in the world [m] for each state, of which `anchors` holds the anchors that there are.
+
+        An attribute beyond the table has the last one's.
+        """
         table = torch.as_tensor(self.table, dtype=torch.float32, device=attribute.device)
         if self.frame != BY_ATTRIBUTE:
             point = table[0].expand(*attribute.shape, 3)
             return point if self.frame == POOLED else point + anchors[self.frame]
-        if int(attribute.max()) >= len(self.known) or not all(self.known):
-            self._warn(attribute)
-        return table[attribute.clamp(max=len(self.known) - 1)]
-
-    def _warn(self, attribute: Tensor) -> None:
-        strange = sorted({int(a) for a in attribute.unique() if a >= len(self.known) or not self.known[int(a)]})
-        if strange:
-            warnings.warn(
-                f"no demonstration shows where things with attribute {strange[0]} belong; they are taken to where the others "
-                "go: demonstrate every attribute",
-                stacklevel=3,
-            )
+        return table[attribute.clamp(max=len(table) - 1)]
 
 
 def fit_place(
@@ -66,11 +55,11 @@ def fit_place(
     chosen = tried[0]
     local, cell = candidates[chosen]
     pooled = np.median(local, axis=0)
-    known = tuple(bool((cell == a).any()) for a in range(int(cell.max()) + 1))
-    table = np.stack([np.median(local[cell == a], axis=0) if known[a] else pooled for a in range(len(known))])
-    freedom = len(points) - sum(known)
+    known = set(cell.tolist())
+    table = np.stack([np.median(local[cell == a], axis=0) if a in known else pooled for a in range(max(known) + 1)])
+    freedom = len(points) - len(known)
     square = np.square(local - table[cell]).sum()
-    return Place(chosen, table, known, float(np.sqrt(square / freedom)) if freedom > 0 else float("nan"))
+    return Place(chosen, table, float(np.sqrt(square / freedom)) if freedom > 0 else float("nan"))
 
 
 def _left_out_error(points: ndarray, cell: ndarray) -> float:

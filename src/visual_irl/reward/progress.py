@@ -71,9 +71,9 @@ class ProgressReward:
         s, pour = self.strategy, self.strategy.pour
         places = {"release": s.release, "rest": s.rest, "end": s.end} | ({} if pour is None else {"pour": pour.place})
         arrays = {"cost": self.cost, "grip": s.grip, **{name: p.table for name, p in places.items()}}
-        numbers = {"steps": self.steps, "tolerance": s.tolerance, "opening": s.opening, "idle": s.idle}
+        numbers = {"steps": self.steps, "tolerance": s.tolerance, "opening": s.opening, "handled": s.handled, "idle": s.idle}
         numbers["pour"] = None if pour is None else {k: v for k, v in asdict(pour).items() if k != "place"}
-        frames = {name: {"frame": p.frame, "known": p.known, "spread": p.spread} for name, p in places.items()}
+        frames = {name: {"frame": p.frame, "spread": p.spread} for name, p in places.items()}
         save_tensors(path, KIND, Tensors(arrays, {"numbers": json.dumps(numbers), "places": json.dumps(frames)}))
 
     @classmethod
@@ -86,13 +86,11 @@ class ProgressReward:
 
         def made(file: Tensors) -> ProgressReward:
             numbers, places = json.loads(file.facts["numbers"]), json.loads(file.facts["places"])
-            place = {
-                name: Place(p["frame"], file.arrays[name], tuple(p["known"]), float(p["spread"])) for name, p in places.items()
-            }
+            place = {name: Place(p["frame"], file.arrays[name], float(p["spread"])) for name, p in places.items()}
             pour = None if numbers["pour"] is None else Pour(place=place["pour"], **numbers["pour"])
             strategy = Strategy(
                 file.arrays["grip"], place["release"], place["rest"], numbers["tolerance"], place["end"],
-                (numbers["opening"][0], numbers["opening"][1]), tuple(numbers["idle"]), pour,
+                (numbers["opening"][0], numbers["opening"][1]), tuple(numbers["handled"]), tuple(numbers["idle"]), pour,
             )  # fmt: skip
             return cls(strategy, file.arrays["cost"], numbers["steps"])
 
@@ -208,6 +206,7 @@ class Progress:
             max(self.slack * spread, self.strides * stride),
             fit_place(np.stack(ends), np.array(end_attributes), by_end),
             (float(np.median(closed)), float(np.median(loose))),
+            handled,
             idle,
             self._pour(demos, idle, stride),
         )
@@ -250,7 +249,7 @@ class Progress:
         )
 
 
-def _kinds(demos: Sequence[Situation]) -> tuple[set[int], tuple[int, ...]]:
+def _kinds(demos: Sequence[Situation]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Attributes of the things that are picked up and let go in some demonstration, and of those that never are."""
     handled, there = set(), set()
     for demo in demos:
@@ -259,4 +258,4 @@ def _kinds(demos: Sequence[Situation]) -> tuple[set[int], tuple[int, ...]]:
             there.add(kind)
             if None not in phases.last_handling(demo.held[:, n].numpy()):
                 handled.add(kind)
-    return handled, tuple(sorted(there - handled))
+    return tuple(sorted(handled)), tuple(sorted(there - handled))

@@ -5,15 +5,17 @@ A strategy knows no dynamics and no actions: only where things are taken, poured
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from visual_irl.reward.places import Place
+from visual_irl.errors import InvalidInput
+from visual_irl.reward.places import BY_ATTRIBUTE, Place
 from visual_irl.tasks.situation import Situation
 
 TERMS = ("reach", "carry", "retreat", "picks", "releases", "turn", "pour", "lost")
@@ -63,6 +65,8 @@ class Strategy:
     """The hand when all is done."""
     opening: tuple[float, float]
     """The gripper while it carries and when it lets go."""
+    handled: tuple[int, ...]
+    """Attributes of things that were picked up and let go."""
     idle: tuple[int, ...] = ()
     """Attributes of things that were there and that nobody touched: they stay, and others may belong beside them."""
     pour: Pour | None = None
@@ -70,6 +74,7 @@ class Strategy:
 
     def remaining(self, now: Situation) -> Float[Tensor, "*B 8"]:
         """What is still to do, by `TERMS`: what is held first, then always the nearest thing that is not done."""
+        self._warn_of_others(now.attribute)
         anchors = anchors_of(now, self.idle)
         release, rest = self.release.at(now.attribute, anchors), self.rest.at(now.attribute, anchors)
         idle = torch.zeros_like(now.held)
@@ -114,7 +119,7 @@ class Strategy:
         all what is still to turn, to pour, and lost."""
         v = now.vessels
         if v is None:
-            raise ValueError("a strategy that pours needs situations with vessels")
+            raise InvalidInput("this reward is of pouring, and the situations have no vessels; use it in a task that pours")
         emptied, filled = now.attribute == p.emptied, now.attribute == p.filled
         in_it = (v.level * filled).sum(dim=-1)
         rest_of_it = (v.level * emptied).sum(dim=-1)
@@ -130,6 +135,18 @@ class Strategy:
         missing = (p.goal - in_it).clamp(min=0)
         lost = (p.kept - v.level.sum(dim=-1)).clamp(min=0)
         return over, place, torch.where(finished, lean, towards), missing, lost, upright
+
+    def _warn_of_others(self, attribute: Int[Tensor, "*B N"]) -> None:
+        """Places that several attributes share are taken to be those of all; one attribute says nothing of others."""
+        if len(self.handled) > 1 and BY_ATTRIBUTE not in (self.release.frame, self.rest.frame):
+            return
+        others = sorted(set(attribute.unique().tolist()) - {*self.handled, *self.idle})
+        if others:
+            warnings.warn(
+                f"no demonstration shows where things with attribute {others[0]} belong; they are taken to where others go: "
+                "demonstrate every attribute",
+                stacklevel=2,
+            )
 
     def _closed(self, gripper: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
         """Share of the gripper's way to letting go that is left: at its place, a release is under way once it opens."""
