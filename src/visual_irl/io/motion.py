@@ -20,6 +20,12 @@ from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 SHAPES = {"shoulder": (3,), "elbow": (3,), "wrist": (3,), "hand_R": (3, 3)}
 ORTHONORMAL = 1e-3
 """Largest deviation of `hand_R` from a rotation matrix that is rounding and not an error."""
+FEWEST = 4
+"""Frames that a motion has at least: its jerk takes as many."""
+SLOWEST, FASTEST = 1.0, 1000.0
+"""Rates of frames that a recorded motion has [1/s]."""
+SHORTEST_LIMB, LONGEST_LIMB = 1e-3, 1.0
+"""An upper arm or forearm that is shorter has no direction, one that is longer is not in metres [m]."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ def load_motion(path: Path, side: str | None = None) -> ArmMotion:
 
     Raises:
         MissingFile, UnreadableFile: the file is not there, or not an .npz.
-        InvalidInput: an array is missing, has the wrong shape or is not finite, with the first bad frame.
+        InvalidInput: an array is missing, has the wrong shape or type or is not finite, a limb is no arm's, or the rate no
+            recording's; with the first bad frame.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,39 +75,57 @@ def load_motion(path: Path, side: str | None = None) -> ArmMotion:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise UnreadableFile(f"'{path}' is not a motion file (.npz): {error}") from error
     missing = [name for name in (*SHAPES, "fps") if name not in arrays]
     if missing:
         raise InvalidInput(f"'{path}' lacks {', '.join(missing)}; a motion file holds {', '.join(SHAPES)} and fps")
-    frames = len(arrays["wrist"])
+    frames = arrays["wrist"].shape[0] if arrays["wrist"].ndim else 0
     for name, shape in SHAPES.items():
-        value = np.asarray(arrays[name], dtype=float)
-        if value.shape != (frames, *shape):
-            raise InvalidInput(f"'{path}': {name} has shape {value.shape}, expected {(frames, *shape)}")
-        bad = ~np.isfinite(value.reshape(frames, -1)).all(axis=1)
+        arrays[name] = value = _numbers(path, name, arrays[name], (frames, *shape))
+        bad = ~np.isfinite(value).all(axis=tuple(range(1, value.ndim)))
         if bad.any():
             raise InvalidInput(
                 f"'{path}': {name} is not finite in {int(bad.sum())} of {frames} frames, first in frame "
                 f"{int(np.argmax(bad))}; bridge the gaps or cut them out"
             )
-        arrays[name] = value
-    fps = float(arrays["fps"])
-    if frames < 4 or not (np.isfinite(fps) and fps > 0.0):
-        raise InvalidInput(f"'{path}': {frames} frames at {fps} a second; at least 4 frames and a positive rate are needed")
+    fps = float(_numbers(path, "fps", arrays["fps"], ()))
+    if frames < FEWEST or not SLOWEST <= fps <= FASTEST:
+        raise InvalidInput(
+            f"'{path}': {frames} frames at {fps:g} a second; at least {FEWEST} frames, {SLOWEST:g} to {FASTEST:g} a second, "
+            "are needed"
+        )
+    for limb, ends in (("upper arm", ("shoulder", "elbow")), ("forearm", ("elbow", "wrist"))):
+        length = np.linalg.norm(arrays[ends[1]] - arrays[ends[0]], axis=1)
+        bad = ~((length >= SHORTEST_LIMB) & (length <= LONGEST_LIMB))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise InvalidInput(
+                f"'{path}': the {limb} of frame {k} is {length[k]:.3g} m long, {int(bad.sum())} of {frames} frames are not "
+                f"between {SHORTEST_LIMB:g} and {LONGEST_LIMB:g} m; {ends[0]} and {ends[1]} are joint centres in metres"
+            )
     R = arrays["hand_R"]
     off = np.abs(np.swapaxes(R, 1, 2) @ R - np.eye(3)).max(axis=(1, 2)) + (np.linalg.det(R) < 0.0)
     if (off > ORTHONORMAL).any():
         k = int(np.argmax(off > ORTHONORMAL))
         raise InvalidInput(f"'{path}': hand_R of frame {k} is not a rotation (off by {off[k]:.3f}, bound {ORTHONORMAL})")
     segment = arrays.get("segment", np.zeros(frames))
-    if len(segment) != frames:
-        raise InvalidInput(f"'{path}': segment has {len(segment)} entries for {frames} frames")
+    if segment.shape != (frames,) or (segment != segment).any():
+        raise InvalidInput(
+            f"'{path}': segment, of shape {segment.shape}, does not name a recording for each of {frames} frames"
+        )
     said = str(arrays["side"]) if "side" in arrays else _side_in(str(arrays.get("note", "")))
     return ArmMotion(
         path.stem, np.arange(frames) / fps, side or said, arrays["shoulder"], arrays["elbow"], arrays["wrist"], R,
         np.r_[True, segment[1:] != segment[:-1]],
     )  # fmt: skip
+
+
+def _numbers(path: Path, name: str, value: ndarray, shape: tuple[int, ...]) -> ndarray:
+    """The array as real numbers, of that shape."""
+    if value.shape != shape or value.dtype.kind not in "fiu":
+        raise InvalidInput(f"'{path}': {name} is an array of {value.dtype} of shape {value.shape}, expected numbers of {shape}")
+    return value.astype(float)
 
 
 def _side_in(note: str) -> str:
