@@ -77,4 +77,8 @@ def _read_fields(kind: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in known:
             raise UnknownName(f"{where}: {kind.__name__} has no field '{name}'; it has: {', '.join(known)}")
-    return kind(**{name: _read(hints[name], v, f"{where}: {name}") for name, v in value.items()})
+    read = {name: _read(hints[name], v, f"{where}: {name}") for name, v in value.items()}
+    try:
+        return kind(**read)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: {error}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,32 @@ def test_mistakes_are_said_with_their_place(tmp_path: Path, text: str, error: ty
 def test_a_value_that_the_configuration_refuses(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="every is 99"):
         load_config(ExtractionConfig, written(tmp_path, "every: 99"))
+
+
+def numbers(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number of a configuration, with the names that lead to it."""
+    fields = (
+        config._asdict()
+        if hasattr(config, "_asdict")
+        else {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    )
+    for name, value in fields.items():
+        if dataclasses.is_dataclass(value) or hasattr(value, "_asdict"):
+            yield from numbers(value, (*path, name))
+        elif type(value) in (int, float):
+            yield (*path, name), value
+
+
+@pytest.mark.parametrize("kind", [ExtractionConfig, RetargetConfig])
+def test_no_number_of_a_stage_may_be_absurd(tmp_path: Path, kind: type) -> None:
+    tried = 0
+    for path, default in numbers(kind()):
+        for absurd in (-(10**9), 10**9) if type(default) is int else (".nan", ".inf", -1e9, 1e9):
+            text = "".join(f"{'  ' * i}{name}:\n" for i, name in enumerate(path))
+            with pytest.raises(InvalidInput, match=rf"c\.yaml.*{path[-1]} is"):
+                load_config(kind, written(tmp_path, f"{text.rstrip()} {absurd}\n"))
+            tried += 1
+    assert tried > 100
 
 
 def test_missing_file(tmp_path: Path) -> None:

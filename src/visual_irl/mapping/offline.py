@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, BranchPath, best_path, price, refined
 from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
@@ -45,6 +46,12 @@ class OfflineConfig:
     """Search beside the grid of a redundant joint, too."""
     continuous: float = 0.6
     """Joint step between two frames above which the arm has changed its branch [rad]."""
+
+    def __post_init__(self) -> None:
+        width = (1e-4, 3.0)
+        require_within(self, 0.0, 10.0, margin=(0.0, 0.2), continuous=width)
+        require_within(self.costs, 0.0, 1e6, zone=width, clear=(1e-4, 0.5), dexterous=(1e-4, 1.0), step=width)
+        require_within(self.smooth, 0.0, 1e6, zone=width, step=width, iterations=(0, 1000), reach=(1e-4, 3.0))
 
 
 @dataclass(frozen=True)

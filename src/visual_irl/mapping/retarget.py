@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.errors import Unreachable
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
@@ -51,6 +52,10 @@ class RetargetConfig:
     """Samples a second of the result [1/s]."""
     min_reachable: float = 0.2
     """Smallest share of reachable frames for which a trajectory is made."""
+
+    def __post_init__(self) -> None:
+        bounds = {"speed_share": (0.01, 1.0), "table": (-10.0, 10.0), "smooth_hand": (0.0, 10.0), "rate": (10.0, 1000.0)}
+        require_within(self, 0.0, 1.0, **bounds)
 
 
 AT_WORK = RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0)))

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
+from visual_irl.bounds import require_within
 from visual_irl.types import ObjectEstimate
 
 _NEVER = 1e3
@@ -48,6 +49,9 @@ class AssociationConfig:
     """Cost of an object that appears later. Landmarks of a hand are off by up to 0.3 m when its fingers are hidden."""
     sighting: float = 0.05
     """Cost of leaving out a sighting, times its squared confidence: twelve full views make a late object, slivers none."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 1e3)
 
 
 @dataclass(eq=False)

@@ -59,9 +59,6 @@ class ExtractionConfig:
     def with_lengths(self, upper_arm: float | None, forearm: float | None) -> ExtractionConfig:
         """The same with the person's own limb lengths [m], where they are given."""
         given = {"upper_arm_length": upper_arm, "forearm_length": forearm}
-        for name, length in given.items():
-            if length is not None and not 0.1 < length < 0.6:
-                raise InvalidInput(f"{name.replace('_', ' ')} is {length} m, must lie between 0.1 and 0.6 m")
         lengths = dataclasses.replace(self.lengths, **{k: v for k, v in given.items() if v is not None})
         return dataclasses.replace(self, lengths=lengths)
 

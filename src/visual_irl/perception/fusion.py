@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import covariance as cov
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, KeypointFrame
 
@@ -41,6 +42,9 @@ class FusionConfig:
     """A place known worse than this in any direction [m] is lost: one camera without depth knows only a ray."""
     memory: float = 0.5
     """For so long [s] the last fused body tells which of two cameras that contradict each other is right."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 10.0, shared=(0.0, 0.99), gate=(0.1, 1e3), body_gate=(0.1, 1e3), largest=(1e-3, 10.0))
 
 
 class Fusion:

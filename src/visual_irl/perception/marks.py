@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
+
 
 @dataclass(frozen=True)
 class MarkConfig:
@@ -19,6 +21,9 @@ class MarkConfig:
     """A single sighting's log odds count up to this."""
     alike: float = 10.0
     """So many sightings of a thing in a row are taken to say what one says: pictures that follow each other err alike."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 1.0, 1e3, in_view=(1e-3, 1.0), surest=(0.1, 100.0))
 
 
 def mark_probability(shown: Float[ndarray, "N"], clear: Float[ndarray, "N"], config: MarkConfig | None = None) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.motion_model import motion, predicted, updated
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
@@ -35,6 +36,10 @@ class SmoothingConfig:
     no smoothing takes it away."""
     max_gap: float = 0.5
     """A keypoint that is lost for longer [s] stays lost: an arm may do anything meanwhile."""
+
+    def __post_init__(self) -> None:
+        bounds = {"acceleration_density": (1e-6, 1e4), "outlier_limit": (1.0, 1e3), "persistent": (0.0, 0.99)}
+        require_within(self, 0.0, 10.0, **bounds)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
+from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, VisualIrlError
 from visual_irl.io.recording import open_recording
 from visual_irl.perception.camera_file import CameraFile, read_camera
@@ -34,6 +35,9 @@ class VideoConfig:
 
     horizontal_fov: float = np.deg2rad(60.0)
     """Horizontal field of view [rad]; phones and webcams have 55 to 75 degrees. Of the wider side when upright."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.1, 3.1)
 
 
 class FrameSource:
@@ -102,8 +106,6 @@ def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
 
 
 def _open_video(path: Path, config: VideoConfig) -> FrameSource:
-    if not 0.1 < config.horizontal_fov < np.pi:
-        raise InvalidInput(f"horizontal_fov is {config.horizontal_fov:.3g} rad, must lie in (0.1, 3.14)")
     if path.stat().st_size == 0:
         raise UnreadableFile(f"'{path}' is empty (0 bytes); copy or record it again")
     try:

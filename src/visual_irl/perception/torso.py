@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
+from visual_irl.bounds import require_within
 from visual_irl.covariance import turned
 from visual_irl.errors import NoPersonFound
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
@@ -29,6 +30,9 @@ class ArmLengths:
     """Shoulder centre to elbow centre [m]."""
     forearm_length: float = 0.267
     """Elbow centre to wrist centre [m]."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.1, 0.6)
 
 
 def arm_seen(frames: Sequence[KeypointFrame], side: str) -> Bool[ndarray, "T"]:

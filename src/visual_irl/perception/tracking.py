@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from visual_irl.bounds import require_within
 from visual_irl.perception.association import AssociationConfig, Track, associate
 from visual_irl.perception.marks import MarkConfig, mark_probability
 from visual_irl.types import ObjectEstimate
@@ -50,6 +51,9 @@ class TrackingConfig:
     """Standard deviation of the Gaussian [s] under which the hand's speed is taken."""
     near_place: float = 0.15
     """A hand this near to the middle of a bin, seen from above, is over it."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 10.0, least_sightings=(1, 1000), steadied=(1e-3, 1.0), least_clear=(0.0, 1.0))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 
+from visual_irl.bounds import require_within
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.types import HandPlan
 
@@ -36,6 +37,9 @@ class PolicyConfig:
     """Standard deviation of the window that rounds the corners of the path [s]."""
     clearance: float = 0.02
     """Room between a carried object and a fixture's wall below it [m]."""
+
+    def __post_init__(self) -> None:
+        require_within(self, 0.0, 10.0, rate=(5.0, 1000.0), grasp_seconds=(0.05, 10.0), descend_speed=(0.01, 10.0))
 
 
 @dataclass(frozen=True)
