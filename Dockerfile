@@ -3,6 +3,7 @@ FROM ros:jazzy-ros-base
 
 RUN apt-get update && apt-get install -y --no-install-recommends \
       python3-venv libegl1 libgl1 libgl1-mesa-dri libglib2.0-0t64 ros-jazzy-foxglove-bridge ros-jazzy-tf2-msgs \
+      ros-jazzy-control-msgs ros-jazzy-xacro \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /visual_irl

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.action import ActionClient
@@ -33,6 +35,7 @@ from visual_irl.types import JointTrajectory
 RECORDING = str(asset_path("models/recordings/onion_sorting"))
 STILL = 1e-3
 """Movement of a standing arm under its drives [rad]."""
+CHANGE = "executor/change_state"
 NODES = {"sim": ("perception", "mapper", "sim"), "robot": ("skill", "executor"), "record": ("recorder",)}
 
 
@@ -161,6 +164,45 @@ def test_a_skill_runs_is_cancelled_and_is_refused(watcher: Any, launched: Callab
     assert watcher.moved(1.0) < STILL
     again = result_of(watcher, run_skill(watcher, client, "swing"))
     assert again.error_code == RunSkill.Result.REFUSED, "the arm is no longer where the motion begins"
+
+
+@pytest.mark.timeout(240)
+def test_goals_and_cancels_at_any_time_and_a_node_that_is_taken_down_in_mid_motion(
+    watcher: Any, launched: Callable, tmp_path: Path
+) -> None:
+    swing(tmp_path / "swing.npz", 2.0)
+    nodes = launched("robot", trajectory=str(tmp_path / "swing.npz"))
+    client, lifecycle = ActionClient(watcher, RunSkill, "executor/run_skill"), watcher.create_client(ChangeState, CHANGE)
+    assert has_motion(watcher) and lifecycle.wait_for_service(20.0)
+
+    def asked(*transitions: int) -> None:
+        for transition in transitions:
+            done = lifecycle.call_async(ChangeState.Request(transition=Transition(id=transition)))
+            assert watcher.wait(done.done, 20.0) and done.result().success
+
+    for pause in (0.0, 0.001, 0.02, 0.1, 0.3):
+        sent = [client.send_goal_async(RunSkill.Goal(skill="swing")) for _ in range(3)]
+        assert watcher.wait(lambda sent=sent: all(s.done() for s in sent), 30.0)
+        goals = [s.result() for s in sent if s.result().accepted]
+        assert len(goals) == 1, "one motion at a time"
+        watcher.rest(pause)
+        goals[0].cancel_goal_async()
+        assert result_of(watcher, goals[0]).error_code == RunSkill.Result.CANCELLED
+    for _ in range(2):
+        goal = run_skill(watcher, client, "swing")
+        watcher.rest(0.1)
+        asked(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
+        assert result_of(watcher, goal).error_code == RunSkill.Result.CANCELLED
+        rejected = client.send_goal_async(RunSkill.Goal(skill="swing"))
+        assert watcher.wait(rejected.done, 20.0) and not rejected.result().accepted
+        asked(Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+    second = launched("robot", trajectory=str(tmp_path / "swing.npz"))["executor"]
+    told = "other nodes of this name"
+    assert watcher.wait(lambda: told in watcher.values["executor"], 60.0), "two of a name are told"
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(10.0) == 0 and nodes["executor"].poll() is None
+    result = result_of(watcher, run_skill(watcher, client, "swing"))
+    assert result.error_code == RunSkill.Result.SUCCESS, result.error_text
 
 
 @pytest.mark.timeout(240)

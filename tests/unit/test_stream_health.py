@@ -18,7 +18,7 @@ from visual_irl.errors import InvalidInput, UnreadableFile
 from visual_irl.io import messages
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
-from visual_irl.perception.live_stream import LiveStream, LiveStreamConfig
+from visual_irl.perception.live_stream import STAYS, LiveStream, LiveStreamConfig
 from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
 from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.person_finder import PersonFinder
@@ -211,6 +211,7 @@ def test_a_stream_is_perceived_anew_between_frames_but_not_by_other_networks(
 ) -> None:
     live = LiveStream(LiveStreamConfig(objects=None), detector)
     first, config = sound[0].stamp_ns, live.config
+    live.step(spoilt(sound[0], "good", first - STEP))  # somebody is found before being followed
     seen = live.step(spoilt(sound[0], "good", first))
     assert seen is not None and seen.person
     live.config = replace(config, smoothing=replace(config.smoothing, persistent=5.0))
@@ -225,3 +226,24 @@ def test_a_stream_is_perceived_anew_between_frames_but_not_by_other_networks(
     ):  # fmt: skip
         with pytest.raises(InvalidInput, match="restart"):
             live.config = other
+
+
+def test_a_camera_or_a_clock_that_was_started_anew_is_believed_once_it_stays(
+    detector: PersonFinder, sound: list[RgbdFrame]
+) -> None:
+    live = LiveStream(LiveStreamConfig(objects=None), detector)
+    first = sound[0].stamp_ns
+    assert live.step(spoilt(sound[0], "good", first)) is not None
+    earlier = first - HOUR
+    for i in range(STAYS):
+        assert live.step(spoilt(sound[0], "good", earlier + i * STEP)) is None
+    back = live.step(spoilt(sound[1], "good", earlier + STAYS * STEP))
+    assert back is not None and back.person, "the clock was set back"
+    assert live.health.problems()["out_of_order"] == STAYS
+    begin = earlier + STAYS * STEP
+    for i in range(1, STAYS + 1):
+        smaller = live.step(spoilt(sound[0], "small", begin + i * STEP))
+        assert smaller is not None and not smaller.person
+    smaller = live.step(spoilt(sound[1], "small", begin + (STAYS + 1) * STEP))
+    assert smaller is not None and smaller.person, "the camera sends another size"
+    assert live.step(spoilt(sound[1], "good", begin - HOUR)) is None and live.health.estranged == 1

@@ -14,6 +14,9 @@ from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.types import KeypointFrame, RgbdFrame
 
+STAYS = 15
+"""Frames in a row of another camera or clock that are not believed yet: half a second."""
+
 
 @dataclass(frozen=True)
 class LiveStreamConfig:
@@ -32,8 +35,14 @@ class LiveStream:
     """Feed it frames as they come; whatever they are, it neither raises nor invents a keypoint."""
 
     def __init__(self, config: LiveStreamConfig | None = None, detector: Detector | None = None) -> None:
-        self._config = config = config or LiveStreamConfig()
-        self._stream, self._filter = KeypointStream(config.keypoints, detector), LiveFilter(config.smoothing)
+        self._config = config or LiveStreamConfig()
+        self._detector = detector or self._config.keypoints.build_detector()
+        self._begin()
+
+    def _begin(self) -> None:
+        """As if nothing had been seen yet."""
+        config = self._config
+        self._stream, self._filter = KeypointStream(config.keypoints, self._detector), LiveFilter(config.smoothing)
         self._hands = HandWatch(config.hands)
         self._finder = config.objects.build(config.task) if config.objects else None
 
@@ -70,8 +79,14 @@ class LiveStream:
     def step(self, frame: RgbdFrame) -> KeypointFrame | None:
         """Smoothed keypoints, objects and the hands' states; None for a frame that is not newer than all before it.
 
-        A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong.
+        A frame that cannot be used has no keypoint and no object; see `StreamHealth` for what was wrong. Where another size, or
+        an earlier time, stays for `STAYS` frames, a camera or a clock was started anew, and so is everything here.
         """
+        if self.health.estranged >= STAYS:
+            health = self.health
+            self._begin()
+            self._stream.health = health
+            health.begin_anew()
         c = self._config  # the whole frame is perceived by one configuration, whichever thread replaces it
         self._stream.config, self._filter.config, self._hands.config = c.keypoints, c.smoothing, c.hands
         frame = with_possible_depth(frame)

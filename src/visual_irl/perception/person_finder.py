@@ -108,6 +108,7 @@ class PersonFinder:
         self._near: Region | None = None
         self._crowded = False
         self._expected: ndarray | None = None
+        self._shape: tuple[int, ...] = ()
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where another camera says that the middle between the person's shoulders will be in the next picture [px]."""
@@ -120,6 +121,8 @@ class PersonFinder:
 
     def detect(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
         """The person in a picture, or None."""
+        if rgb.shape != self._shape:  # where somebody was in another size's pixels tells nothing
+            self._shape, self._chosen, self._near, self._headless, self._last_hands = rgb.shape, None, None, None, {}
         self.networks.begin(rgb, self.next_ms(stamp_ns))
         return self.find(rgb, stamp_ns)
 

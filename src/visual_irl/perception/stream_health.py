@@ -61,8 +61,11 @@ class StreamHealth:
         self._leapt_ns: int | None = None
         self._gap_ns = 0
         self._camera: object = None
+        self._before: tuple[int, object] | None = None
         self.sound = True
         """Whether the last frame could be used."""
+        self.estranged = 0
+        """How many frames in a row were refused for their time or their camera and agree about both among themselves."""
 
     def admit(self, frame: RgbdFrame) -> bool:
         """Count a frame; whether it can be used."""
@@ -71,7 +74,14 @@ class StreamHealth:
         self.sound = reason is None
         if reason is not None:
             setattr(self, reason, getattr(self, reason) + 1)
+        agrees = self._before is not None and frame.stamp_ns > self._before[0] and frame.intrinsics == self._before[1]
+        self._before = frame.stamp_ns, frame.intrinsics
+        self.estranged = 0 if reason not in ("out_of_order", "wrong_size") else self.estranged * agrees + 1
         return reason is None
+
+    def begin_anew(self) -> None:
+        """Take the next frame for the first of another camera or another clock; counts go on."""
+        self._last_ns, self._leapt_ns, self._gap_ns, self._camera, self.estranged = None, None, 0, None, 0
 
     def refuse(self, refused: Mapping[str, int]) -> None:
         """Count frames that were refused before they came here."""

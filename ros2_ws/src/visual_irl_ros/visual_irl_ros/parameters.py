@@ -87,7 +87,8 @@ def _farthest(takes: Callable[[Any], bool], default: float, sign: int) -> float:
         if middle in (near, far):
             break
         near, far = (middle, far) if takes(default + sign * middle) else (near, middle)
-    return default + sign * near
+    short = float(f"{default + sign * near:.12g}")  # 0.0001, not what is left of it by the way from the default
+    return short if not whole and takes(short) else default + sign * near
 
 
 def changed(config: C, values: Mapping[str, Any]) -> C:

@@ -114,6 +114,8 @@ class Perception(Node):
             self._heard = (frames.received, time.monotonic())
         if time.monotonic() - self._heard[1] > self._silence:
             return WARN, "no pictures come", values
+        if self._stream.health.estranged:
+            return WARN, "pictures of another size, or from before the last one, are not used", values
         if self._static is None and self._player is None:
             return WARN, "tf2_msgs is not installed: the camera's place is unknown, keypoints are in its own frame", values
         return OK, "running", values

@@ -52,6 +52,11 @@ class Reporter:
     def report(self) -> None:
         """Publish once."""
         level, text, values = self._health()
+        twins = self._node.get_node_names_and_namespaces().count((self._node.get_name(), self._node.get_namespace())) - 1
+        if twins > 0:
+            values["other nodes of this name"] = str(twins)
+            others = f"{twins} more of this name: end all but one, or give each a namespace"
+            self._node.get_logger().warning(others, throttle_duration_sec=10.0)
         status = DiagnosticStatus(level=level, name=self._node.get_fully_qualified_name(), message=text)
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
