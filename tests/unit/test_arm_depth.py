@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visual_irl.perception.arm_depth import ArmDepthConfig, LimbLengths, arm_depth
+from visual_irl.perception.arm_depth import ArmBefore, ArmDepthConfig, LimbLengths, arm_depth
 
 CONFIG = ArmDepthConfig()
 KNOWN = LimbLengths((0.28, 0.26), (0.004, 0.004))
@@ -34,9 +34,19 @@ def skin(p: np.ndarray) -> np.ndarray:
     return p[:, 2] - distance * rays[:, 2]
 
 
-def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, lengths: LimbLengths = KNOWN):
+def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, before: ArmBefore | None = None):
     z_shape = np.array([SHOULDER[2], p[0, 2] + shape_error, p[1, 2] + shape_error])
-    return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, lengths, CONFIG)
+    return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, KNOWN, CONFIG, before=before)
+
+
+def either_way() -> tuple[np.ndarray, np.ndarray]:
+    """Elbow and wrist (2, 3) [m], and where the same pixel has another elbow, nearer by 0.3 m, on limbs of the same lengths."""
+    elbow = SHOULDER + 0.28 * np.array([-0.3, 0.75, 0.5895])
+    ray = elbow / np.linalg.norm(elbow)
+    other = elbow - 2.0 * ((elbow - SHOULDER) @ ray) * ray  # where the ray meets the sphere about the shoulder first
+    aside = np.cross(ray, [0.0, 1.0, 0.0])
+    reach = np.sqrt(0.26**2 - 0.25 * np.sum((elbow - other) ** 2))
+    return np.array([elbow, 0.5 * (elbow + other) + reach * aside / np.linalg.norm(aside)]), other
 
 
 @pytest.mark.parametrize("bend", [0.0, 0.4, 0.8])
@@ -88,3 +98,33 @@ def test_limb_lengths_are_learned_and_outliers_are_not(seed: int) -> None:
         lengths = lengths.updated((float(measured[0]), float(measured[1])))
     assert np.abs(np.array(lengths.length) - true).max() < 0.008
     assert max(lengths.sigma) < 0.01 and min(lengths.sigma) >= 0.004
+
+
+def test_an_elbow_does_not_jump_to_what_hides_it_while_its_wrist_stays() -> None:
+    """A thing before it, where limbs would be as long: and the shape is wrong.
+
+    Only what was seen a moment ago tells."""
+    p, other = either_way()
+    assert 0.25 < p[0, 2] - other[2] < 0.45
+    hidden = np.array([skin(np.array([other, p[1]]))[0], skin(p)[1]])
+    assert solve(p, hidden, -0.15).z[0] < p[0, 2] - 0.2
+    for age, wrist in ((0.033, p[1]), (0.2, p[1] + [0.01, 0.01, 0.0])):
+        found = solve(p, hidden, -0.15, before=ArmBefore(p[0] + [0.01, 0.0, 0.02], wrist, age))
+        assert abs(found.z[0] - p[0, 2]) < 0.03 and found.own[0] < 0.1, age
+    assert solve(p, hidden, -0.15, before=ArmBefore(p[0], p[1], 2.0)).z[0] < p[0, 2] - 0.2  # it had the time to go there
+
+
+def test_an_elbow_goes_with_a_fast_hand() -> None:
+    """Whatever way the hand goes at 4 m/s, at 8 pictures a second; skin that is seen is not doubted."""
+    p = arm(0.4, 0.3)
+    alone = solve(p, skin(p))
+    for way in np.vstack([np.eye(3), -np.eye(3)]):
+        found = solve(p, skin(p), before=ArmBefore(p[0] - 0.25 * way, p[1] - 0.5 * way, 0.125))
+        assert np.abs(found.z - alone.z).max() < 0.003 and (found.own > 0.9).all()
+
+
+def test_an_elbow_that_swings_beside_a_still_hand_is_followed() -> None:
+    """At 2 m/s and 30 pictures a second; at once, as its own skin is seen."""
+    p = arm(0.4, 0.3)
+    found = solve(p, skin(p), before=ArmBefore(p[0] + [0.0, 0.02, 0.063], p[1], 0.033))
+    assert np.abs(found.z - solve(p, skin(p)).z).max() < 0.005 and found.own[0] > 0.9

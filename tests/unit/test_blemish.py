@@ -94,6 +94,17 @@ def test_what_is_nowhere_dark_is_no_blemish_whatever_its_rim_looks_like() -> Non
     assert blemish_probability(load_blemish_network(), patch) < 0.2
 
 
+def test_a_blemish_at_the_edge_is_one_but_not_what_is_at_the_rim() -> None:
+    """A dark crescent that is just coming into view, and pads that touch the rim."""
+    network, x = load_blemish_network(), (2 * np.arange(CELLS) + 1) / CELLS - 1
+    away, right = np.hypot(*np.meshgrid(x, x)), np.meshgrid(x, x)[0] > 0.4
+    for least, told in ((0.86, True), (0.905, False)):
+        patch = np.zeros((CHANNELS, CELLS, CELLS), np.float32)
+        patch[:3] = away < 0.95
+        patch[1:3, (away > least) & (away < 0.95) & right] = 0.2
+        assert (blemish_probability(network, patch) > 0.13) == told, least
+
+
 def test_dark_shares_count_cells() -> None:
     patch = np.zeros((CHANNELS, CELLS, CELLS), np.float32)
     patch[:3] = 1.0

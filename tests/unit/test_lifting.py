@@ -15,7 +15,7 @@ from visual_irl.perception.arm_depth import ArmDepth, ArmDepthConfig, LimbLength
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
 from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
-from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, reject_by_shape, to_world
+from visual_irl.perception.lifting import LiftingConfig, keep_human_limbs, lift_keypoints, reject_by_shape, to_world
 from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, keypoint_index
@@ -204,7 +204,7 @@ def test_a_hand_whose_wrist_is_drawn_elsewhere_tells_less_of_its_depth(monkeypat
     person, depth, told = person_of(LANDMARKS, HAND), depth_of(LANDMARKS, HAND), []
 
     def told_by(*args: Any) -> ArmDepth:
-        told.append(args[-1])
+        told.append(args[6])
         return arm_depth(*args)
 
     monkeypatch.setattr(lifting, "arm_depth", told_by)
@@ -301,6 +301,19 @@ def test_the_majority_decides_where_the_body_is() -> None:
     assert anchor == pytest.approx(1.0)
     assert np.isnan(z[[2, 3]]).all() and np.isfinite(z[[0, 1, 4]]).all()
     assert reject_by_shape(np.array([1.0, 2.0]), np.zeros(2), 0.2)[1] is None  # no two agree
+
+
+def test_a_shoulder_as_far_from_the_other_as_peoples_are_is_believed_against_the_shape() -> None:
+    """The network turns trunks that lean; a whole arm hangs on its shoulder. What hides a shoulder is no shoulder."""
+    p = np.full((8, 3), np.nan)
+    left, right = (BODY_KEYPOINTS.index(f"{side}_shoulder") for side in ("left", "right"))
+    p[left], p[right] = (0.18, -0.1, 1.30), (-0.15, -0.1, 1.25)
+    agreed = np.full(8, np.nan)
+    agreed[right] = p[right, 2]
+    kept = keep_human_limbs(p, agreed, CONFIG.limb_range, CONFIG.breadth_range)
+    assert kept[left] == p[left, 2] and np.isnan(np.delete(kept, [left, right])).all()
+    p[left, 2] -= 0.4
+    assert np.isnan(keep_human_limbs(p, agreed, CONFIG.limb_range, CONFIG.breadth_range)[left])
 
 
 def test_world_frame_and_sigma_follow_the_camera() -> None:

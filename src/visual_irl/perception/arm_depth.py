@@ -5,6 +5,9 @@ hides the other. What hides a joint is nearer than it, never farther, and a hidd
 depths of elbow and wrist are found together, as the mode of their posterior on a grid: a mixture for each depth (the
 joint's own skin, something in front of it, something behind), normal errors of both limb lengths, and of the shape.
 
+An elbow does not jump while its wrist stays where it is: where its own skin was seen a moment ago is evidence, too. It only
+tells the depth of what hides the elbow from the elbow's, and moves no elbow that goes on from there.
+
 A limb is a cylinder about its bones: a joint lies behind the skin by its radius over the sine of the angle between ray and
 limb, of which each cell of the grid has its own; for the elbow, the limb that the ray meets first. (On rendered people, seen
 from four sides, a fit of the distance gives one radius for its constant and for what grows with the angle.)
@@ -13,6 +16,7 @@ from four sides, a fit of the distance gives one radius for its constant and for
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -75,6 +79,24 @@ class ArmDepthConfig:
     """Depth over which such other things are spread [m]."""
     step: float = 0.015
     """Of the grid [m]."""
+    stays: float = 0.05
+    """An elbow may be so far [m] from where it was seen last ..."""
+    drifts: float = 0.2
+    """... and further by this much a second [m/s] ..."""
+    follows: float = 1.0
+    """... and by this share of its wrist's way; ..."""
+    sigma_before: float = 0.02
+    """... what is beyond counts in units of this [m], with long tails."""
+
+
+class ArmBefore(NamedTuple):
+    """An arm when its elbow's own skin was seen last."""
+
+    elbow: Float[ndarray, "3"]
+    wrist: Float[ndarray, "3"]
+    """Their places then [m], in the coordinates of now."""
+    age: float
+    """How long ago [s]."""
 
     def __post_init__(self) -> None:
         deviation, chance = (1e-3, 1.0), (1e-6, 0.49)
@@ -103,6 +125,7 @@ def arm_depth(
     lengths: LimbLengths,
     config: ArmDepthConfig,
     by_hand: tuple[float, float] | None = None,
+    before: ArmBefore | None = None,
 ) -> ArmDepth:
     """The most likely depths of elbow and wrist.
 
@@ -114,6 +137,7 @@ def arm_depth(
         lengths: the person's limbs.
         config: weights.
         by_hand: the wrist's depth by the skin of its hand, and that one's standard deviation [m], where it is known.
+        before: the arm a moment ago, where it is known.
     """
     reach = 1.15 * np.array(lengths.length)
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
@@ -139,6 +163,10 @@ def arm_depth(
     joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
     if by_hand is not None:
         joint = joint + _tailed((wrist - by_hand[0]) / np.hypot(by_hand[1], config.sigma_hand))
+    if before is not None:
+        seen_at = wrist if np.isfinite(z_skin[1]) else np.full((1, 1), rays[1] @ before.wrist / norm[1] ** 2)
+        way = [seen_at * rays[1, i] - before.wrist[i] for i in range(3)]  # across the ray alone where it is hidden
+        joint = joint + _jump(p_elbow - before.elbow, way, before.age, config)
     density = np.exp(joint.min() - joint)
     e, w = np.unravel_index(int(density.argmax()), density.shape)
     near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * config.step) * (np.abs(wrist - wrist[e, w]) < 5 * config.step)
@@ -154,6 +182,15 @@ def _deviation(z: ndarray, density: ndarray) -> float:
     share = np.cumsum(density) / density.sum()
     low, high = np.searchsorted(share, (0.05, 0.95))
     return float(z[min(high, len(z) - 1)] - z[low]) / (2.0 * 1.645)
+
+
+def _jump(
+    elbow: Float[ndarray, "E 3"], wrist: list[Float[ndarray, "E2 W2"]], age: float, config: ArmDepthConfig
+) -> Float[ndarray, "E W"]:
+    """Cost of an elbow's way [m] in `age` seconds beside its wrist's, each of whose coordinates is one of `wrist` [m]."""
+    free = config.stays + config.drifts * age + config.follows * np.sqrt(sum(a * a for a in wrist))
+    beyond = np.linalg.norm(elbow, axis=1)[:, None] - free
+    return _tailed(np.maximum(beyond, 0.0) / config.sigma_before)
 
 
 def _square(x: ndarray) -> ndarray:

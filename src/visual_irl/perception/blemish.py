@@ -33,13 +33,16 @@ SHARES = 3 * len(DARKER) + 2 * len(TINTED) + 1
 """Numbers that `dark_shares` counts."""
 _INNER = 0.85  # of the radius: cells further out are not counted
 _DARK = np.float32(0.6)
-"""A blemish has a cell that is darker than this share of what a matt ball shows there: without one ..."""
+"""A blemish has a cell that is darker than this share of what a matt ball shows there, ..."""
+_EDGE = 0.9
+"""... within this share of the radius, a little further out than cells are counted: one may just be coming into view. Beyond,
+there are the pads of a gripper, too. Without such a cell ..."""
 _NOT_DARK = -2.0
 """... its log odds are this at most. What else looks odd, such as a gripper's pads at the rim, is in no lesson."""
 _HOW = "train one with: visual-irl bench perception --train-blemish"
 
 _X = (2.0 * np.arange(CELLS) + 1.0) / CELLS - 1.0
-_COUNTED = np.hypot(*np.meshgrid(_X, _X)) < _INNER
+_COUNTED, _TOLD = (np.hypot(*np.meshgrid(_X, _X)) < share for share in (_INNER, _EDGE))
 
 
 class BlemishNetwork(NamedTuple):
@@ -91,7 +94,7 @@ def blemish_probability(network: BlemishNetwork, patch: Float32[ndarray, "C N N"
     x = np.concatenate([b.max((1, 2)), b.mean((1, 2)), dark_shares(patch)])
     hidden = np.maximum(network.W3 @ x + network.b3, 0.0)
     score = float(network.W4[0] @ hidden + network.b4[0])
-    if not (_ball(patch) < _DARK).any():
+    if not (patch[2] < _DARK)[(patch[0] > 0.0) & _TOLD].any():
         score = min(score, _NOT_DARK)
     return float(1.0 / (1.0 + np.exp(-score)))
 

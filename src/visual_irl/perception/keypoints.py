@@ -14,6 +14,7 @@ from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.arm_depth import LimbLengths
+from visual_irl.perception.arm_memory import ArmMemory
 from visual_irl.perception.detection import Detector, GuidedDetector
 from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
@@ -45,12 +46,12 @@ class KeypointConfig:
 
 
 class KeypointStream:
-    """Keypoints frame by frame, of one person: detector, lifting, and what is learned about the limbs on the way."""
+    """Keypoints frame by frame, of one person: detector, lifting, and what is learned about the arms on the way."""
 
     def __init__(self, config: KeypointConfig, detector: Detector | None = None) -> None:
         self.config = config
         self.detector = detector or config.build_detector()
-        self.lengths = LimbLengths()
+        self.lengths, self._arms = LimbLengths(), ArmMemory()
         self.health = StreamHealth()
         """What was wrong with how many frames."""
 
@@ -58,12 +59,14 @@ class KeypointStream:
         """The frame's keypoints: in the world frame when the camera is calibrated, else in the camera frame.
 
         A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
-        `StreamHealth`. Nothing is carried over from other frames.
+        `StreamHealth`. No keypoint is carried over from other frames.
         """
         person = self.detector.detect(frame.rgb, frame.stamp_ns) if self.health.admit(frame) else None
         lifted = None
         if person is not None:
-            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths)
+            before = self._arms.before(frame.stamp_ns, frame.T_world_camera)
+            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths, before)
+            self._arms.remember(lifted, frame.stamp_ns, frame.T_world_camera)
         self.health.no_person += self.health.sound and person is None
         for upper, fore in lifted.limbs if lifted else ():
             self.lengths = self.lengths.updated((float(upper), float(fore)))

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.covariance import about_rays, turned
-from visual_irl.perception.arm_depth import LimbLengths, arm_depth
+from visual_irl.perception.arm_depth import ArmBefore, LimbLengths, arm_depth
 from visual_irl.perception.body_geometry import covered
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
 from visual_irl.perception.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
@@ -58,12 +58,13 @@ def lift_keypoints(
     intrinsics: Intrinsics,
     config: LiftingConfig,
     lengths: LimbLengths | None = None,
+    before: Mapping[str, ArmBefore] | None = None,
 ) -> Lifted | None:
     """Every keypoint that can be placed, or None when none can.
 
-    With `depth` [m], a joint lies behind the skin at its pixel, and arms are as long as `lengths` says (any adult's when
-    it is None); without, the body's shape is placed where it projects best onto the pixels, in the shape's own scale:
-    `torso.align_to_torso` corrects that once a clip is complete.
+    With `depth` [m], a joint lies behind the skin at its pixel, arms are as long as `lengths` says (any adult's when it is
+    None), and elbows do not jump away from where they were `before`, by side; without, the body's shape is placed where it
+    projects best onto the pixels, in the shape's own scale: `torso.align_to_torso` corrects that once a clip is complete.
     """
     visible = person.visibility >= config.min_visibility
     shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
@@ -81,7 +82,8 @@ def lift_keypoints(
             uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
         )
     else:
-        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths or LimbLengths(), skins)
+        lengths, before = lengths or LimbLengths(), before or {}
+        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths, skins, before)
         if placed is None:
             return None
         body = placed
@@ -112,6 +114,7 @@ def _place_body(
     config: LiftingConfig,
     lengths: LimbLengths,
     skins: Mapping[str, HandSkin],
+    before: Mapping[str, ArmBefore],
 ) -> _Body | None:
     """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
     w = shape[_ROWS]
@@ -128,7 +131,7 @@ def _place_body(
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
     if anchor is None:
         return None
-    z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range)
+    z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
     measured = np.isfinite(z)
     sigma, across = np.where(measured, config.sigma_depth, config.sigma_shape), _lateral(config)
     z = np.where(measured, z, w[:, 2] + anchor)
@@ -139,7 +142,8 @@ def _place_body(
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
             by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
-            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand)
+            last = before.get(SIDES[k])
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last)
             p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
@@ -247,9 +251,13 @@ def reject_by_shape(
 
 
 def keep_human_limbs(
-    p: Float[ndarray, "8 3"], z_agreed: Float[ndarray, "8"], limb_range: tuple[float, float]
+    p: Float[ndarray, "8 3"],
+    z_agreed: Float[ndarray, "8"],
+    limb_range: tuple[float, float],
+    breadth_range: tuple[float, float],
 ) -> Float[ndarray, "8"]:
-    """`z_agreed` [m] with those measured depths taken back whose limbs to accepted joints all have human lengths.
+    """`z_agreed` [m] with those measured depths taken back whose limbs to accepted joints all have human lengths, and of a
+    shoulder that is as far from the other one, which is accepted, as people's are.
 
     The shape may be wrong by more than its limit, for a whole arm; what hides a joint rarely lies where a limb fits.
 
@@ -257,8 +265,13 @@ def keep_human_limbs(
         p: all measured joints [m], in the order of `BODY_KEYPOINTS`, NaN where nothing was measured.
         z_agreed: depths that agree with the shape, NaN elsewhere.
         limb_range: shortest and longest limb [m].
+        breadth_range: the same of the line between the shoulders.
     """
     z = z_agreed.copy()
+    for shoulder, other in (_HEIGHT[0], _HEIGHT[0][::-1]):
+        breadth = float(np.linalg.norm(p[shoulder] - p[other]))
+        if np.isnan(z[shoulder]) and np.isfinite(z[other]) and breadth_range[0] <= breadth <= breadth_range[1]:
+            z[shoulder] = p[shoulder, 2]
     for _ in range(2):  # from the shoulder to the elbow, then on to the wrist
         for joint, neighbours in _LIMBS.items():
             accepted = [n for n in neighbours if np.isfinite(z[n])]

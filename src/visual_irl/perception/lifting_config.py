@@ -66,6 +66,8 @@ class LiftingConfig:
     shape itself errs by 0.05 m on average."""
     limb_range: tuple[float, float] = (0.20, 0.36)
     """Lengths of adults' upper arms and forearms [m]; a depth that gives them is believed against the shape."""
+    breadth_range: tuple[float, float] = (0.25, 0.45)
+    """The same of the way from one shoulder to the other [m]."""
     lateral_shoulder: float = 0.007
     """Standard deviation across the ray [m]. These and the depths' were chosen so that 90 % intervals of rendered people
     held 90 %, and are a little wider."""
