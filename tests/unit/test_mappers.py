@@ -17,8 +17,8 @@ from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status, Steadiness
 from visual_irl.mapping.placement import Placement, _free_candidates, calibrate_mount, placed_targets
-from visual_irl.mapping.prior import load_prior
-from visual_irl.mapping.prior_training import synthetic_arm
+from visual_irl.mapping.prior import prior_of
+from visual_irl.mapping.prior_lessons import synthetic_arm
 from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import ROBOTS, load_robot
@@ -219,7 +219,7 @@ def test_targets_that_are_not_finite_are_refused_with_the_frame() -> None:
 def test_online_follows_with_and_without_prior(name: str) -> None:
     robot, targets = load_robot(name), targets_along(name)
     reference = map_offline(robot, targets, OfflineConfig())
-    for prior in (None, load_prior(name)):
+    for prior in (None, prior_of(robot)):
         mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf), prior)
         mapper.reset(mapper.best_start(targets.R[0], targets.p[0], targets.upper[0], targets.fore[0], targets.posture[0]))
         for k in range(len(targets.t)):
@@ -232,7 +232,7 @@ def test_online_follows_with_and_without_prior(name: str) -> None:
 
 def followed(name: str, targets: ArmTargets, start: np.ndarray, config: OnlineConfig) -> np.ndarray:
     """Joints (T, J) of a live arm without inertia and with its prior."""
-    mapper = OnlineMapper(load_robot(name), config, load_prior(name))
+    mapper = OnlineMapper(load_robot(name), config, prior_of(load_robot(name)))
     mapper.reset(start)
     q = np.empty((len(targets.t), len(start)))
     for k in range(len(q)):
@@ -242,14 +242,17 @@ def followed(name: str, targets: ArmTargets, start: np.ndarray, config: OnlineCo
 
 
 def test_steadiness_calms_a_redundant_arm_and_leaves_the_others_alone() -> None:
-    """The person's limbs rest as the arm's do at home; what moves the arm beside its hand is the prior."""
-    off = Steadiness(stride=np.inf, inertia=0.0, stiffness=1e-6, rest=0.3)
+    """The person's limbs rest as the arm's do at home, seen with a camera's noise, which moves the arm beside its hand."""
+    off = Steadiness(stride=np.inf, inertia=0.0, rest=0.3)
     restless, steady = OnlineConfig(speed_share=np.inf, steadiness=off), OnlineConfig(speed_share=np.inf)
     robot, targets = load_robot("panda"), targets_along("panda", 240)
     shoulder, elbow, wrist = (
         robot.fk(robot.home, frame)[:3, 3] for frame in (robot.shoulder_frame, robot.elbow_frame, robot.wrist_frame)
     )
-    upper, fore = (np.tile(v / np.linalg.norm(v), (240, 1)) for v in (elbow - shoulder, wrist - elbow))
+    noise = np.random.default_rng(0).normal(0.0, 0.05, (2, 240, 3))
+    limbs = np.stack([elbow - shoulder, wrist - elbow])[:, None]
+    upper, fore = limbs / np.linalg.norm(limbs, axis=2, keepdims=True) + noise
+    upper, fore = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (upper, fore))
     targets = replace(targets, upper=upper, fore=fore)
     start = map_offline(robot, targets, OfflineConfig()).q[0]
     jerk = [np.sqrt((np.diff(followed("panda", targets, start, c), 3, axis=0) ** 2).mean()) for c in (restless, steady)]
@@ -376,7 +379,7 @@ def test_a_step_is_compiled_once_whatever_the_arrays_that_are_handed_over() -> N
     for name in ("panda", "ur5e"):
         robot = load_robot(name)
         T = robot.fk(robot.home)
-        for prior in (None, load_prior(name)):
+        for prior in (None, prior_of(robot)):
             mapper = OnlineMapper(robot, OnlineConfig(), prior)
             mapper.reset(robot.home)
             for R in (T[:3, :3], np.asfortranarray(T[:3, :3]), T[:3, :3].astype(np.float32)):

@@ -167,8 +167,7 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
             bar.close()
     artifacts.write_sidecar(out, config, {file.stem: file for file in (motion_files(motion) if motion else [])})
     say(
-        f"prior of the {robot.name}: taught by {report.motions} motions ({report.questions} questions); on motions that it "
-        f"was not taught it finds the offline mapper's posture in {100 * report.held_out_right:.0f} % of the frames, "
-        f"the limbs alone in {100 * report.held_out_right_by_limbs:.0f} %"
+        f"prior of the {robot.name}: taught by {report.motions} motions ({report.postures} postures); on motions that it was "
+        f"not taught it tells {100 * report.held_out_told:.0f} % of the way to the offline mapper's posture"
     )
     say(f"wrote {out}")

@@ -30,7 +30,7 @@ from visual_irl.mapping.human_arm import arm_of_motion
 from visual_irl.mapping.offline import OfflineConfig, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm, placed_targets
-from visual_irl.mapping.prior import Prior, load_prior
+from visual_irl.mapping.prior import Prior, prior_of
 from visual_irl.mapping.symbolic import symbolic_posture
 from visual_irl.mapping.targets import ArmTargets, cut
 from visual_irl.robots import load_robot
@@ -70,9 +70,9 @@ class OnlineFollower:
 
 
 METHODS: dict[str, Callable[[RobotModel], Follower]] = {
-    "ours_online": lambda robot: OnlineFollower(robot, load_prior(robot.name)),
+    "ours_online": lambda robot: OnlineFollower(robot, prior_of(robot)),
     "ours_online_without_prior": lambda robot: OnlineFollower(robot, None),
-    "ours_online_within_limits": lambda robot: OnlineFollower(robot, load_prior(robot.name), share=1.0),
+    "ours_online_within_limits": lambda robot: OnlineFollower(robot, prior_of(robot), share=1.0),
     **PEERS,
 }
 """Frame-by-frame methods: name -> function that sets one up for a robot."""
@@ -165,7 +165,7 @@ def bench_mapping(
     `progress` counts frames times methods times repetitions.
 
     Raises:
-        MissingFile, UnreadableFile, InvalidInput: a motion file is not there or not one, or the robot has no prior.
+        MissingFile, UnreadableFile, InvalidInput: a motion file is not there or not one, or a prior is missing.
         UnknownName: no such robot.
         MissingDependency: a rival is not installed.
         UnwritableOutput: a result cannot be written.

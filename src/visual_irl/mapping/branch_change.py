@@ -1,8 +1,8 @@
 """What a live arm does when its branch ends: the joint solutions of this one frame, and the one that it goes on from.
 
 Once the arm must jump, where it lands decides how human it is until it must again, so that its limbs there count for more than
-the way: the nearest solution had the forearm up to 15 degrees worse for a whole recording. The prior is not asked, whose guess
-of the best path starts from the branch that the arm has just lost.
+the way: the nearest solution had the forearm up to 15 degrees worse for a whole recording. The prior is not asked, which
+knows the branch only on which the arm is.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.live_arm import LiveArm
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper
-from visual_irl.mapping.prior import load_prior
+from visual_irl.mapping.prior import prior_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.types import KeypointFrame
 
@@ -21,7 +21,7 @@ class LiveMapper:
     """Follows one arm. `status` says how, `seen` whether the last frame showed the arm."""
 
     def __init__(self, robot: RobotModel, arm: LiveArm, config: OnlineConfig | None = None) -> None:
-        self._robot, self._arm, self._online = robot, arm, OnlineMapper(robot, config or OnlineConfig(), load_prior(robot.name))
+        self._robot, self._arm, self._online = robot, arm, OnlineMapper(robot, config or OnlineConfig(), prior_of(robot))
         self._q: ndarray | None = None
         self._last_ns: int | None = None
         self.status, self.seen = "waiting for the arm", False

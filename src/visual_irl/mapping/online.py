@@ -25,11 +25,11 @@ from visual_irl import se3
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_change import change_branch, unlikeness
-from visual_irl.mapping.branch_path import BranchCosts, collision_cost, price, wound
+from visual_irl.mapping.branch_path import BranchCosts, price, wound
 from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import CHANGED, Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
-from visual_irl.mapping.prior import Prior, energy, file_moment, no_prior, prior_state
+from visual_irl.mapping.prior import JOINTS, Prior, no_prior, note_limbs, prior_state, wished
 from visual_irl.robots.chain import LEAN, forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import OVERLAP, clearance
@@ -61,8 +61,6 @@ class Steadiness(NamedTuple):
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
     inertia: float = 1.0
     """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2."""
-    stiffness: float = 3.0
-    """Curvature along the self-motion that the prior's energy is taken to have at least, per rad^2."""
     farthest: float = 0.16
     """Largest self-motion that the prior asks for in a frame [rad]."""
     rest: float = 0.05
@@ -153,7 +151,7 @@ class OnlineMapper:
         self.robot, self.config = robot, config
         self._solver = solver_of(robot, config.margin)
         self._work = work_of(self._solver.chain)
-        self._prior = prior or no_prior(len(robot.home))
+        self._prior = prior or no_prior()
         self._history = prior_state(self._prior)
         share = config.speed_share
         limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
@@ -227,16 +225,7 @@ class OnlineMapper:
         found = solutions(self._solver, se3.transform(R, p))
         if not len(found):
             return np.clip(self.robot.home, self._solver.chain.lower, self._solver.chain.upper)
-        if self._prior.on:
-            state = prior_state(self._prior)
-            file_moment(self._prior, state, R, p, upper, fore, 1.0)
-            costs = [
-                energy(self._solver.chain, self._work, self._prior, state, q)
-                + collision_cost(self._solver, self._work, self.config.costs)
-                for q in found
-            ]
-        else:
-            costs = [price(self._solver, self._work, q, upper, fore, posture, self.config.costs) for q in found]
+        costs = [price(self._solver, self._work, q, upper, fore, posture, self.config.costs) for q in found]
         best = found[int(np.argmin(costs))][None]
         return wound(best, self._solver.periodic, self._solver.chain.lower, self._solver.chain.upper, self.robot.home[None])[0]
 
@@ -303,9 +292,9 @@ def _step(follower, target):
             decelerate(solver, work, state, follower.limits, dt)
             return 4
     s, trust = 0.0, 0.0
-    if seen and prior.on and joints == 7:  # without a self-motion there is nothing that it could ask for
+    if seen and prior.on and joints == JOINTS:  # without a self-motion there is nothing that it could ask for
         trust = unlikeness(solver.chain, work, state.ideal, state.upper, state.fore, follower.costs)
-        file_moment(prior, history, state.R, state.p, state.upper, state.fore, dt)
+        note_limbs(history, state.upper, state.fore, dt)
         s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
     pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, dt)
     reachable, gap = _follow(
@@ -321,27 +310,14 @@ def _step(follower, target):
     return 1 if reachable else 2
 
 
-PROBE = 0.08
-"""Self-motion by which the prior's energy is probed on either side [rad]."""
-
-
 @njit(**LEAN)
 @no_type_check
 def _wanted(chain, work, prior, history, state, steadiness):
-    """Self-motion along `state.free` that lowers the prior's energy: one Newton step, damped, as the network's curvature is
-    that of its kinks; without damping the arm would swing from side to side."""
+    """Self-motion along `state.free` that the prior asks for [rad]."""
     forward(chain, state.ideal, work.pose)
     tool_jacobian(work.pose, work.J)
     self_motion(work, state.free, state.free)
-    here = energy(chain, work, prior, history, state.ideal)
-    for j in range(len(state.q)):
-        state.posture[j] = state.ideal[j] + PROBE * state.free[j]
-    there = energy(chain, work, prior, history, state.posture)
-    for j in range(len(state.q)):
-        state.posture[j] = state.ideal[j] - PROBE * state.free[j]
-    back = energy(chain, work, prior, history, state.posture)
-    slope, curvature = (there - back) / (2.0 * PROBE), (there - 2.0 * here + back) / PROBE**2
-    s = -slope / max(abs(curvature), steadiness.stiffness)
+    s = wished(chain, work, prior, history, state.ideal, state.free)
     return min(max(s, -steadiness.farthest), steadiness.farthest)
 
 

@@ -118,10 +118,7 @@ def ranked_placements(
     progress: Callable[[int, int], None] = lambda i, n: None,
 ) -> list[Placement]:
     """The most promising placements, best first."""
-    rows = np.unique(np.linspace(0, len(arm.t) - 1, GLANCE).astype(int))
-    few = HumanArmTrajectory(
-        *(getattr(arm, f.name) if f.name == "side" else getattr(arm, f.name)[rows] for f in dataclasses.fields(arm))
-    )
+    few = _few(arm)
     candidates = list(_free_candidates(arm, robot) if free else _workspace_candidates(arm, robot))
     candidates = [c for c in candidates if turn_tool or c.tool_yaw == 0.0]
     solver = solver_of(robot, 0.01, COARSE)
@@ -147,6 +144,55 @@ def ranked_placements(
         cost, reached = np.mean(looks, axis=0)
         ranked.append((float(cost), i, dataclasses.replace(candidates[i], reachable=float(reached))))
     return [placement for _, _, placement in sorted(ranked, key=lambda r: r[:2])]
+
+
+def varied_placements(
+    arm: HumanArmTrajectory, robot: RobotModel, rng: np.random.Generator, count: int, tries: int = 160
+) -> list[Placement]:
+    """Different ways to lay a motion before a robot, none of them bad: what a network is taught by.
+
+    Drawn from the best of `tries` random ones: *free*, with the base and the tool turned anyhow and the arm scaled to 0.85 to 1
+    times the robot's; every other time the best one in a *workspace* is among them.
+    """
+    few = _few(arm)
+    limbs, hand = robot.limb_lengths()
+    length, shoulder, offset = _length(arm), np.median(arm.shoulder, axis=0), robot.fk(robot.home, robot.shoulder_frame)[:3, 3]
+    solver = solver_of(robot, 0.01, COARSE)
+    work, found = work_of(solver.chain), np.empty((capacity(solver), len(robot.home)))
+    upright, candidates, judged = list(_workspace_candidates(arm, robot)), [], []
+    for i in range(tries):
+        turn, free = float(rng.uniform(-np.pi, np.pi)), i % 4 < 3
+        if free:
+            axis = rng.normal(size=3)
+            R = se3.rotation_between(np.array([0.0, 0.0, 1.0]), axis / np.linalg.norm(axis))
+            R = R @ se3.exp_so3(np.array([0.0, 0.0, rng.uniform(-np.pi, np.pi)]))
+            scale = float(rng.uniform(0.85, 1.0) * limbs / length)
+            candidate = Placement(se3.transform(R, shoulder - R @ offset), turn, scale, hand, 0.0)
+        else:
+            candidate = dataclasses.replace(upright[rng.integers(len(upright))], tool_yaw=turn)
+        g = placed_targets(few, robot, candidate, elbow_up=not free)
+        judged.append(
+            (not free, _glance(solver, work, found, g.R, g.p, g.upper, g.fore, g.posture, COSTS, UNREACHABLE_COST), i)
+        )
+        candidates.append(candidate)
+    judged.sort()
+    chosen = [candidates[judged[k][2]] for k in rng.permutation(2 * count)[:count]]
+    if rng.uniform() < 0.5:
+        chosen[-1] = candidates[next(i for aside, _, i in judged if aside)]
+    return chosen
+
+
+def _few(arm: HumanArmTrajectory) -> HumanArmTrajectory:
+    """The frames that every candidate is judged on."""
+    rows = np.unique(np.linspace(0, len(arm.t) - 1, GLANCE).astype(int))
+    return HumanArmTrajectory(
+        *(getattr(arm, f.name) if f.name == "side" else getattr(arm, f.name)[rows] for f in dataclasses.fields(arm))
+    )
+
+
+def _length(arm: HumanArmTrajectory) -> float:
+    """Length of both limbs in the median [m]."""
+    return float(np.median(np.linalg.norm(arm.elbow - arm.shoulder, axis=1) + np.linalg.norm(arm.wrist - arm.elbow, axis=1)))
 
 
 def _distinct(judged: list[tuple[float, int]], candidates: list[Placement]) -> list[tuple[float, int]]:
@@ -190,8 +236,7 @@ def _jumps(q: ndarray, targets: ArmTargets, solved: ndarray) -> int:
 def _free_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Placement]:
     """Shoulder on shoulder, base turned any way by eighths of a turn; arms that turn endlessly need not be turned."""
     limbs, hand = robot.limb_lengths()
-    lengths = np.linalg.norm(arm.elbow - arm.shoulder, axis=1) + np.linalg.norm(arm.wrist - arm.elbow, axis=1)
-    scale = REACH_SHARE * limbs / float(np.median(lengths))
+    scale = REACH_SHARE * limbs / _length(arm)
     shoulder = np.median(arm.shoulder, axis=0)
     offset = robot.fk(robot.home, robot.shoulder_frame)[:3, 3]
     endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6

@@ -1,10 +1,14 @@
-"""The neural part of the mapper: which posture the best path through the whole motion would have now.
+"""The neural part of the mapper: how far along its self-motion the best path through the whole motion would have the arm now.
 
-A small multi-layer perceptron gives every posture of the arm an energy, from the posture, how its limbs lie to the human's,
-and how the arm has moved in the last quarter of a second; the lowest energy is where the offline mapper, which sees the
-future too, would most likely be. It chooses between branches, and draws the arm along its self-motion. It never moves the
-arm by itself: hand-first inverse kinematics follows, so the hand is exact whatever the network says. It is trained by
-`visual_irl.mapping.prior_training`; here it only runs, compiled and without an allocation.
+A live arm sees how its limbs lie to the human's, which way its self-motion would turn them, how the human's limbs turn, and how
+near its joints are to their limits. Each of these draws it one way or the other along the self-motion (*terms*, which change
+their sign with the direction that is called positive); a small multi-layer perceptron weighs them by how the arm lies, so that
+the sum is where the offline mapper, which sees the future too, would most likely be. What is the same question gets the same
+answer: the tool turned about the last joint or the base about the first, short of those joints' limits, and the mirrored
+motion of the mirrored arm.
+
+The network never moves the arm by itself: hand-first inverse kinematics follows, so the hand is exact whatever it says. It is
+trained by `visual_irl.mapping.prior_training`; here it only runs, compiled and without an allocation.
 """
 
 from __future__ import annotations
@@ -20,19 +24,28 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile
 from visual_irl.io.tensors import load_weights
 from visual_irl.mapping.hand_first import Work, limb_direction
-from visual_irl.robots.chain import FAST, LEAN, Chain, forward
+from visual_irl.robots.chain import FAST, LEAN, Chain, limb_jacobian
+from visual_irl.robots.model import RobotModel
 
-LAGS = 4
-"""Past moments that are read besides the present one."""
-LAG_SECONDS = 0.06
-"""Time between them [s]."""
-MOMENT = 15
-"""Numbers that describe a moment: two columns of the tool's orientation (6), its position (3), two limb directions (6)."""
+JOINTS = 7
+"""Joints of the arms that a prior is for: one more than the hand needs."""
+TERMS = 4 + JOINTS
+"""What draws the arm along its self-motion: how it changes the limbs' misses (2), whether the human's limbs turn that way (2),
+and which joints it takes from their limits."""
+INPUTS = TERMS + 4 + 2 * JOINTS + 6
+"""Numbers that the network reads: the terms' sizes, the limbs' misses and how fast they turn, joints near limits and in the
+self-motion, sines and cosines of the joints whose angle is no turn of base, limb or tool."""
+BENT = (1, 3, 5)
+"""Those joints."""
+ZONE = 0.8
+"""Distance from a joint limit from which on it is seen [rad]."""
+MEMORY = 0.08
+"""Time constant of the mean that a limb's turning is told by [s]."""
 LAYERS = ("W1", "b1", "W2", "b2", "W3", "b3")
 
 
 class Prior(NamedTuple):
-    """A network of two hidden layers and one output; weights are float32, a row for each input of their layer."""
+    """A network of two hidden layers and an output for each term; weights are float32, a row for each input of their layer."""
 
     W1: ndarray
     b1: ndarray
@@ -44,25 +57,31 @@ class Prior(NamedTuple):
 
 
 class PriorState(NamedTuple):
-    """Recent moments and the network's buffers."""
+    """What the human's limbs did, and the network's buffers."""
 
-    moments: ndarray
-    """(LAGS + 1, MOMENT) latest first."""
-    age: ndarray
-    """(1,) seconds since a moment was last filed."""
+    limbs: ndarray
+    """(2, 3) directions of the human's limbs now."""
+    means: ndarray
+    """(2, 3) their running means."""
+    turning: ndarray
+    """(2, 3) how fast they turn [1/s]."""
     filled: ndarray
-    """(1,) how many moments there are."""
+    """(1,) whether there has been a moment."""
+    terms: ndarray
+    """(TERMS,)"""
     x: ndarray
-    """The network's inputs: first what no posture changes, then what does."""
-    base: ndarray
-    """What the first layer makes of the former."""
+    """(INPUTS,)"""
     a: ndarray
     b: ndarray
 
 
-def inputs(joints: int) -> int:
-    """Numbers that the network reads."""
-    return (LAGS + 1) * MOMENT + 2 * joints + 12
+def prior_of(robot: RobotModel) -> Prior | None:
+    """The prior that ships for an arm; None for one without a self-motion, which has nothing to choose along.
+
+    Raises:
+        MissingFile, UnreadableFile, InvalidInput: as `load_prior`.
+    """
+    return load_prior(robot.name) if len(robot.home) == JOINTS else None
 
 
 def load_prior(robot: str, path: Path | None = None) -> Prior:
@@ -82,100 +101,108 @@ def load_prior(robot: str, path: Path | None = None) -> Prior:
     if sorted(w) != sorted(LAYERS):
         raise InvalidInput(f"'{path}' is not a mapping prior: it holds {', '.join(sorted(w))}, expected {', '.join(LAYERS)}")
     W1, b1, W2, b2, W3, b3 = (np.ascontiguousarray(w[layer], np.float32) for layer in LAYERS)
-    fits = W1.shape[0] == len(b1) and W2.shape == (len(b2), len(b1)) and W3.shape == (1, len(b2)) and b3.shape == (1,)
-    if not fits or W1.shape[1] not in (inputs(6), inputs(7)):
+    fits = W1.shape == (len(b1), INPUTS) and W2.shape == (len(b2), len(b1)) and W3.shape == (len(b3), len(b2))
+    if not fits or len(b3) != TERMS:
         raise InvalidInput(f"'{path}': layers {W1.shape}, {W2.shape} and {W3.shape} do not fit each other or an arm; {how}")
     W1, W2, W3 = (np.ascontiguousarray(W.T) for W in (W1, W2, W3))
     return Prior(W1, b1, W2, b2, W3, b3, True)
 
 
-def no_prior(joints: int) -> Prior:
+def no_prior() -> Prior:
     """A prior that prefers no posture."""
     z = np.zeros((1, 1), np.float32)
-    return Prior(np.zeros((inputs(joints), 1), np.float32), z[0], z, z[0], z, z[0], False)
+    return Prior(np.zeros((INPUTS, 1), np.float32), z[0], z, z[0], z, z[0], False)
 
 
 def prior_state(prior: Prior) -> PriorState:
     """Buffers for a prior."""
     return PriorState(
-        np.zeros((LAGS + 1, MOMENT), np.float32), np.zeros(1), np.zeros(1, np.int64),
-        np.zeros(len(prior.W1), np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b1), np.float32),
-        np.zeros(len(prior.b2), np.float32),
+        np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(1, np.int64), np.zeros(TERMS),
+        np.zeros(INPUTS, np.float32), np.zeros(len(prior.b1), np.float32), np.zeros(len(prior.b2), np.float32),
     )  # fmt: skip
 
 
 @njit(**LEAN)
 @no_type_check
-def file_moment(prior: Prior, state: PriorState, R: ndarray, p: ndarray, upper: ndarray, fore: ndarray, dt: float) -> None:
-    """Note the present moment, keep one of the past every `LAG_SECONDS`, and fill the inputs that no posture changes and what
-    the network makes of them."""
-    state.age[0] += dt
-    if state.filled[0] == 0:
-        for i in range(LAGS + 1):
-            _write_moment(state.moments[i], R, p, upper, fore)
-        state.filled[0] = 1
-        state.age[0] = 0.0
-    elif state.age[0] >= LAG_SECONDS - 1e-9:
-        state.age[0] = 0.0
-        for i in range(LAGS, 0, -1):
-            for k in range(MOMENT):
-                state.moments[i, k] = state.moments[i - 1, k]
-    _write_moment(state.moments[0], R, p, upper, fore)
-    for k in range(MOMENT):
-        state.x[k] = state.moments[0, k]
-        for i in range(1, LAGS + 1):
-            state.x[i * MOMENT + k] = 4.0 * (state.moments[0, k] - state.moments[i, k])
-    _weigh(prior.W1, prior.b1, state.x, 0, (LAGS + 1) * MOMENT, state.base)
-
-
-@njit(**LEAN)
-@no_type_check
-def _write_moment(m, R, p, upper, fore):
+def note_limbs(state: PriorState, upper: ndarray, fore: ndarray, dt: float) -> None:
+    """Note the directions of the human's limbs, `dt` [s] after the last ones."""
+    share = 1.0 if state.filled[0] == 0 else 1.0 - np.exp(-dt / MEMORY)
     for r in range(3):
-        m[r], m[3 + r], m[6 + r], m[9 + r], m[12 + r] = R[r, 0], R[r, 2], p[r], upper[r], fore[r]
+        state.limbs[0, r], state.limbs[1, r] = upper[r], fore[r]
+        for limb in range(2):
+            state.means[limb, r] += share * (state.limbs[limb, r] - state.means[limb, r])
+            state.turning[limb, r] = (state.limbs[limb, r] - state.means[limb, r]) / MEMORY
+    state.filled[0] = 1
 
 
 @njit(**LEAN)
 @no_type_check
-def write_posture(chain: Chain, work: Work, state: PriorState, q: ndarray) -> None:
-    """Fill the inputs that depend on the posture `q` (J,): sines, cosines, limb directions and how they miss the human's."""
-    joints = len(q)
-    o = (LAGS + 1) * MOMENT
-    for j in range(joints):
-        state.x[o + j] = np.sin(q[j])
-        state.x[o + joints + j] = np.cos(q[j])
-    o += 2 * joints
-    forward(chain, q, work.pose)
+def look(chain: Chain, work: Work, state: PriorState, q: ndarray, free: ndarray) -> None:
+    """Fill the terms and what the network reads at the posture `q` (J,) with the unit self-motion `free` (J,); `work.pose` must
+    hold the arm's pose."""
+    terms, x, d = state.terms, state.x, work.d
     for limb in range(2):
-        limb_direction(chain, work, limb, work.d)
+        length = limb_direction(chain, work, limb, d)
+        limb_jacobian(chain, work.pose, limb, work.a, work.Jl)
+        limb_jacobian(chain, work.pose, limb + 1, work.b, work.Jm)
+        along = 0.0
         for r in range(3):
-            state.x[o + r] = work.d[r]
-            state.x[o + 3 + r] = 2.0 * (work.d[r] - state.moments[0, 9 + 3 * limb + r])
-        o += 6
+            v = 0.0
+            for j in range(JOINTS):
+                v += (work.Jm[r, j] - work.Jl[r, j]) * free[j]
+            work.e[r] = v / length
+            along += work.e[r] * d[r]
+        slope, miss, lead, swing = 0.0, 0.0, 0.0, 0.0
+        for r in range(3):
+            v, off = work.e[r] - along * d[r], d[r] - state.limbs[limb, r]
+            slope += 2.0 * off * v
+            miss += off * off
+            lead += v * state.turning[limb, r]
+            swing += v * v
+        terms[limb], terms[2 + limb] = slope, lead
+        x[TERMS + limb], x[TERMS + 2 + limb] = miss, swing
+    o = TERMS + 4
+    for j in range(JOINTS):
+        low = max(0.0, 1.0 - (q[j] - chain.lower[j]) / ZONE)
+        high = max(0.0, 1.0 - (chain.upper[j] - q[j]) / ZONE)
+        near = low * low - high * high
+        terms[4 + j] = near * free[j]
+        x[o + j], x[o + JOINTS + j] = abs(near), free[j] * free[j]
+    o += 2 * JOINTS
+    for k in range(len(BENT)):
+        x[o + 2 * k], x[o + 2 * k + 1] = np.sin(q[BENT[k]]), np.cos(q[BENT[k]])
+    for k in range(TERMS):
+        x[k] = abs(terms[k])
 
 
 @njit(**LEAN)
 @no_type_check
-def energy(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray) -> float:
-    """How unlikely the best path is to have the posture `q` now; `file_moment` must have been called for this moment."""
-    write_posture(chain, work, state, q)
-    _weigh(prior.W1, state.base, state.x, (LAGS + 1) * MOMENT, len(state.x), state.a)
+def wished(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray, free: ndarray) -> float:
+    """How far along the self-motion `free` (J,) from `q` the best path is expected now [rad]; see `look`.
+
+    `note_limbs` must have been called for this moment.
+    """
+    look(chain, work, state, q, free)
+    _weigh(prior.W1, prior.b1, state.x, state.a)
     _rectify(state.a)
-    _weigh(prior.W2, prior.b2, state.a, 0, len(state.a), state.b)
+    _weigh(prior.W2, prior.b2, state.a, state.b)
     _rectify(state.b)
-    s = prior.b3[0]
-    for k in range(len(state.b)):
-        s += prior.W3[k, 0] * state.b[k]
+    s = 0.0
+    for k in range(TERMS):
+        weight = float(prior.b3[k])
+        for i in range(len(state.b)):
+            weight += prior.W3[i, k] * state.b[i]
+        s += weight * state.terms[k]
     return s
 
 
 @njit(**LEAN, fastmath=FAST)
 @no_type_check
-def _weigh(W, b, x, first, last, out):
-    """Fill `out` with `b` and what the weights of the inputs from `first` to `last` add."""
+def _weigh(W, b, x, out):
+    """Fill `out` with `b` and what the weights of the inputs add."""
     for i in range(len(out)):
         out[i] = b[i]
-    for k in range(first, last):
+    for k in range(len(x)):
         weights, value = W[k], x[k]
         for i in range(len(out)):
             out[i] += weights[i] * value
