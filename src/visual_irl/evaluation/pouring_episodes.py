@@ -203,16 +203,17 @@ def _candidates(
     yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
 
 
-def _in_hand(way: Way) -> tuple[float, bool, float]:
+def _in_hand(way: Way) -> tuple[float, bool, float, float]:
     """What of a way cannot be changed while the vessel is in the hand."""
-    return way.take, way.flipped, way.raised
+    return way.take, way.flipped, way.raised, way.pitch
 
 
 def _special(act: str, way: Way) -> Way:
     """What of a way matters for an act alone."""
+    kept = Way(flipped=way.flipped, raised=way.raised, pitch=way.pitch)
     if act == "pour":
-        return Way(pour=way.pour, mirrored=way.mirrored, flipped=way.flipped, raised=way.raised)
-    return replace(Way(flipped=way.flipped, raised=way.raised), **{act: getattr(way, act)})
+        return replace(kept, pour=way.pour, mirrored=way.mirrored)
+    return replace(kept, **{act: getattr(way, act)})
 
 
 def _seen(skill: PouringSkill, cell: Cell[PourLoop], sight: VesselSight, before: PourView | None, poured: bool) -> PourView:

@@ -81,7 +81,9 @@ class SortingPath(HandPath):
         swivel = float(next(iter(motion.swivel.values()))[0])
         super().__init__(motion, config, motion.rest, start or HandState(motion.rest, self.heading(motion.rest), swivel))
 
-    def frames(self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3 3"]:
+    def frames(
+        self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"], pitch: Float[ndarray, "T"]
+    ) -> Float[ndarray, "T 3 3"]:
         """Fingers down, thumb side along the direction over the table."""
         heading = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=1)
         down = np.tile([0.0, 0.0, -1.0], (len(yaw), 1))
