@@ -7,8 +7,7 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, Unreachable
-from visual_irl.evaluation.pouring_episodes import PouringEpisodes
-from visual_irl.evaluation.sorting_episodes import SortingEpisodes
+from visual_irl.evaluation.evaluate_stage import episodes_of
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
 from visual_irl.tasks.onion_sorting import OnionSorting
@@ -184,9 +183,9 @@ def test_bins_are_moved_by_no_more_than_asked_and_onions_keep_clear_of_them() ->
                 assert np.linalg.norm(np.maximum(beside, 0.0)) > 0.04
     assert farthest > 0.07
     with pytest.raises(InvalidInput, match=r"bins moved by 0.3 m: must lie between 0 and 0.1 m"):
-        SortingEpisodes(0.3)
+        episodes_of("onion_sorting", 0.3)
     with pytest.raises(InvalidInput, match="pouring has none"):
-        PouringEpisodes(0.05)
+        episodes_of("pouring", 0.05)
 
 
 def test_min_jerk_is_the_quintic() -> None:

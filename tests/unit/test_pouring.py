@@ -173,12 +173,17 @@ def test_the_motion_is_the_persons(skill: PouringSkill) -> None:
     assert (np.diff(skill.pour.out) >= 0.0).all() and (np.diff(skill.pour.back) <= 0.0).all()
 
 
-@pytest.mark.parametrize("way", [Way(), Way(take=0.35, pour=-0.7, dispose=1.05, mirrored=True, flipped=True, raised=0.015)])
+OTHER = Way(take=0.35, pour=-0.7, dispose=1.05, mirrored=True, flipped=True, raised=0.015, pitch=0.3)
+
+
+@pytest.mark.parametrize("way", [Way(), OTHER])
 def test_the_path_carries_upright_and_tips_over_the_cup(skill: PouringSkill, shown: list[Performance], way: Way) -> None:
     view = skill.view(shown[1].demonstration)
     plan = skill.loop(PolicyConfig()).whole(view, way, ("take", "pour", "dispose"))
-    axis = (-1.0 if way.flipped else 1.0) * plan.Ts_world_hand[:, :3, 1]
+    thumb, fingers = (-1.0 if way.flipped else 1.0) * plan.Ts_world_hand[:, :3, 1], plan.Ts_world_hand[:, :3, 2]
+    axis = np.cos(way.pitch) * thumb - np.sin(way.pitch) * fingers
     tilt = lean(axis)
+    assert fingers[tilt < 0.01, 2] == pytest.approx(-np.sin(way.pitch), abs=0.01)
     phases = np.array(plan.phase)
     assert tilt[~np.isin(phases, ["pour", "back"])].max() < 0.02  # rounding of corners
     assert tilt.max() == pytest.approx(skill.pour.tilt_max, abs=0.02)
@@ -192,7 +197,7 @@ def test_the_path_carries_upright_and_tips_over_the_cup(skill: PouringSkill, sho
     mouth = foot[most] + view.vessel.height * axis[most]
     assert np.linalg.norm((mouth - view.receiver.p_world)[:2]) < 0.04 and mouth[2] > view.receiver.height
     persons = skill.loop(PolicyConfig()).excerpt(view, Way(), "take").Ts_world_hand[0, :3, 2]
-    turned = se3.angle_between(plan.Ts_world_hand[0, :3, 2], persons)  # from the first frame on as it will take
+    turned = se3.angle_between(fingers[0] * [1.0, 1.0, 0.0], persons)  # from the first frame on as it will take
     assert turned == pytest.approx(abs(way.take), abs=1e-6)
 
 

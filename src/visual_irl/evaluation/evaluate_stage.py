@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,7 +40,7 @@ Tried = tuple[Worked, list[tuple[float, ndarray]]]
 
 @runtime_checkable
 class Episodes(Protocol):
-    """How skills of a task are tried; made with how far fixtures stand from where they usually do, at most [m]."""
+    """How skills of a task are tried; a dataclass whose fields are what may be varied."""
 
     doing: str
     """What a robot does in an episode."""
@@ -55,6 +56,19 @@ class Episodes(Protocol):
     def said(self, content: dict[str, Any]) -> str:
         """One line about the scores."""
         ...
+
+
+def episodes_of(task: str, moved: float = 0.0) -> Episodes:
+    """How skills of a task are tried, with fixtures up to `moved` from where they usually stand [m].
+
+    Raises:
+        InvalidInput: the task has none that could stand elsewhere, or not so far.
+    """
+    kind = EPISODES.load(task)
+    if moved and "moved" not in {f.name for f in fields(kind)}:
+        raise InvalidInput(f"bins moved by {moved} m: {task} has none, and its things stand anywhere; leave it out")
+    tried: Episodes = kind(moved) if moved else kind()
+    return tried
 
 
 def evaluate(
@@ -73,7 +87,7 @@ def evaluate(
         raise InvalidInput(f"{episodes} episodes; give at least 1")
     load_robot(robot)
     learned = load_skill(skill)
-    tried: Episodes = EPISODES.load(learned.task)(moved)
+    tried = episodes_of(learned.task, moved)
     require_writable_folder(out.parent)
     if pictures is not None:
         require_writable_folder(pictures)

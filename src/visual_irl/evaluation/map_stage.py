@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
-WAYS = 400
+WAYS = 1500
 """Ways of a skill that are looked at."""
 COMPARED = 8
 """Ways that can be gone of which the most human one is taken."""
@@ -160,11 +160,12 @@ def _in_hand(plan: HandPlan) -> tuple[tuple[int, int, str], ...]:
 def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_base: ndarray) -> pipeline.Way:
     """What the skill does with a demonstration's objects: the most human of the first few ways that the robot seems able to
     go, or else the person's own."""
-    first, *others = islice(pipeline.ways(skill, demo, PolicyConfig()), WAYS)
-    if not others:
+    ways = islice(pipeline.ways(skill, demo, PolicyConfig()), WAYS)
+    first, second = next(ways), next(ways, None)
+    if second is None:
         return first
     world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
-    outlooks = ((look(way[1], robot, T_world_base, world, RetargetConfig()), way) for way in (first, *others))
+    outlooks = ((look(way[1], robot, T_world_base, world, RetargetConfig()), way) for way in chain((first, second), ways))
     possible = list(islice(((o.unlikeness, way) for o, way in outlooks if not o.obstacle), COMPARED))
     return min(possible, key=lambda row: row[0])[1] if possible else first
 

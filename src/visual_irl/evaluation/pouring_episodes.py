@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, NotSeen
+from visual_irl.errors import NotSeen
 from visual_irl.evaluation.closed_loop import NOT_DONE, Cell, ClosedLoopConfig, Worked
 from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.evaluation.vessel_sight import VesselSight
@@ -55,14 +55,7 @@ class Poured(Worked):
 class PouringEpisodes:
     """Episodes with bottle, cup and zone at random places."""
 
-    moved: float = 0.0
-    """Nothing else could be moved: must be 0."""
-
     doing: ClassVar[str] = "pouring"
-
-    def __post_init__(self) -> None:
-        if self.moved != 0.0:
-            raise InvalidInput(f"bins moved by {self.moved} m: pouring has none, and its things stand anywhere; leave it out")
 
     def run(
         self, skill: PouringSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
@@ -203,16 +196,17 @@ def _candidates(
     yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
 
 
-def _in_hand(way: Way) -> tuple[float, bool, float]:
+def _in_hand(way: Way) -> tuple[float, bool, float, float]:
     """What of a way cannot be changed while the vessel is in the hand."""
-    return way.take, way.flipped, way.raised
+    return way.take, way.flipped, way.raised, way.pitch
 
 
 def _special(act: str, way: Way) -> Way:
     """What of a way matters for an act alone."""
+    kept = Way(flipped=way.flipped, raised=way.raised, pitch=way.pitch)
     if act == "pour":
-        return Way(pour=way.pour, mirrored=way.mirrored, flipped=way.flipped, raised=way.raised)
-    return replace(Way(flipped=way.flipped, raised=way.raised), **{act: getattr(way, act)})
+        return replace(kept, pour=way.pour, mirrored=way.mirrored)
+    return replace(kept, **{act: getattr(way, act)})
 
 
 def _seen(skill: PouringSkill, cell: Cell[PourLoop], sight: VesselSight, before: PourView | None, poured: bool) -> PourView:

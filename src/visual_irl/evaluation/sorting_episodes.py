@@ -96,7 +96,7 @@ def sort_onions(
     """
     config, rng = config or ClosedLoopConfig(), np.random.default_rng([seed, 1])
     relations = relations_at(skill.relations, {f.name: f.T_world for f in scene.fixtures})
-    loop = ClosedLoop(LinearReward(relations, skill.reward.theta), relations, skill.motion, config.policy)
+    loop = ClosedLoop(LinearReward(relations, skill.reward.theta), relations, skill.motion, config.policy, scene.fixtures)
     executor = MujocoExecutor(scene, robot, seed=seed)
     show = None if on_frame is None else lambda t: on_frame(executor)
     result = Sorted()

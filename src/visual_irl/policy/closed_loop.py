@@ -20,6 +20,7 @@ from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.optimal import GraphPlan, plan_episodes
 from visual_irl.policy.skill import HORIZON, Reward, SortingPath, Thing, grasp_yaw, inspects, released_in
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
+from visual_irl.tasks.scene import Fixture
 
 UNKNOWN = float("nan")
 """Attribute of a thing that has not been inspected."""
@@ -28,8 +29,17 @@ UNKNOWN = float("nan")
 class ClosedLoop:
     """Plans the next step from `hand`, where the last step that was done ended; planning alone moves nothing."""
 
-    def __init__(self, reward: Reward, relations: Relations, motion: MotionLibrary, config: PolicyConfig) -> None:
+    def __init__(
+        self,
+        reward: Reward,
+        relations: Relations,
+        motion: MotionLibrary,
+        config: PolicyConfig,
+        fixtures: Sequence[Fixture] = (),
+    ) -> None:
+        """`fixtures` are those on whose walls no finger is to land."""
         self.reward, self.relations, self.motion, self.config = reward, relations, motion, config
+        self.fixtures = fixtures
         self.hand: HandState = SortingPath(motion, relations, config).state
 
     def choose(self, things: Sequence[Thing], hand: HandState | None = None) -> Thing:
@@ -57,7 +67,7 @@ class ClosedLoop:
     def take(self, thing: Thing, others: Sequence[Thing], look: bool) -> Step:
         """Reach for a thing, grasp and lift it; then it will be inspected, or not."""
         path = self._path()
-        path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, list(others)))
+        path.pick(thing, self._grasp_yaw(path, thing, others))
         samples, end = path.done("lift")
         if look:
             path.look(self.motion.dwell)
@@ -92,7 +102,7 @@ class ClosedLoop:
         samples, end = path.done("leave")
         if others:
             following = self.choose(others, end)
-            path.pick(following, grasp_yaw(path.heading(following.p_world), following, list(others)))
+            path.pick(following, self._grasp_yaw(path, following, others))
         else:
             path.travel("return", self.motion.rest.copy())
         return Step(path.plan(), samples, end)
@@ -105,6 +115,9 @@ class ClosedLoop:
         samples, end = path.done("open")
         path.travel("return", self.motion.rest.copy())
         return Step(path.plan(), samples, end)
+
+    def _grasp_yaw(self, path: SortingPath, thing: Thing, others: Sequence[Thing]) -> float:
+        return grasp_yaw(path.heading(thing.p_world), thing, list(others), self.fixtures)
 
     def _kinds(self, thing: Thing) -> list[Thing]:
         """The thing as it may be: as it is known, or of either kind."""

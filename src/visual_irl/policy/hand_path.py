@@ -44,13 +44,15 @@ class PolicyConfig:
 
 @dataclass(frozen=True)
 class HandState:
-    """Where a hand is between two plans: place [m], direction over the table and the arm's swivel [rad], and its grip."""
+    """Where a hand is between two plans: place [m], direction over the table and the arm's swivel [rad], its grip, and how far
+    its fingers point down [rad]."""
 
     p_world: Float[ndarray, "3"]
     yaw: float
     swivel: float
     closed: float = 0.0
     held: str = ""
+    pitch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ class HandPath(ABC):
     def __init__(self, motion: MotionLibrary, config: PolicyConfig, rest: Float[ndarray, "3"], start: HandState) -> None:
         self.motion, self.config, self.rest = motion, config, rest
         self.at, self.yaw, self.swivel_now = start.p_world.copy(), start.yaw, start.swivel
-        self.closed, self.held, self.tilt = start.closed, start.held, 0.0
-        self.rows: list[tuple[ndarray, float, float, float, float, str, str]] = []
+        self.closed, self.held, self.tilt, self.pitch = start.closed, start.held, 0.0, start.pitch
+        self.rows: list[tuple[ndarray, float, float, float, float, float, str, str]] = []
         self._append(self.at[None], np.array([self.swivel_now]), "rest")
 
     @abstractmethod
-    def frames(self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3 3"]:
-        """Hand orientations (see `HumanArmTrajectory`) for directions over the table and tilts [rad]."""
+    def frames(
+        self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"], pitch: Float[ndarray, "T"]
+    ) -> Float[ndarray, "T 3 3"]:
+        """Hand orientations (see `HumanArmTrajectory`) for directions over the table, tilts and pitches [rad]."""
 
     @abstractmethod
     def heading(self, p: Float[ndarray, "3"]) -> float:
@@ -85,19 +89,39 @@ class HandPath(ABC):
     @property
     def state(self) -> HandState:
         """Where the hand is now."""
-        return HandState(self.at.copy(), self.yaw, self.swivel_now, self.closed, self.held)
+        return HandState(self.at.copy(), self.yaw, self.swivel_now, self.closed, self.held, self.pitch)
+
+    @property
+    def phase(self) -> str:
+        """What the hand does now."""
+        return self.rows[-1][6]
 
     def _append(
-        self, path: ndarray, swivel: ndarray, phase: str, yaw: ndarray | None = None, tilt: ndarray | None = None
+        self,
+        path: ndarray,
+        swivel: ndarray,
+        phase: str,
+        yaw: ndarray | None = None,
+        tilt: ndarray | None = None,
+        pitch: ndarray | None = None,
     ) -> None:
-        yaws = np.full(len(path), self.yaw) if yaw is None else yaw
-        tilts = np.full(len(path), self.tilt) if tilt is None else tilt
-        for p, s, a, b in zip(path, swivel, yaws, tilts, strict=True):
-            self.rows.append((p, float(a), float(b), self.closed, float(s), phase, self.held))
-        self.at, self.yaw, self.tilt, self.swivel_now = path[-1].copy(), float(yaws[-1]), float(tilts[-1]), float(swivel[-1])
+        turns = [(yaw, self.yaw), (tilt, self.tilt), (pitch, self.pitch)]
+        yaws, tilts, pitches = (np.full(len(path), now) if turn is None else turn for turn, now in turns)
+        for p, s, a, b, c in zip(path, swivel, yaws, tilts, pitches, strict=True):
+            self.rows.append((p, float(a), float(b), float(c), self.closed, float(s), phase, self.held))
+        self.at, self.swivel_now = path[-1].copy(), float(swivel[-1])
+        self.yaw, self.tilt, self.pitch = float(yaws[-1]), float(tilts[-1]), float(pitches[-1])
 
-    def travel(self, phase: str, goal: Float[ndarray, "3"], yaw: float | None = None, height: float | None = None) -> None:
-        """Move to `goal` like the person, inside the cones above both ends, which are `height` high [m]."""
+    def travel(
+        self,
+        phase: str,
+        goal: Float[ndarray, "3"],
+        yaw: float | None = None,
+        height: float | None = None,
+        pitch: float | None = None,
+    ) -> None:
+        """Move to `goal` like the person, inside the cones above both ends, which are `height` high [m]; a `pitch` that is not
+        given stays."""
         height = self.config.approach if height is None else height
         start, start_yaw = self.at.copy(), self.yaw
         path, swivel = self.motion.segment(phase, start, goal, self.config.rate)
@@ -110,7 +134,9 @@ class HandPath(ABC):
         turn = _wrapped((self.heading(goal) if yaw is None else yaw) - start_yaw)
         ease = s**3 * (10.0 - 15.0 * s + 6.0 * s * s)
         blend = np.minimum(1.0, s / 0.3)
-        self._append(path, (1 - blend) * self.swivel_now + blend * swivel, phase, start_yaw + turn * ease)
+        lean = 0.0 if pitch is None else pitch - self.pitch
+        swivels = (1 - blend) * self.swivel_now + blend * swivel
+        self._append(path, swivels, phase, start_yaw + turn * ease, pitch=self.pitch + lean * ease)
 
     def straight(self, goal: Float[ndarray, "3"], phase: str) -> None:
         """Move on a straight line with a minimum-jerk profile (Flash and Hogan 1985)."""
@@ -145,7 +171,7 @@ class HandPath(ABC):
 
     def plan(self) -> HandPlan:
         """The path so far, its corners rounded."""
-        p, yaw, tilt, grip, swivel, phase, held = zip(*self.rows, strict=True)
+        p, yaw, tilt, pitch, grip, swivel, phase, held = zip(*self.rows, strict=True)
         width = self.config.smooth_seconds * self.config.rate
 
         def rounded(column: tuple[float, ...] | tuple[ndarray, ...]) -> ndarray:
@@ -153,7 +179,7 @@ class HandPath(ABC):
             return smooth
 
         Ts = np.tile(np.eye(4), (len(self.rows), 1, 1))
-        Ts[:, :3, :3], Ts[:, :3, 3] = self.frames(rounded(yaw), rounded(tilt)), rounded(p)
+        Ts[:, :3, :3], Ts[:, :3, 3] = self.frames(*map(rounded, (yaw, tilt, pitch))), rounded(p)
         t = np.arange(len(self.rows)) / self.config.rate
         return HandPlan(t, Ts, np.array(grip), rounded(swivel), phase, held)
 

@@ -67,10 +67,10 @@ class PourLoop:
         path = PourPath(self.motion, self.pour, way, self.config, self.hand)
         path.settle("rest")
         self._add(path, view, acts[0])
-        samples, end = path.done(path.rows[-1][5])
+        samples, end = path.done(path.phase)
         for act in acts[1:]:
             self._add(path, view, act)
-            path.settle(path.rows[-1][5])
+            path.settle(path.phase)
         return Step(path.plan(), samples, end)
 
     def whole(self, view: PourView, way: Way, acts: Sequence[str]) -> HandPlan:

@@ -22,10 +22,13 @@ from visual_irl.policy.pour_motion import PourMotion
 UP = np.array([0.0, 0.0, 1.0])
 TURNS = tuple(sign * 0.25 * k for k in range(9) for sign in ((1.0, -1.0) if k else (1.0,)))
 """Turns of the hand about a vessel that are tried, from the person's own direction [rad]."""
-RAISES = (0.0, 0.005, 0.01, 0.015)
-"""By how much higher than the person the hand may hold the vessel [m]: a robot's wrist is thicker than a person's, and its hand
-nearer to the cup the higher it holds. Some arms have a centimetre between the two."""
-ROOM = 0.005
+RAISES = (0.0, 0.01, -0.01, 0.02, -0.02)
+"""By how much higher than the person the hand may hold the vessel [m]: a robot's wrist is thicker than a person's and comes to
+the table where it holds low; its fingers come to the cup where it holds high."""
+PITCHES = (0.0, 0.2, 0.4)
+"""How far the fingers may point down [rad]. Beyond that the hand comes to the cup when it tips, and so it does at 0.2 and 0.4
+where it holds high."""
+ROOM = 0.02
 """By how much higher than the person the vessel is tipped [m]: a gripper is wider than a person's hand."""
 RELEASE_GAP = 0.001
 """Height over the table at which a vessel is let go [m]."""
@@ -41,7 +44,7 @@ class Standing:
     radius: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Way:
     """What a hand may choose. The default is what the person does."""
 
@@ -56,18 +59,20 @@ class Way:
     flipped: bool = False
     """The hand turned half about its fingers: a gripper is the same from both sides."""
     raised: float = 0.0
-    """Hold the vessel higher than the person, and tip it as much higher [m]."""
+    """Hold the vessel higher than the person [m]."""
+    pitch: float = 0.0
+    """How far the fingers point down from the level [rad], all the way: the wrist is above what stands beside the vessel."""
 
     @property
     def strangeness(self) -> float:
         """How far it is from the person's way [rad]; the other side counts a third of a turn, what no person sees little."""
-        turns = abs(self.take) + abs(self.pour) + abs(self.dispose)
-        return turns + 2.0 * self.mirrored + 0.3 * self.flipped + 10.0 * self.raised
+        turns = abs(self.take) + abs(self.pour) + abs(self.dispose) + abs(self.pitch)
+        return turns + 2.0 * self.mirrored + 0.3 * self.flipped + 10.0 * abs(self.raised)
 
 
 def ways() -> Iterator[Way]:
     """All ways, the most human first."""
-    options = product(TURNS, TURNS, TURNS, (False, True), (False, True), RAISES)
+    options = product(TURNS, TURNS, TURNS, (False, True), (False, True), RAISES, PITCHES)
     yield from sorted((Way(*option) for option in options), key=lambda way: way.strangeness)
 
 
@@ -85,7 +90,7 @@ class PourPath(HandPath):
         # a gripper is wider than a hand on its edge: it rests over the table
         rest = np.maximum(motion.rest, [-np.inf, -np.inf, pour.grip_height + config.approach])
         turned = self._direction(rest, "take", way.take)  # as it will take: nothing that it holds or passes forbids that
-        super().__init__(motion, config, rest, start or HandState(rest, turned, swivel))
+        super().__init__(motion, config, rest, start or HandState(rest, turned, swivel, pitch=way.pitch))
 
     @property
     def grip(self) -> float:
@@ -97,11 +102,14 @@ class PourPath(HandPath):
         """1 where the vessel tips to the left of the fingers, -1 to the right."""
         return -self.pouring.side if self.way.mirrored else self.pouring.side
 
-    def frames(self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3 3"]:
-        """Fingers level along the direction over the table; the thumb side is the vessel's axis."""
-        fingers = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=1)
-        axis = np.cos(tilt)[:, None] * UP + np.sin(tilt)[:, None] * self.side * np.cross(UP, fingers)
-        thumb = -axis if self.way.flipped else axis
+    def frames(
+        self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"], pitch: Float[ndarray, "T"]
+    ) -> Float[ndarray, "T 3 3"]:
+        """Fingers along the direction over the table, `pitch` below it; thumb side and fingers turn with the vessel's axis."""
+        level = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=1)
+        axis = np.cos(tilt)[:, None] * UP + np.sin(tilt)[:, None] * self.side * np.cross(UP, level)
+        along, down = np.cos(pitch)[:, None], np.sin(pitch)[:, None]
+        fingers, thumb = along * level - down * axis, (along * axis + down * level) * (-1.0 if self.way.flipped else 1.0)
         return np.stack([np.cross(thumb, fingers), thumb, fingers], axis=-1)
 
     def heading(self, p: Float[ndarray, "3"]) -> float:
@@ -117,7 +125,8 @@ class PourPath(HandPath):
         grip = vessel.p_world + self.grip * UP
         yaw = self._direction(grip, "take", self.way.take)
         self.closed = 0.0
-        self.travel("reach", grip - (vessel.radius + self.config.approach) * _level(yaw), yaw)
+        beside = grip - (vessel.radius + self.config.approach) * _fingers(yaw, self.way.pitch)
+        self.travel("reach", beside, yaw, pitch=self.way.pitch)
         self.straight(grip, "advance")
         self.closed = 1.0
         self.hold(self.config.grasp_seconds, "grasp")
@@ -145,17 +154,16 @@ class PourPath(HandPath):
             rim = receiver.p_world + receiver.height * UP
             yaw = self._direction(rim, "pour", self.way.pour)
             p = self._grips(rim, yaw, np.zeros(1), vessel)[0]
-            return HandState(p, yaw, float(self.pouring.swivel_at(np.zeros(1))[0]), 1.0, vessel.name)
+            return HandState(p, yaw, float(self.pouring.swivel_at(np.zeros(1))[0]), 1.0, vessel.name, self.way.pitch)
         yaw = self._direction(zone, "dispose", self.way.dispose)
         above = zone + (self.grip + self.config.approach) * UP
-        return HandState(above, yaw, float(self.motion.swivel["place"][-1]), 1.0, vessel.name)
+        return HandState(above, yaw, float(self.motion.swivel["place"][-1]), 1.0, vessel.name, self.way.pitch)
 
     def _grips(self, rim: ndarray, yaw: float, tilt: ndarray, vessel: Standing) -> Float[ndarray, "T 3"]:
         """Where the hand holds the vessel [m] for its mouth to be where the person had it at these tilts [rad]."""
-        d = self.side * np.cross(UP, _level(yaw))
+        d = self.side * np.cross(UP, _fingers(yaw))
         along, above = self.pouring.mouth_at(tilt)
-        above = above + ROOM + self.way.raised
-        mouth = rim + along[:, None] * d + above[:, None] * UP
+        mouth = rim + along[:, None] * d + (above + ROOM)[:, None] * UP
         axis = np.cos(tilt)[:, None] * UP + np.sin(tilt)[:, None] * d
         grips: ndarray = mouth - (vessel.height - self.grip) * axis
         return grips
@@ -176,8 +184,8 @@ class PourPath(HandPath):
 
     def draw_back(self, distance: float) -> None:
         """Move back along the fingers [m]."""
-        self.straight(self.at - distance * _level(self.yaw), "leave")
+        self.straight(self.at - distance * _fingers(self.yaw, self.pitch), "leave")
 
 
-def _level(yaw: float) -> Float[ndarray, "3"]:
-    return np.array([np.cos(yaw), np.sin(yaw), 0.0])
+def _fingers(yaw: float, pitch: float = 0.0) -> Float[ndarray, "3"]:
+    return np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,10 +16,15 @@ from visual_irl.policy.hand_path import HandPath, HandState, PolicyConfig
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.optimal import GraphPlan, plan_episodes
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
+from visual_irl.tasks.scene import Fixture
 from visual_irl.types import HandPlan
 
 HORIZON = 8
 """Most moves for one object."""
+FINGER = 0.022
+"""Room around the middle of an open finger that is kept free [m]."""
+GRASP_TURNS = tuple(np.radians([0, 20, -20, 40, -40, 60, -60, 80, -80]).tolist())
+"""Turns of the hand about the vertical that are thought of for a grasp, the first that does best is taken [rad]."""
 
 
 @runtime_checkable
@@ -81,7 +86,9 @@ class SortingPath(HandPath):
         swivel = float(next(iter(motion.swivel.values()))[0])
         super().__init__(motion, config, motion.rest, start or HandState(motion.rest, self.heading(motion.rest), swivel))
 
-    def frames(self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3 3"]:
+    def frames(
+        self, yaw: Float[ndarray, "T"], tilt: Float[ndarray, "T"], pitch: Float[ndarray, "T"]
+    ) -> Float[ndarray, "T 3 3"]:
         """Fingers down, thumb side along the direction over the table."""
         heading = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=1)
         down = np.tile([0.0, 0.0, -1.0], (len(yaw), 1))
@@ -161,12 +168,15 @@ def released_in(plan: GraphPlan, relations: Relations) -> str:
     )
 
 
-def grasp_yaw(heading: float, thing: Thing, others: list[Thing]) -> float:
-    """Hand direction [rad] for a grasp: along the arm, turned as little as needed so that no finger lands on a neighbour."""
+def grasp_yaw(heading: float, thing: Thing, others: list[Thing], fixtures: Sequence[Fixture] = ()) -> float:
+    """Hand direction [rad] for a grasp: along the arm, turned as little as needed so that no finger lands on a neighbour or on
+    a wall; where one must, as far from it as can be."""
     neighbours = [o for o in others if o is not thing and np.linalg.norm(o.p_world - thing.p_world) < 0.16]
-    for turn in np.radians([0, 20, -20, 40, -40, 60, -60, 80]):
+
+    def room(turn: float) -> float:
         across = np.array([-np.sin(heading + turn), np.cos(heading + turn)])
         fingers = [thing.p_world[:2] + side * (thing.radius + 0.025) * across for side in (1.0, -1.0)]
-        if all(np.linalg.norm(f - o.p_world[:2]) > o.radius + 0.022 for f in fingers for o in neighbours):
-            return heading + float(turn)
-    return heading
+        beside = [float(np.linalg.norm(f - o.p_world[:2])) - o.radius for f in fingers for o in neighbours]
+        return min([FINGER, *beside, *(fixture.distance(f) for f in fingers for fixture in fixtures)])
+
+    return heading + max(GRASP_TURNS, key=room)

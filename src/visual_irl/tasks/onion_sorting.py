@@ -129,7 +129,7 @@ class OnionSorting:
             centres: list[ndarray] = []
             for _ in range(100):
                 xy = rng.uniform(low, high)
-                beside = all(_gap(xy, f) >= 0.5 * clearance for f in fixtures)
+                beside = all(f.distance(xy) >= 0.5 * clearance for f in fixtures)
                 if beside and all(np.linalg.norm(xy - other) >= clearance for other in centres):
                     centres.append(xy)
                     if len(centres) == onions:
@@ -152,9 +152,3 @@ class OnionSorting:
         """The scene in which these things were seen."""
         items = [SceneObject(name, self.label, t.p_world, t.radius, t.attributes) for name, t in things.items()]
         return Scene(tuple(items), self.fixtures_at(fixtures))
-
-
-def _gap(xy: Float[ndarray, "2"], fixture: Fixture) -> float:
-    """From a place on the table to an upright box that stands along the axes [m]; 0 in it."""
-    beyond = np.abs(xy - fixture.T_world[:2, 3]) - [fixture.half_x, fixture.half_y]
-    return float(np.linalg.norm(np.maximum(beyond, 0.0)))

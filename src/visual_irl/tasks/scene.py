@@ -43,6 +43,11 @@ class Fixture:
         x, y, z = se3.apply(se3.inverse(self.T_world), np.asarray(p_world, float))
         return bool(abs(x) <= self.half_x and abs(y) <= self.half_y and 0.0 <= z <= 1.5 * self.height)
 
+    def distance(self, xy_world: Float[ndarray, "2"]) -> float:
+        """How far a place is outside of the inner sides of the walls, seen from above [m]; 0 between them."""
+        x, y, _ = se3.apply(se3.inverse(self.T_world), np.array([*xy_world, self.T_world[2, 3]]))
+        return float(np.hypot(max(abs(x) - self.half_x, 0.0), max(abs(y) - self.half_y, 0.0)))
+
 
 @dataclass(frozen=True)
 class Vessel:
