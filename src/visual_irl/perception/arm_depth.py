@@ -88,6 +88,14 @@ class ArmDepthConfig:
     sigma_before: float = 0.02
     """... what is beyond counts in units of this [m], with long tails."""
 
+    def __post_init__(self) -> None:
+        deviation, chance = (1e-3, 1.0), (1e-6, 0.49)
+        require_within(
+            self, 0.0, 0.2, steepest=(0.05, 1.0), sigma_depth=deviation, sigma_length=deviation, sigma_shape=deviation,
+            sigma_hand=deviation, in_front=chance, behind=chance, span=(0.01, 10.0), step=(0.005, 0.05),
+            stays=(0.0, 1.0), drifts=(0.0, 10.0), follows=(0.0, 10.0), sigma_before=deviation,
+        )  # fmt: skip
+
 
 class ArmBefore(NamedTuple):
     """An arm when its elbow's own skin was seen last."""
@@ -97,13 +105,6 @@ class ArmBefore(NamedTuple):
     """Their places then [m], in the coordinates of now."""
     age: float
     """How long ago [s]."""
-
-    def __post_init__(self) -> None:
-        deviation, chance = (1e-3, 1.0), (1e-6, 0.49)
-        require_within(
-            self, 0.0, 0.2, steepest=(0.05, 1.0), sigma_depth=deviation, sigma_length=deviation, sigma_shape=deviation,
-            sigma_hand=deviation, in_front=chance, behind=chance, span=(0.01, 10.0), step=(0.005, 0.05),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
