@@ -383,8 +383,10 @@ def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> No
         name: The launch file: sim, perception, record or robot.
         arguments: Its arguments as NAME:=VALUE.
     """
+    from visual_irl.evaluation.up import heed_every_end
     from visual_irl.evaluation.up import up as start
 
+    heed_every_end()
     raise SystemExit(start(name, arguments))
 
 

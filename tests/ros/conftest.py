@@ -76,9 +76,11 @@ else:
             assert self.q, "joint states must go on coming"
             return float(np.ptp(np.array(self.q), axis=0).max())
 
-    @pytest.fixture(scope="session", autouse=True)
-    def compiled() -> None:
-        """What the nodes compile is compiled once, here, and not in each of them while they wait for each other."""
+    def pytest_collection_finish(session: pytest.Session) -> None:
+        """What the nodes compile is compiled once, here, and not in each of them while they wait for each other; no test's time
+        runs yet, for after an installation it takes minutes."""
+        if session.config.option.collectonly or not session.items:
+            return
         robot = load_robot("ur5e")
         TargetFollower(robot, robot.home, 0.002, surroundings(Scene((), ()), robot.T_world_base))
         LiveMapper(robot, LiveArm(LiveArmConfig(), robot.T_world_base))

@@ -14,7 +14,7 @@ from visual_irl.evaluation.ros_bench import bench_ros
 def test_every_part_is_measured(tmp_path: Path) -> None:
     bench_ros(tmp_path / "ros.json", "ur5e", 3.0)
     found = json.loads((tmp_path / "ros.json").read_text())
-    for name in ("bare_ms", "keypoint_ms", "path_ms", "inference_ms", "end_to_end_ms", "joint_states_ms"):
+    for name in ("bare_ms", "bare_chain_ms", "keypoint_ms", "path_ms", "inference_ms", "end_to_end_ms", "joint_states_ms"):
         assert 0.0 < found[f"{name}_p50"] <= found[f"{name}_p99"], name
     assert found["end_to_end_ms_p50"] > found["inference_ms_p50"], "it is a part of the way"
     assert found["frames_sent"] > 0 and found["path_frames_sent"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -255,6 +256,17 @@ def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, t
     assert "gone" in result.error_text
     assert result.positions[0] - motion.q[0, 0] < 0.39, "it stopped on the way"
     assert watcher.moved(1.0) < STILL
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_up_leaves_no_node_behind_when_it_is_ended(watcher: Any, how: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "visual_irl.cli", "up", "record"])
+    assert watcher.up("recorder")
+    nodes = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    process.send_signal(how)
+    process.wait(20.0)
+    assert len(nodes) == 1 and not Path(f"/proc/{nodes[0]}").exists()
 
 
 @pytest.mark.timeout(120)

@@ -265,6 +265,8 @@ def test_a_prompt_thread_runs_before_others_where_that_is_granted_and_is_an_ordi
     granted = may_be_prompt()
     with pytest.raises(KeyError), priority.prompt() as given:
         assert given == granted
+        with priority.prompt() as again:
+            assert not again, "what is there already stays"
         assert os.sched_getscheduler(0) == (os.SCHED_RR if granted else os.SCHED_OTHER)
         raise KeyError
     assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -58,6 +58,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     result: Figures = {}
     for part in ("bare", "keypoint", "bare", "keypoint"):  # in turns: what the machine does else hits both
         result = _merged(result, _measured(measure, ros, part, seconds / 2.0))
+    _compile(robot)
     with tempfile.TemporaryDirectory() as folder:
         film = _film(Path(folder) / "film", seconds)
         live = {"robot": robot, "source": str(film), "rate": str(RATE), "pose_model": POSE_MODEL}
@@ -71,6 +72,21 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     artifacts.write_json(out, {**result, **about})
     say("\n".join(f"  {name:24} {value:.3f}" for name, value in result.items()))
     say(f"wrote {out}")
+
+
+def _compile(name: str) -> None:
+    """What `mapper` and `sim` compile once after an installation, before anybody waits for them."""
+    from visual_irl.execution.following import TargetFollower
+    from visual_irl.mapping.live_arm import LiveArm, LiveArmConfig
+    from visual_irl.mapping.live_mapper import LiveMapper
+    from visual_irl.robots import load_robot
+    from visual_irl.tasks.scene import Scene
+    from visual_irl.tasks.surroundings import surroundings
+
+    say("  compiling, for minutes where nothing was compiled yet")
+    robot = load_robot(name)
+    LiveMapper(robot, LiveArm(LiveArmConfig(), robot.T_world_base))
+    TargetFollower(robot, robot.home, 0.002, surroundings(Scene((), ()), robot.T_world_base))
 
 
 def _film(folder: Path, seconds: float) -> Path:

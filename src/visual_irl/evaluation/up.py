@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from visual_irl.assets import PACKAGE, asset_path
-from visual_irl.errors import InvalidInput, MissingDependency
+from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 from visual_irl.evaluation.launch_file import LaunchFile, read_launch_file
 from visual_irl.evaluation.stages import say
 
+_LAUNCH = ".launch.py"
 GRACE = 2.0
 """How long nodes may take to end before they are killed [s]."""
 LOCAL = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
@@ -61,7 +62,10 @@ def program(ros: Path, package: str, executable: str) -> Path:
 
 def up(name: str, given: Sequence[str]) -> int:
     """Start the nodes of `NAME.launch.py`; returns the exit code of the first node that ended, after stopping the rest."""
-    launch = read_launch_file(asset_path(f"launch/{name}.launch.py"))
+    known = sorted(path.name.removesuffix(_LAUNCH) for path in asset_path("launch").glob(f"*{_LAUNCH}"))
+    if name not in known:
+        raise UnknownName(f"unknown launch file '{name}'; known: {', '.join(known)}")
+    launch = read_launch_file(asset_path(f"launch/{name}{_LAUNCH}"))
     arguments = launch.resolved(_pairs(given))
     ros = workspace()
     processes = start(launch, arguments, ros)
@@ -76,6 +80,12 @@ def up(name: str, given: Sequence[str]) -> int:
             time.sleep(0.1)
     finally:
         stop(processes)
+
+
+def heed_every_end() -> None:
+    """Have SIGTERM, and a terminal that closes, raise as Ctrl-C does: the nodes are sessions of their own and would go on."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def start(launch: LaunchFile, arguments: Mapping[str, str], ros: Path) -> dict[str, subprocess.Popen[bytes]]:

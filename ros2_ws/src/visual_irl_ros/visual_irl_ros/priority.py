@@ -20,16 +20,20 @@ _MIDDLEWARE = "dds."
 
 
 def _raise(thread: int) -> bool:
-    """Give a thread of this process (0: the one that asks) the priority; whether it was granted."""
+    """Give an ordinary thread of this process (0: the one that asks) the priority; whether it got it.
+
+    Whatever else a user has started the process with (`chrt`) stays.
+    """
     with suppress(OSError):  # not granted, or the thread has ended
-        os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(LEVEL))
-        return True
+        if os.sched_getscheduler(thread) == os.SCHED_OTHER:
+            os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(LEVEL))
+            return True
     return False
 
 
 @contextmanager
 def prompt() -> Iterator[bool]:
-    """Inside, the thread that asks has the priority; gives whether it was granted."""
+    """Inside, the thread that asks has the priority; gives whether it got it here."""
     granted = _raise(0)
     try:
         yield granted
