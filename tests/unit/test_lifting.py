@@ -15,10 +15,11 @@ from visual_irl.perception.arm_depth import ArmDepth, ArmDepthConfig, LimbLength
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
 from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
+from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.lifting import LiftingConfig, keep_human_limbs, lift_keypoints, reject_by_shape, to_world
 from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
-from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, keypoint_index
+from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, RgbdFrame, keypoint_index
 
 CAMERA = Intrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
 CONFIG = LiftingConfig()
@@ -113,6 +114,19 @@ def inset_of(body: dict[str, tuple[float, float, float]], name: str) -> float:
         return CONFIG.arm.radius_wrist / max(across, CONFIG.arm.steepest)
     above = (p["elbow"] - p["shoulder"]) / np.linalg.norm(p["elbow"] - p["shoulder"])
     return CONFIG.arm.radius_elbow / max(min(across, float(np.linalg.norm(np.cross(ray, above)))), CONFIG.arm.steepest)
+
+
+class Seeing:
+    """A detector that sees the same person in every picture."""
+
+    def __init__(self, person: PersonDetection) -> None:
+        self.person = person
+
+    def detect(self, rgb: np.ndarray, stamp_ns: int) -> PersonDetection:
+        return self.person
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
 def truth(name: str) -> np.ndarray:
@@ -269,6 +283,23 @@ def test_something_in_front_of_a_joint_is_not_taken_for_it() -> None:
         assert np.linalg.norm(lifted.p_camera[row] - truth(name)) < 0.03  # placed by the body's shape
         assert lifted.sigma_depth[row] > CONFIG.sigma_depth
         assert lifted.confidence[row] < 0.6
+
+
+def test_what_comes_before_an_elbow_is_not_taken_for_it_in_a_stream() -> None:
+    """A thing 0.25 m before it, where the limbs would be as long; alone, the picture is believed."""
+    body = BODY | {"right_elbow": (-0.26, 0.08, 1.31), "right_wrist": (-0.10, 0.16, 1.23)}
+    landmarks, clear = landmarks_of(body), depth_of(landmarks_of(body))
+    u, v = np.round(CAMERA.project(np.array(landmarks["right_elbow"]))).astype(int)
+    hidden = clear.copy()
+    hidden[v - 12 : v + 12, u - 12 : u + 12] -= 0.25
+    picture = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    elbows = []
+    for depths in ([clear, hidden, hidden], [hidden, hidden, hidden]):
+        stream = KeypointStream(KeypointConfig(), Seeing(person_of(landmarks)))
+        for i, depth in enumerate(depths):
+            frame = stream.step(RgbdFrame((i + 1) * 100_000_000, picture, depth, CAMERA, np.eye(4)))
+        elbows.append(frame.p_world[keypoint_index("right_elbow")])
+    assert np.linalg.norm(elbows[0] - body["right_elbow"]) < 0.05 and np.linalg.norm(elbows[1] - body["right_elbow"]) > 0.2
 
 
 def test_an_invisible_joint_is_lost() -> None:
