@@ -19,7 +19,7 @@ from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.execution.state import RobotState
-from visual_irl.mapping.prior_training import synthetic_arm
+from visual_irl.mapping.prior_lessons import synthetic_arm
 from visual_irl.types import (
     GRASPS,
     KEYPOINTS,

@@ -9,7 +9,7 @@ import numpy as np
 from visual_irl import se3
 from visual_irl.mapping.equivalent_arm import equivalent_keypoints
 from visual_irl.mapping.live_arm import LiveArm, LiveArmConfig
-from visual_irl.mapping.prior_training import synthetic_arm
+from visual_irl.mapping.prior_lessons import synthetic_arm
 from visual_irl.mapping.targets import targets_of
 from visual_irl.robots import load_robot
 from visual_irl.types import KEYPOINTS, KeypointFrame, keypoint_index

@@ -146,7 +146,7 @@ def test_a_motion_goes_on_from_where_the_arm_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["panda", "fr3"])
 def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
-    robot, arm = load_robot(name), synthetic_arm(4)
+    robot, arm = load_robot(name), synthetic_arm(0)
     beside = (p for p in _free_candidates(arm, robot) if p.T_world_base[1, 2] < -0.99 and p.tool_yaw == np.pi)
     targets = cut(placed_targets(arm, robot, next(beside)), slice(0, 150))
     path = best_path(solver_of(robot), targets, BranchCosts())
