@@ -13,7 +13,7 @@ from visual_irl.evaluation.sorting_episodes import sort_onions
 from visual_irl.evaluation.spread import spread
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
-from visual_irl.mapping.retarget import retarget
+from visual_irl.mapping.retarget import follow
 from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
 from visual_irl.policy.hand_path import PolicyConfig
@@ -115,9 +115,8 @@ def test_a_step_that_would_collide_is_repaired_unless_the_hand_is_to_be_steady(s
     executor = MujocoExecutor(scene, robot, seed=4)
     cell = Cell(executor, closed_loop(skill), ClosedLoopConfig())
     step = cell.loop.take(Thing(onion.name, onion.p_world, onion.radius, 0.0), [], look=True)
-    trajectory, _ = retarget(
-        arm_for(skill.motion, step.plan), robot, cell.T_world_base, ClosedLoopConfig().retarget, frames=step.samples
-    )
+    followed = follow(arm_for(skill.motion, step.plan), robot, cell.T_world_base, ClosedLoopConfig().retarget)
+    trajectory, _ = followed.timed(step.samples)
     tools = np.array([(cell.T_world_base @ robot.fk(q, robot.tcp_frame))[:3, 3] for q in trajectory.q])
     far = np.min([np.linalg.norm(tools - end, axis=1) for end in tools[[0, -1]]], axis=0)  # from both ends: they are kept
     ball = Obstacle.sphere("ball", tools[far.argmax()], 0.02)

@@ -14,14 +14,14 @@ from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_ha
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
-from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, retarget
+from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, follow
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.skills.parts import arm_for
 from visual_irl.tasks.surroundings import surroundings
-from visual_irl.types import HumanArmTrajectory
+from visual_irl.types import HumanArmTrajectory, JointTrajectory
 
 PICTURES = 2.0
 """Pictures a second of simulated time, where they are wanted [1/s]."""
@@ -92,12 +92,14 @@ class Cell(Generic[L]):
         result: Worked,
         on_frame: Callable[[float], None] | None,
         steady: bool = False,
+        foreseen: bool = False,
         pictures: float = PICTURES,
     ) -> None:
         """Map, approve and execute a step; `on_frame` is called `pictures` times a second of simulated time.
 
         Where its arm cannot follow without changing its branch it does so at rest. A motion that cannot be done is mapped
-        another way, then repaired; but where what the hand holds is to be kept `steady`, nothing of all this is done.
+        another way, then repaired; but where what the hand holds is to be kept `steady`, nothing of all this is done. Where it
+        is to be `foreseen` all that is planned to follow has to be approved with it, as one motion, before anything moves.
 
         Raises:
             `NOT_DONE`: it was not executed.
@@ -106,7 +108,7 @@ class Cell(Generic[L]):
         ways = [(usual, False)] if steady else [(usual, False), (otherwise, False), (usual, True), (otherwise, True)]
         for k, (config, repairs) in enumerate(ways, start=1):
             try:
-                approved, report = self._approved(step, whole, config, steady, repairs)
+                approved, report = self._approved(step, whole, config, steady, repairs, foreseen)
                 break
             except NOT_DONE:
                 if k == len(ways):
@@ -121,21 +123,21 @@ class Cell(Generic[L]):
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
         result.hand_only.append(likeness_of_hand_only(robot, self.T_world_base, arm, start, self.config.retarget))
 
-    def foresee(self, step: Step) -> None:
-        """Map and approve a step and all that is planned to follow it, as one motion without a change of branch.
-
-        Raises:
-            `NOT_DONE`: it could not be done: the arm would change its branch, touch something, or not reach.
-        """
-        whole = arm_for(self.loop.motion, step.plan)
-        self._approved(replace(step, samples=len(whole.t)), whole, self.config.retarget, True, False)
-
     def _approved(
-        self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool
+        self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool, foreseen: bool
     ) -> tuple[ApprovedTrajectory, MappingReport]:
-        """The part of an arm's motion that is done now, mapped, repaired if it may be, and approved."""
-        robot = self.executor.robot
-        trajectory, report = retarget(whole, robot, self.T_world_base, config, q_start=self.commanded, frames=step.samples)
+        """The part of an arm's motion that is done now, mapped, repaired if it may be, and approved; after all of it was, where
+        it is to be `foreseen`."""
+        followed = follow(whole, self.executor.robot, self.T_world_base, config, q_start=self.commanded)
+        if foreseen:
+            self._checked(followed.timed(), step, steady, repairs)
+        return self._checked(followed.timed(step.samples), step, steady, repairs)
+
+    def _checked(
+        self, mapped: tuple[JointTrajectory, MappingReport], step: Step, steady: bool, repairs: bool
+    ) -> tuple[ApprovedTrajectory, MappingReport]:
+        """A motion that was mapped, repaired if it may be, and approved."""
+        robot, (trajectory, report) = self.executor.robot, mapped
         if not report.reachable.all():
             worst = int(np.argmax(report.position_error))
             missing = 1e3 * report.position_error[worst]

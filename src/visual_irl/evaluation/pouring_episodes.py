@@ -140,10 +140,7 @@ def _do(
     reasons: list[str] = []
     for way in _candidates(cell, loop, view, acts, result.way, reasons):
         try:
-            step = loop.step(view, way, acts)
-            if len(acts) > 1:
-                cell.foresee(step)  # what was taken must be poured
-            cell.carry_out(step, result, show, steady=True)
+            cell.carry_out(loop.step(view, way, acts), result, show, steady=True, foreseen=True)  # what is taken must be poured
         except NOT_DONE as error:
             reasons.append(str(error))
             continue

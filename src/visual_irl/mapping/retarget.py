@@ -112,7 +112,45 @@ class MappingReport:
         }
 
 
-def retarget(
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """How a robot follows a human arm, not yet in time."""
+
+    robot: RobotModel
+    T_world_base: Float[ndarray, "4 4"]
+    config: RetargetConfig
+    hand: SmoothedHand
+    targets: ArmTargets
+    path: MappedPath
+
+    def timed(self, frames: int | None = None) -> tuple[JointTrajectory, MappingReport]:
+        """The motion, or the part of its first `frames`, and a report per frame of the human motion.
+
+        Raises:
+            Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
+        """
+        hand, targets, path = self.hand, self.targets, self.path
+        if frames is not None:
+            part = slice(0, frames)
+            path = MappedPath(*(getattr(path, f.name)[part] for f in fields(MappedPath)))
+            targets, hand = cut(targets, part), SmoothedHand(hand.arm.cut(part), hand.moved[part], hand.turned[part])
+        arm, robot, config = hand.arm, self.robot, self.config
+        share = float(path.exact.mean())
+        if not share >= config.min_reachable:
+            far = float(np.median(path.position_error[~path.exact]))
+            raise Unreachable(
+                f"'{robot.name}' reaches {100 * share:.0f} % of the hand poses (at least {100 * config.min_reachable:.0f} % "
+                f"are needed); the others are missed by {1e3 * far:.0f} mm in the median: move the base with --mount"
+            )
+        t, q, qd, times = _timed(robot, targets, path, config)
+        opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
+        slowdown = float(t[-1]) / float(arm.t[-1] - arm.t[0])
+        return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(
+            robot, hand, targets, self.T_world_base, path, times, slowdown
+        )
+
+
+def follow(
     arm: HumanArmTrajectory,
     robot: RobotModel,
     T_world_base: Float[ndarray, "4 4"],
@@ -120,41 +158,37 @@ def retarget(
     progress: Callable[[int, int], None] = lambda done, total: None,
     start: Bool[ndarray, "T"] | None = None,
     q_start: Float[ndarray, "J"] | None = None,
-    frames: int | None = None,
-) -> tuple[JointTrajectory, MappingReport]:
-    """The robot's motion for a human arm's, and a report per frame of the human motion.
+) -> Followed:
+    """The robot's path for a human arm's motion.
 
     `start` is true where a new recording begins in the motion; `q_start` is where the robot goes on from [rad].
-    Where `frames` is given only so many are made; the others are looked ahead at, so that the arm can go on.
 
     Raises:
-        Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
         InvalidInput: the hand cannot be smoothed over `smooth_hand`, or is not at its start in `q_start`.
     """
     hand = smoothed_hand(arm, config.smooth_hand, start)
-    arm = hand.arm
-    targets = targets_of(arm, robot, T_world_base, config.elbow_up, start)
+    targets = targets_of(hand.arm, robot, T_world_base, config.elbow_up, start)
     path = map_offline(robot, targets, config.offline, progress, q_start, table_of(config, T_world_base))
     leaps = np.r_[False, jumps(targets.t, path.q, config.speed_share * robot.velocity)]
     path = replace(path, joined=path.joined & ~leaps)  # most often where the hand goes out of reach
-    if frames is not None:
-        part = slice(0, frames)
-        path = MappedPath(*(getattr(path, f.name)[part] for f in fields(MappedPath)))
-        targets, hand = cut(targets, part), SmoothedHand(arm.cut(part), hand.moved[part], hand.turned[part])
-        arm = hand.arm
-    share = float(path.exact.mean())
-    if not share >= config.min_reachable:
-        far = float(np.median(path.position_error[~path.exact]))
-        raise Unreachable(
-            f"'{robot.name}' reaches {100 * share:.0f} % of the hand poses (at least {100 * config.min_reachable:.0f} % are "
-            f"needed); the others are missed by {1e3 * far:.0f} mm in the median: move the base with --mount"
-        )
-    t, q, qd, times = _timed(robot, targets, path, config)
-    opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
-    slowdown = float(t[-1]) / float(arm.t[-1] - arm.t[0])
-    return JointTrajectory(robot.joint_names, t, q, qd, opening), _report(
-        robot, hand, targets, T_world_base, path, times, slowdown
-    )
+    return Followed(robot, T_world_base, config, hand, targets, path)
+
+
+def retarget(
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    T_world_base: Float[ndarray, "4 4"],
+    config: RetargetConfig,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    start: Bool[ndarray, "T"] | None = None,
+) -> tuple[JointTrajectory, MappingReport]:
+    """The robot's motion for a human arm's, and a report per frame of the human motion: `follow`, in time.
+
+    Raises:
+        Unreachable: fewer frames than `min_reachable` can be reached, with how far off they are.
+        InvalidInput: the hand cannot be smoothed over `smooth_hand`.
+    """
+    return follow(arm, robot, T_world_base, config, progress, start).timed()
 
 
 def retarget_at_work(
