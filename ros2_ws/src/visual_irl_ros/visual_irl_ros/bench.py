@@ -119,8 +119,7 @@ class _Graph:
             self.answered[stamp] = 1e-6 * (now - stamp)
 
     def _bare_target(self, data: bytes) -> None:
-        if self.measuring:
-            self.chain.append(1e-6 * (time.time_ns() - head_of(data)[0]))
+        self.chain.append(1e-6 * (time.time_ns() - head_of(data)[0]))
 
     def _take_states(self) -> None:
         while (taken := self._state.take_with_time()) is not None:
@@ -154,13 +153,14 @@ class _Graph:
 
     def measure(self, seconds: float, rate: float) -> dict[str, float]:
         """The times of every target that came meanwhile [ms]."""
-        self.answered.clear()
-        self.states.clear()
-        self.chain.clear()
-        self.play(True, rate)
         with bare_chain(RATE), prompt() as granted:
-            self.spin(30.0, lambda: bool(self.node.count_publishers(TARGETS)))
+            self.chain.clear()
+            if not self.spin(60.0, lambda: bool(self.chain)):
+                raise SystemExit("the bare chain does not come up")
+            self.play(True, rate)
             self.spin(WARM)
+            for what in (self.answered, self.states, self.chain):
+                what.clear()
             self.measuring = True
             self.spin(seconds)
             self.measuring = False
