@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visual_irl import se3
-from visual_irl.policy.skill import FINGER, Thing, grasp_yaw
+from visual_irl.policy.skill import FINGER, WALL, Thing, grasp_yaw
 from visual_irl.tasks.scene import Fixture
 
 ONION = Thing("onion", np.array([0.3, 0.1, 0.03]), 0.03, 0.0)
@@ -28,7 +28,7 @@ def test_fingers_open_along_a_near_wall(direction: float) -> None:
     for heading in (0.3, 1.2):
         yaw = grasp_yaw(heading, ONION, [ONION], [wall])
         room = [wall.distance(ONION.p_world[:2] + side * 0.055 * across(yaw)) for side in (1.0, -1.0)]
-        assert min(room) >= FINGER
+        assert min(room) >= FINGER + WALL
     at_it = direction - 0.5 * np.pi  # the heading across which the wall is
     assert wall.distance(ONION.p_world[:2] + 0.055 * across(at_it)) < 0.001
     assert grasp_yaw(at_it, ONION, [ONION], [wall]) != at_it

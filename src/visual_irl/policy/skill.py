@@ -23,6 +23,8 @@ HORIZON = 8
 """Most moves for one object."""
 FINGER = 0.022
 """Room around the middle of an open finger that is kept free [m]."""
+WALL = 0.008
+"""By how much more room is left to the inner side of a wall: for the wall, and for what the guard keeps from it [m]."""
 GRASP_TURNS = tuple(np.radians([0, 20, -20, 40, -40, 60, -60, 80, -80]).tolist())
 """Turns of the hand about the vertical that are thought of for a grasp, the first that does best is taken [rad]."""
 
@@ -177,6 +179,6 @@ def grasp_yaw(heading: float, thing: Thing, others: list[Thing], fixtures: Seque
         across = np.array([-np.sin(heading + turn), np.cos(heading + turn)])
         fingers = [thing.p_world[:2] + side * (thing.radius + 0.025) * across for side in (1.0, -1.0)]
         beside = [float(np.linalg.norm(f - o.p_world[:2])) - o.radius for f in fingers for o in neighbours]
-        return min([FINGER, *beside, *(fixture.distance(f) for f in fingers for fixture in fixtures)])
+        return min([FINGER, *beside, *(fixture.distance(f) - WALL for f in fingers for fixture in fixtures)])
 
     return heading + max(GRASP_TURNS, key=room)
