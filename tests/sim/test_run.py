@@ -15,15 +15,18 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory
-from visual_irl.evaluation import run_stage, stages
+from visual_irl.evaluation import free_motion, run_stage, stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.run_plan import Plan, RunOptions, plan_of, seal_of
 from visual_irl.evaluation.run_stage import check_robot, run_skill
+from visual_irl.execution import guard
+from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.journal import last_outcome, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
 from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.robots import load_robot
+from visual_irl.robots.carrying import Held
 from visual_irl.tasks.pouring import BOTTLE, CUP
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
@@ -80,9 +83,21 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
     assert all(0.0 < r["start_s"] < r["end_s"] for r in content["repairs"])
     repaired, header, _ = artifacts.load_trajectory(tmp_path / "repaired.npz")
     assert header["robot"] == "ur5e" and (tmp_path / "repaired.npz.json").is_file()
-    assert not np.array_equal(repaired.q, artifacts.load_trajectory(made / "t.npz")[0].q)
+    mapped, before, _ = artifacts.load_trajectory(made / "t.npz")
+    assert not np.array_equal(repaired.q, mapped.q)
+    ((begin, end, name),) = header["held"]
+    assert name == "onion_0" and before["held"][0][0] < begin < end < repaired.t[-1]
+    assert np.interp([begin, end], repaired.t, repaired.opening).max() < 0.02  # [m] closed: these times are of the new clock
+    asked: list[tuple[Held, ...]] = []
+
+    def approved(*args: object, held: tuple[Held, ...] = (), **more: object) -> ApprovedTrajectory:
+        asked.append(held)
+        return guard.approve(*args, held=held, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(free_motion, "approve", approved)
     shown = stages.replay(made / "t.npz", tmp_path / "replay", None, 0, False)
     assert shown["sorted"] == shown["of"] == 1 and shown["repairs"]
+    assert [[row.carried.name for row in held] for held in asked] == [["onion_0"]]
 
 
 def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
@@ -100,6 +115,7 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
         run_skill(made / "skill", options(made, tmp_path), lambda text: asked.append(text) or "no")
     assert "is driven to the start in" in asked[0] and not (tmp_path / "log").exists()
     way, header, _ = artifacts.load_trajectory(tmp_path / "approach.npz")
+    assert header["held"] == []  # the hand is empty on its way there
     there = artifacts.load_trajectory(made / "t.npz")[0]
     np.testing.assert_allclose(way.q[-1], there.q[0], atol=1e-6)
     assert header["robot"] == "ur5e"

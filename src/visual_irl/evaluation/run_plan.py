@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, RefusedTrajectory, UnreadableFile
 from visual_irl.evaluation import stages
+from visual_irl.evaluation.free_motion import held_of
 from visual_irl.execution import ARMS
 from visual_irl.execution.arm import Arm
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, GuardConfig, SkillSeal, approve
@@ -22,9 +23,9 @@ from visual_irl.pipeline import MOTION_FILE, REWARD_FILE
 from visual_irl.planning.ompl_planner import OmplPlanner
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.robots import load_robot
-from visual_irl.robots.carrying import Held, held_along
+from visual_irl.robots.carrying import Held
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Carried, Obstacle, World
+from visual_irl.robots.obstacles import Obstacle, World
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
@@ -155,17 +156,7 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
     config = SIMULATED if options.simulated else GuardConfig()
     mount = np.array(header["T_world_base"])
     robot = load_robot(options.robot)
-    return Plan(trajectory, robot, scene, task, mount, seal_of(skill, file), config, _held(trajectory, robot, header))
-
-
-def _held(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]) -> tuple[Held, ...]:
-    """What is in the hand along a mapped motion, as large as it was seen to be."""
-    rows = [
-        (begin, end, Carried(name, header["objects"][name]["radius"]))
-        for begin, end, name in header["held"]
-        if name in header["objects"]
-    ]
-    return held_along(trajectory, robot, rows)
+    return Plan(trajectory, robot, scene, task, mount, seal_of(skill, file), config, held_of(trajectory, robot, header))
 
 
 def seal_of(skill: Path, file: Path) -> SkillSeal:

@@ -107,7 +107,8 @@ def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -
     changes = repairs_of(plan.trajectory, repaired)
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "repaired.npz"
-    artifacts.save_trajectory(kept, repaired.trajectory, header)
+    held = [[row.begin, row.end, row.carried.name] for row in repaired.held]  # on the repaired motion's clock
+    artifacts.save_trajectory(kept, repaired.trajectory, {**header, "held": held})
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
     return replace(plan, trajectory=repaired.trajectory, held=repaired.held), kept, changes
@@ -148,7 +149,7 @@ def _show_approach(approach: Approach, file: Path, out: Path, options: RunOption
     say(f"the arm stands up to {approach.distance:.2f} rad from the start: it is driven there first, in {motion.t[-1]:.1f} s")
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "approach.npz"
-    artifacts.save_trajectory(kept, motion, header)
+    artifacts.save_trajectory(kept, motion, {**header, "held": []})
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     if options.preview:
         stages.replay(kept, out / "approach", options.world, 0, True)

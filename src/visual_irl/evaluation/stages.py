@@ -206,7 +206,7 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool 
 
 def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, video: bool) -> dict[str, Any]:
     """Replay in MuJoCo; see `visual-irl replay --help`. Returns the content of report.json."""
-    from visual_irl.evaluation.free_motion import repaired_if_needed, repairs_of
+    from visual_irl.evaluation.free_motion import held_of, repaired_if_needed, repairs_of
     from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
     from visual_irl.execution.guard import SIMULATED, approve
     from visual_irl.execution.mujoco_executor import MujocoExecutor
@@ -224,11 +224,12 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     scene = scene_of(header, world, task)
     mount = np.array(header["T_world_base"])
     surrounded = surroundings(scene, mount)
-    repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig())
+    held = held_of(trajectory, robot, header)
+    repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig(), held)
     repairs = repairs_of(trajectory, repaired) if repaired else []
-    trajectory = repaired.trajectory if repaired else trajectory
+    trajectory, held = (repaired.trajectory, repaired.held) if repaired else (trajectory, held)
     start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
-    approved = approve(trajectory, robot, start, surrounded, SIMULATED)
+    approved = approve(trajectory, robot, start, surrounded, SIMULATED, held=held)
     executor = MujocoExecutor(scene, robot, mount, seed=seed)
     duration = float(trajectory.t[-1])
     stills: list[tuple[float, ndarray]] = []
