@@ -44,5 +44,10 @@ def prompt() -> Iterator[bool]:
 
 def prompt_middleware() -> int:
     """Give the priority to the middleware's threads, which hand over what comes; how many got it."""
-    tasks = Path("/proc/self/task").iterdir()
-    return sum(_raise(int(task.name)) for task in tasks if (task / "comm").read_text().startswith(_MIDDLEWARE))
+    return sum(_raise(int(task.name)) for task in Path("/proc/self/task").iterdir() if _name(task).startswith(_MIDDLEWARE))
+
+
+def _name(task: Path) -> str:
+    with suppress(OSError):  # the thread has ended
+        return (task / "comm").read_text()
+    return ""
