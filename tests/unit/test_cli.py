@@ -101,7 +101,7 @@ def test_recording_without_a_person(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_bad_limb_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = run(capsys, "extract", str(tmp_path), "--upper-arm", "30", "--out", str(tmp_path / "demo.npz"))
-    assert "upper_arm_length is 30.0" in message and "0.1 and 0.6" in message
+    assert "30.0 m" in message and "0.1 and 0.6" in message
 
 
 def started(folder: Path, *args: str) -> subprocess.Popen[str]:

@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.bounds import require_within
 from visual_irl.covariance import turned
-from visual_irl.errors import NoPersonFound
+from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
 
 ARM = ("shoulder", "elbow", "wrist")
@@ -32,7 +31,9 @@ class ArmLengths:
     """Elbow centre to wrist centre [m]."""
 
     def __post_init__(self) -> None:
-        require_within(self, 0.1, 0.6)
+        for name, length in vars(self).items():
+            if not 0.1 <= length <= 0.6:
+                raise InvalidInput(f"{name} is {length} m, must lie between 0.1 and 0.6 m")
 
 
 def arm_seen(frames: Sequence[KeypointFrame], side: str) -> Bool[ndarray, "T"]:
