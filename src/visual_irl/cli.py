@@ -44,7 +44,7 @@ def record(
         camera: Name of the camera.
         task: What the person before the synthetic camera does: onion_sorting or pouring.
         seed: Seed of the scene, the motion and the sensor noise.
-        onions: How many onions lie on the table, 1 to 6.
+        onions: How many onions lie on the table, 1 to 8.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.

@@ -19,7 +19,7 @@ import numpy as np
 
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.evaluation.perception_rivals import BareMediapipe
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.live_stream import LiveStream
 from visual_irl.perception.sources import open_frames
 from visual_irl.types import RgbdFrame
@@ -91,7 +91,7 @@ def perception_memory(recording: Path, frames: int, json_out: Path, progress: Ca
     """
     if frames < 100:
         raise InvalidInput(f"{frames} frames tell no trend; give 100 or more")
-    require_writable_folder(Path(json_out).parent)
+    require_writable_file(Path(json_out))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
         bare = beside.submit(_watch_bare, recording, frames)
         stream = LiveStream()
