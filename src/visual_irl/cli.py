@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import Positional
+from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
 
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.evaluation.bench_verb import bench
@@ -31,6 +36,7 @@ def record(
     The synthetic camera films a scripted person who sorts onions or pours; the truth lies beside it as truth.npz.
 
     Example: visual-irl record out/recording --seed 1 --onions 2
+
     Example: visual-irl record out/pour --task pouring
 
     Args:
@@ -66,6 +72,7 @@ def extract(
     Several are calibrated cameras that filmed the same person at the same time; they are fused.
 
     Example: visual-irl extract models/recordings/onion_sorting --out out/demonstration.npz --pictures out/pictures
+
     Example: visual-irl extract left.mp4 right.mp4 --out out/demonstration.npz
 
     Args:
@@ -95,6 +102,7 @@ def learn(
     """Learn a reward and a policy from one or more demonstrations, without seeing any action.
 
     Example: visual-irl learn out/demonstration.npz --out out/skill
+
     Example: visual-irl learn out/demonstration.npz --out out/skill --resume
 
     Args:
@@ -189,6 +197,7 @@ def run(
     """Run a skill on an arm: shown in simulation first, asked about, then executed under watch, slowly and with a log.
 
     Example: visual-irl run out/skill --robot ur5e --trajectory out/ur5e.npz
+
     Example: visual-irl run out/skill --robot ur5e --executor ur --address 192.168.1.10 --allow-motion
 
     Args:
@@ -351,8 +360,8 @@ def evaluate(
 ) -> None:
     """Let a skill do its task in MuJoCo, closed loop, in scenes that it has not seen, with things at random places.
 
-    Sorting: 4 to 8 onions, seen by a camera of the cell; what one is becomes known when it is inspected. Pouring: a bottle of
-    50 grains, a cup, and a zone to leave the bottle in. Each step is planned from where things are then; what was lost is taken
+    Sorting: 4 to 8 onions, seen by a camera of the cell; what one is becomes known when it is inspected. Pouring: a bottle full
+    of grains, a cup, and a zone to leave the bottle in. Each step is planned from where things are then; what was lost is taken
     again. Success is read from the physics: the share of onions in the right bin or of grains in the cup. Beside it: how human
     the motion is, and that of a hand-only solver.
 
@@ -409,21 +418,50 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file."""
+    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file.
+
+    A reader that has left (`visual-irl bench --help | head -5`) ends it without a word, with 141 as it ends other programs.
+    """
+    args = sys.argv[1:] if args is None else args
     try:
-        with interruptible():
-            tyro.extras.subcommand_cli_from_dict(
-                VERBS,
-                prog="visual-irl",
-                description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
-                args=args,
-            )
+        try:
+            with interruptible():
+                tyro.cli(
+                    _choice(args),
+                    prog="visual-irl",
+                    description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
+                    args=args,
+                    config=(OmitSubcommandPrefixes,),
+                )
+        finally:
+            sys.stdout.flush()  # here, as Python's own flush at the end of the process can only complain
+    except BrokenPipeError:
+        if not _reader_left():  # a pipe of the verb's own
+            raise
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except VisualIrlError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _choice(args: list[str]) -> Any:
+    """The verbs as tyro takes them. Only one that is asked about tells more than its first sentence."""
+    told = {name: None if name in args else (do.__doc__ or "").split("\n\n")[0] for name, do in VERBS.items()}
+    return reduce(or_, (Annotated[Any, subcommand(n, constructor=do, description=told[n])] for n, do in VERBS.items()))
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads any more what is said; all that is left to say then goes nowhere."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)
+    left = [stream for stream, event in poll.poll(0) if event & select.POLLERR]
+    for stream in left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    return bool(left)
 
 
 if __name__ == "__main__":

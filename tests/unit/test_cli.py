@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from visual_irl import cli
+from visual_irl.evaluation.bench_verb import SUBJECTS
 from visual_irl.io import artifacts
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -49,6 +50,41 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert stop.value.code == 0
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert f"Example: visual-irl {verb}" in text
+
+
+@pytest.mark.parametrize("subject", list(SUBJECTS))
+def test_every_subject_of_bench_has_its_own_options(subject: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["bench", subject, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"Example: visual-irl bench {subject}" in text and "--json" in text
+    assert ("--motion" in text) == (subject == "mapping") and ("--task" in text) == (subject == "irl")
+
+
+def test_the_list_of_verbs_is_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"• {verb} " in text for verb in cli.VERBS) and "Example" not in text
+
+
+@pytest.mark.parametrize("command", [("bench", "--help"), ("models", "list")])
+def test_a_reader_that_has_left_is_no_error(command: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)  # as `head` does
+    done = subprocess.run([*COMMAND, *command], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode == 128 + signal.SIGPIPE and done.stderr == ""
+
+
+def test_a_broken_pipe_of_a_verb_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setitem(cli.VERBS, "models", lost)
+    with pytest.raises(BrokenPipeError, match="a worker's"):
+        cli.main(["models"])
 
 
 def test_empty_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

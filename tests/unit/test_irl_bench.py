@@ -12,7 +12,7 @@ import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
 from visual_irl.evaluation import bench_stage
-from visual_irl.evaluation.bench_verb import bench
+from visual_irl.evaluation.bench_verb import irl
 from visual_irl.evaluation.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
 from visual_irl.evaluation.irl_pictures import plot_profiles
 from visual_irl.policy.cloning import Cloning
@@ -67,7 +67,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:
 def test_the_verb_asks_for_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[IrlBench] = []
     monkeypatch.setattr(bench_stage, "bench_irl", lambda json, config, *rest: asked.append(config))
-    bench("irl", seeds=2, seed=100, fresh=0, keypoint_noise_mm=20.0)
+    irl(seeds=2, seed=100, fresh=0, keypoint_noise_mm=20.0)
     assert asked == [IrlBench(seeds=2, first_seed=100, fresh=0, keypoint_noise=0.02)]
 
 
