@@ -16,7 +16,7 @@ class Registry:
     """The plug-ins of one kind, e.g. `Registry("robots", {...}).load("panda")`."""
 
     def __init__(self, kind: str, table: dict[str, tuple[str, str]]) -> None:
-        self.kind, self.noun = kind, kind.removesuffix("s")
+        self.kind, self.noun = kind, kind.removesuffix("s").replace("_", " ")
         self._table = dict(table)
         for point in entry_points(group=f"visual_irl.{kind}"):
             self.register(point.name, point.value, f"the package '{point.dist.name if point.dist else '?'}'")

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput
 from visual_irl.tasks.batch import roll_out
-from visual_irl.tasks.kinematic_pouring import VARIANTS, KinematicPouring
+from visual_irl.tasks.kinematic import kinematic_task
+from visual_irl.tasks.kinematic_pouring import KinematicPouring
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 TASK = KinematicPouring()
@@ -29,10 +30,10 @@ def after(state: Tensor, actions: list[list[float]]) -> Tensor:
     return reached
 
 
-@pytest.mark.parametrize("name", sorted(VARIANTS))
+@pytest.mark.parametrize("name", ["pouring", "pouring_moved_places", "pouring_other_cup"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_demonstrator_pours_and_chance_does_not(name: str, device: str) -> None:
-    task = VARIANTS[name]
+    task = kinematic_task(name)
     batch = task.build(200, seed=5, device=device)
     seen, _, reward = roll_out(batch, task.expert)
     idle, _, idle_reward = roll_out(batch, lambda o: 2 * torch.rand(200, 5, generator=batch.generator, device=device) - 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from visual_irl.reward.places import BY_ATTRIBUTE, POOLED, fit_place
+from visual_irl.reward.places import WORLD, fit_place
 
 RNG = np.random.default_rng(0)
 
@@ -20,7 +20,7 @@ def test_bins_are_told_apart_by_attribute(count: int) -> None:
     attribute = np.arange(count) % 2
     bins = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05]])
     place = fit_place(near(bins[attribute]), attribute, {"cup": RNG.uniform(0, 1, (count, 3))})
-    assert place.frame == BY_ATTRIBUTE
+    assert place.frames == (WORLD, WORLD)
     found = place.at(torch.tensor([1, 0]), {"cup": torch.zeros(2, 3)}).numpy()
     assert np.abs(found - bins[[1, 0]]).max() < 0.015  # three standard deviations of one example
     assert place.spread < 0.02
@@ -28,12 +28,25 @@ def test_bins_are_told_apart_by_attribute(count: int) -> None:
 
 def test_one_place_for_all_needs_no_attribute() -> None:
     place = fit_place(near(np.tile([0.4, 0.0, 0.3], (30, 1))), np.arange(30) % 2, {})
-    assert place.frame == POOLED or np.ptp(place.table, axis=0).max() < 0.01
+    assert place.frames == (WORLD,) or np.ptp(place.table, axis=0).max() < 0.01
 
 
 def test_a_place_over_a_cup_moves_with_it() -> None:
     cups = RNG.uniform(-0.5, 0.5, (8, 3))
     place = fit_place(near(cups + [0.0, 0.05, 0.2]), np.zeros(8, int), {"cup": cups, "lamp": RNG.uniform(-1, 1, (8, 3))})
-    assert place.frame == "cup"
+    assert place.frames == ("cup",)
     moved = place.at(torch.zeros(1, dtype=torch.long), {"cup": torch.tensor([[2.0, 0.0, 0.0]]), "lamp": torch.zeros(1, 3)})
     assert np.allclose(moved.numpy(), [[2.0, 0.05, 0.2]], atol=0.015)
+
+
+@pytest.mark.parametrize("count", [9, 15, 60])
+def test_each_attribute_may_move_with_a_thing_of_its_own_or_with_none(count: int) -> None:
+    attribute = np.arange(count) % 3
+    anchors = {name: RNG.uniform(-0.5, 0.5, (count, 3)) for name in ("lamp", "red shelf", "blue shelf")}
+    base = np.stack([anchors["blue shelf"], anchors["red shelf"], np.zeros((count, 3))])[attribute, np.arange(count)]
+    over = np.array([[0.0, 0.0, 0.06], [0.0, 0.0, 0.06], [0.4, 0.1, 0.05]])
+    place = fit_place(near(base + over[attribute]), attribute, anchors)
+    assert place.frames == ("blue shelf", "red shelf", WORLD) and place.spread < 0.02
+    stand = {name: torch.full((1, 1, 3), value) for name, value in (("lamp", 9.0), ("red shelf", 1.0), ("blue shelf", -1.0))}
+    found = place.at(torch.tensor([[0, 1, 2]]), stand).numpy()
+    assert np.allclose(found, [[[-1, -1, -0.94], [1, 1, 1.06], [0.4, 0.1, 0.05]]], atol=0.015)

@@ -14,9 +14,12 @@ from visual_irl.reward import LEARNERS, SITUATION_LEARNERS
 from visual_irl.robots import ROBOTS
 from visual_irl.skills import SKILLS
 from visual_irl.tasks import RELATIONS, TASKS
+from visual_irl.tasks.kinematic import KINEMATIC_TASKS, kinematic_task, require_sound
+from visual_irl.tasks.kinematic_sorting import KinematicSorting
 
 ALL = (
-    ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, LEARNERS, SITUATION_LEARNERS, PLANNERS, EXECUTORS,
+    ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, KINEMATIC_TASKS, LEARNERS,
+    SITUATION_LEARNERS, PLANNERS, EXECUTORS,
 )  # fmt: skip
 
 
@@ -33,6 +36,28 @@ def test_every_task_has_what_a_skill_of_it_needs(task: str) -> None:
     assert {"names", "stated", "of_stated"} <= set(dir(RELATIONS.load(task)))
     assert {"save", "load", "learn", "ways"} <= set(dir(SKILLS.load(task)))
     assert isinstance(EPISODES.load(task)(), Episodes)
+
+
+@pytest.mark.parametrize("name", KINEMATIC_TASKS.names)
+def test_the_parts_of_every_kinematic_task_fit_each_other(name: str) -> None:
+    require_sound(name, kinematic_task(name))
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "said"),
+    [
+        ("observation_size", 7, r"reset gives numbers of shape \(3, 9\), not \(3, 7\)"),
+        ("attributes", 1, "attribute of split must be integers from 0 to 0"),
+        ("success", lambda o: o[..., 0], r"success gives torch.float32, not bool"),
+        ("true_reward", lambda o: o.sum() / 0, "true_reward gives numbers of shape"),
+        ("true_reward", lambda o: o[..., 0] / 0, "true_reward gives NaN or infinity"),
+        ("expert", lambda o: o, r"expert gives numbers of shape \(3, 9\), not \(3, 4\)"),
+    ],
+)
+def test_a_kinematic_task_whose_parts_do_not_fit_is_told_which(part: str, wrong: object, said: str) -> None:
+    task = type("Wrong", (KinematicSorting,), {part: wrong if isinstance(wrong, int) else staticmethod(wrong)})()  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=f"kinematic task 'mine': .*{said}"):
+        require_sound("mine", task)
 
 
 @pytest.mark.parametrize("registry", ALL)

@@ -7,12 +7,12 @@ import torch
 
 from visual_irl.errors import LearningFailed
 from visual_irl.evaluation.reward_measures import behaviour_accuracy, reward_measures
-from visual_irl.tasks.kinematic import KINEMATIC_TASKS
+from visual_irl.tasks.kinematic import kinematic_task
 
 
 @pytest.mark.parametrize("name", ["onion_sorting", "pouring"])
 def test_the_true_reward_agrees_with_itself_and_its_opposite_not_at_all(name: str) -> None:
-    task = KINEMATIC_TASKS[name]
+    task = kinematic_task(name)
     same = reward_measures(task, lambda s, after: 5 * task.true_reward(after) - 1, seed=0)
     assert same["starc"] < 1e-3 and same["epic"] < 1e-3 and same["return_correlation"] == pytest.approx(1)
     opposite = reward_measures(task, lambda s, after: -task.true_reward(after), seed=0)
@@ -26,7 +26,7 @@ def test_the_true_reward_agrees_with_itself_and_its_opposite_not_at_all(name: st
 
 @pytest.mark.parametrize("name", ["onion_sorting", "pouring"])
 def test_only_who_does_what_the_demonstrator_does_is_like_the_demonstrator(name: str) -> None:
-    task = KINEMATIC_TASKS[name]
+    task = kinematic_task(name)
     assert behaviour_accuracy(task, task.expert, seed=0) == 1
     assert behaviour_accuracy(task, lambda o: -task.expert(o), seed=0) < 0.1
 

@@ -40,7 +40,7 @@ from visual_irl.policy.ppo import RewardOfStates as Reward
 from visual_irl.reward import SITUATION_LEARNERS
 from visual_irl.reward.learner import PLANNER, Imitator, SituationReward, situation_learner
 from visual_irl.tasks.batch import BatchTask, Policy, roll_out
-from visual_irl.tasks.kinematic import KINEMATIC_TASKS
+from visual_irl.tasks.kinematic import kinematic_task, require_sound
 
 METHODS = ("ours", "bc", "bco", "true_reward")
 """`bc` is given the demonstrator's actions and `true_reward` the reward that the task's author meant; the others neither."""
@@ -61,7 +61,7 @@ class IrlBench:
     """What is measured."""
 
     task: str = "onion_sorting"
-    """Name in `KINEMATIC_TASKS`."""
+    """Name in `tasks.kinematic.KINEMATIC_TASKS`."""
     demos: int = 10
     """Demonstrations, without actions."""
     seeds: int = 10
@@ -98,14 +98,13 @@ class IrlBench:
         return range(self.first_seed, self.first_seed + self.seeds)
 
     def __post_init__(self) -> None:
-        if self.task not in KINEMATIC_TASKS:
-            raise UnknownName(f"unknown kinematic task '{self.task}'; known: {', '.join(KINEMATIC_TASKS)}")
+        require_sound(self.task, kinematic_task(self.task))  # what another package brings fails before anything is measured
         known = METHODS + tuple(name for name in SITUATION_LEARNERS.names if name != OURS)
         for name in self.named:
             if name not in known:
                 raise UnknownName(f"unknown method '{name}'; known: {', '.join(known)}")
             if name not in METHODS:
-                situation_learner(name)  # what another package brings fails before anything is measured
+                situation_learner(name)
         if not self.methods:
             raise InvalidInput("bench irl: no method is named; leave --methods out for all")
         for name, least in (("demos", 1), ("seeds", 1), ("fresh", 0), ("attempts", 1), ("episodes", 1)):
@@ -229,7 +228,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
     """One method with one seed: its policy's score, and for a reward its measures and what fresh policies reach."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    task = KINEMATIC_TASKS[config.task]
+    task = kinematic_task(config.task)
     seen, actions, _ = roll_out(task.build(config.demos, seed=10_000 + seed), task.expert)
     shown = _with_noise(task, seen, config.keypoint_noise, seed)
     began = time.process_time()
@@ -274,7 +273,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
 def score(config: IrlBench, act: Policy, seed: int) -> dict[str, float]:
     """Success, share of episodes that succeed with nothing held at the end, return (0: random actions, 1: the demonstrator),
     and how often the policy does what the demonstrator does."""
-    task = KINEMATIC_TASKS[config.task]
+    task = kinematic_task(config.task)
     seed += 50_000
 
     def play(policy: Policy) -> tuple[Tensor, float]:

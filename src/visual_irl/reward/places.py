@@ -1,7 +1,8 @@
 """Where something belongs, found from a few examples: the frame in which the demonstrations agree best.
 
-A subgoal is worth little in the wrong frame: bins stand in the world, one for each attribute; a cup is wherever it stands.
-Of all frames the one is kept that predicts a left-out demonstration best, so a frame must earn its freedom.
+A subgoal is worth little in the wrong frame: bins stand in the world, one for each attribute; a cup is wherever it stands; of
+shelves that stand anywhere each attribute has its own. Of all frames those are kept that predict a left-out demonstration
+best, so a frame must earn its freedom.
 """
 
 from __future__ import annotations
@@ -11,24 +12,29 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-POOLED, BY_ATTRIBUTE = "world", "world, by attribute"
-"""Frames that need no anchor."""
+WORLD = "world"
+"""The frame that needs no anchor."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A point in the frame that was chosen for it."""
+    """A point in the frame that was chosen for it: for all attributes together, or for each."""
 
-    frame: str
-    """`POOLED`, `BY_ATTRIBUTE`, or the name of the anchor that it moves with."""
+    frames: tuple[str, ...]
+    """For each row of the table `WORLD`, or the name of the anchor that the point moves with."""
     table: Float[ndarray, "A 3"]
     """The point [m]: one row, or one for each attribute, of which those that were not demonstrated have the pooled point."""
     spread: float
     """Root mean square distance of the demonstrations from it [m], corrected for what was fitted; NaN from too few."""
+
+    @property
+    def by_attribute(self) -> bool:
+        """Whether each attribute has a point of its own."""
+        return len(self.frames) > 1
 
     def at(self, attribute: Int[Tensor, "*B"], anchors: Mapping[str, Float[Tensor, "*#B 3"]]) -> Float[Tensor, "*B 3"]:
         """The point in the world [m] for each state, of which `anchors` holds the anchors that there are.
@@ -36,41 +42,66 @@ class Place:
         An attribute beyond the table has the last one's.
         """
         table = torch.as_tensor(self.table, dtype=torch.float32, device=attribute.device)
-        if self.frame != BY_ATTRIBUTE:
+        if not self.by_attribute:
             point = table[0].expand(*attribute.shape, 3)
-            return point if self.frame == POOLED else point + anchors[self.frame]
-        return table[attribute.clamp(max=len(table) - 1)]
+            return point if self.frames[0] == WORLD else point + anchors[self.frames[0]]
+        row = attribute.clamp(max=len(table) - 1)
+        point = table[row]
+        for name in sorted({*self.frames} - {WORLD}):
+            moves = torch.tensor([frame == name for frame in self.frames], device=attribute.device)[row]
+            point = torch.where(moves.unsqueeze(-1), point + anchors[name], point)
+        return point
+
+
+Frames = Mapping[str, Float[ndarray, "E 3"]]
+"""The same E points, in one frame or several [m]."""
 
 
 def fit_place(
     points: Float[ndarray, "E 3"], attribute: Int[ndarray, "E"], anchors: Mapping[str, Float[ndarray, "E 3"]]
 ) -> Place:
-    """The place that E demonstrated points [m] agree on, in the frame that predicts left-out ones best."""
-    candidates = {BY_ATTRIBUTE: (points, attribute), POOLED: (points, np.zeros_like(attribute))}
-    candidates |= {name: (points - anchor, np.zeros_like(attribute)) for name, anchor in anchors.items()}
-    errors = {name: _left_out_error(p, c) for name, (p, c) in candidates.items()}
-    tried = sorted(errors, key=lambda name: (round(errors[name], 4), list(errors).index(name)))
-    if len(set(attribute.tolist())) == 1:  # one attribute says nothing about others
-        tried.remove(BY_ATTRIBUTE)
-    chosen = tried[0]
-    local, cell = candidates[chosen]
-    pooled = np.median(local, axis=0)
+    """The place that E demonstrated points [m] agree on, in the frame or frames that predict left-out ones best."""
+    world, moving = {WORLD: points}, {name: points - anchor for name, anchor in anchors.items()}
+    pooled = np.zeros_like(attribute)
+    ways: list[tuple[Frames, ndarray]] = [(world, pooled), *(({name: local}, pooled) for name, local in moving.items())]
+    if len(set(attribute.tolist())) > 1:  # one attribute says nothing about others
+        ways = [(world, attribute), *ways, *([(world | moving, attribute)] if moving else [])]
+    errors = [round(_left_out_error(frames, cell), 4) for frames, cell in ways]
+    frames, cell = ways[errors.index(min(errors))]  # of equals the first
     known = set(cell.tolist())
-    table = np.stack([np.median(local[cell == a], axis=0) if a in known else pooled for a in range(max(known) + 1)])
+    rows = [cell == a if a in known else pooled == 0 for a in range(max(known) + 1)]
+    names = tuple(_best_frame(_of(frames, row)) for row in rows)
+    table = np.stack([np.median(frames[name][row], axis=0) for name, row in zip(names, rows, strict=True)])
+    local = np.stack([frames[names[a]][i] for i, a in enumerate(cell)])
     freedom = len(points) - len(known)
     square = np.square(local - table[cell]).sum()
-    return Place(chosen, table, float(np.sqrt(square / freedom)) if freedom > 0 else float("nan"))
+    return Place(names, table, float(np.sqrt(square / freedom)) if freedom > 0 else float("nan"))
 
 
-def _left_out_error(points: ndarray, cell: ndarray) -> float:
-    """Mean distance [m] of each point from the median of the others in its cell, or of all others where it is alone."""
-    if len(points) == 1:
+def _left_out_error(frames: Frames, cell: Int[ndarray, "E"]) -> float:
+    """Mean distance [m] of each point from the median of the others in its cell, or of all others where it is alone, in the
+    frame that is best for those."""
+    count = len(cell)
+    if count == 1:
         return 0.0
-    everyone = np.arange(len(points))
+    everyone = np.arange(count)
     distances = []
-    for i, point in enumerate(points):
-        others = points[(cell == cell[i]) & (everyone != i)]
-        if not len(others):
-            others = points[everyone != i]
-        distances.append(np.linalg.norm(point - np.median(others, axis=0)))
+    for i in everyone:
+        others = (cell == cell[i]) & (everyone != i)
+        if not others.any():
+            others = everyone != i
+        local = frames[_best_frame(_of(frames, others))]
+        distances.append(np.linalg.norm(local[i] - np.median(local[others], axis=0)))
     return float(np.mean(distances))
+
+
+def _best_frame(frames: Frames) -> str:
+    """The frame in which points of one place agree best; of equals the first."""
+    if len(frames) == 1:
+        return next(iter(frames))
+    one = np.zeros(len(next(iter(frames.values()))), dtype=int)
+    return min(frames, key=lambda name: round(_left_out_error({name: frames[name]}, one), 4))
+
+
+def _of(frames: Frames, rows: Bool[ndarray, "E"]) -> Mapping[str, Float[ndarray, "K 3"]]:
+    return {name: points[rows] for name, points in frames.items()}

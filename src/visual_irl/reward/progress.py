@@ -73,7 +73,7 @@ class ProgressReward:
         arrays = {"cost": self.cost, "grip": s.grip, **{name: p.table for name, p in places.items()}}
         numbers = {"steps": self.steps, "tolerance": s.tolerance, "opening": s.opening, "handled": s.handled, "idle": s.idle}
         numbers["pour"] = None if pour is None else {k: v for k, v in asdict(pour).items() if k != "place"}
-        frames = {name: {"frame": p.frame, "spread": p.spread} for name, p in places.items()}
+        frames = {name: {"frames": p.frames, "spread": p.spread} for name, p in places.items()}
         save_tensors(path, KIND, Tensors(arrays, {"numbers": json.dumps(numbers), "places": json.dumps(frames)}))
 
     @classmethod
@@ -86,7 +86,7 @@ class ProgressReward:
 
         def made(file: Tensors) -> ProgressReward:
             numbers, places = json.loads(file.facts["numbers"]), json.loads(file.facts["places"])
-            place = {name: Place(p["frame"], file.arrays[name], float(p["spread"])) for name, p in places.items()}
+            place = {name: Place(tuple(p["frames"]), file.arrays[name], float(p["spread"])) for name, p in places.items()}
             pour = None if numbers["pour"] is None else Pour(place=place["pour"], **numbers["pour"])
             strategy = Strategy(
                 file.arrays["grip"], place["release"], place["rest"], numbers["tolerance"], place["end"],

@@ -15,7 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
-from visual_irl.reward.places import BY_ATTRIBUTE, Place
+from visual_irl.reward.places import Place
 from visual_irl.tasks.situation import Situation
 
 TERMS = ("reach", "carry", "retreat", "picks", "releases", "turn", "pour", "lost")
@@ -138,7 +138,7 @@ class Strategy:
 
     def _warn_of_others(self, attribute: Int[Tensor, "*B N"]) -> None:
         """Places that several attributes share are taken to be those of all; one attribute says nothing of others."""
-        if len(self.handled) > 1 and BY_ATTRIBUTE not in (self.release.frame, self.rest.frame):
+        if len(self.handled) > 1 and not (self.release.by_attribute or self.rest.by_attribute):
             return
         others = sorted(set(attribute.unique().tolist()) - {*self.handled, *self.idle})
         if others:

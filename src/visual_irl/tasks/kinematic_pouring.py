@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -168,14 +169,13 @@ class KinematicPouring(PointHandTask):
         return disturbed(torch.cat([move, torch.where(close, 1.0, -1.0)[:, None], turn[:, None]], dim=-1), noise, generator)
 
 
-VARIANTS: dict[str, KinematicPouring] = {
-    "pouring": KinematicPouring(),
-    "pouring_moved_places": KinematicPouring(
-        bottle_start=((0.35, 0.25), (0.55, 0.4)), cup_start=((0.3, -0.15), (0.6, 0.05)), disposal=(0.5, -0.42)
-    ),
-    "pouring_other_cup": KinematicPouring(cup_radius=0.035, cup_height=0.13, content=1.6, flow=0.14),
-}
-"""Name -> task: recipes are chosen on the first, the others are for reporting."""
+MOVED_PLACES = partial(
+    KinematicPouring,
+    bottle_start=((0.35, 0.25), (0.55, 0.4)),
+    cup_start=((0.3, -0.15), (0.6, 0.05)),
+    disposal=(0.5, -0.42),
+)
+OTHER_CUP = partial(KinematicPouring, cup_radius=0.035, cup_height=0.13, content=1.6, flow=0.14)
 
 
 class KinematicPouringBatch(PointHandBatch):

@@ -10,6 +10,7 @@ base frame, held 0 or 1, gripper from -1 (open) to 1 (closed).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -134,16 +135,10 @@ class KinematicSorting(PointHandTask):
         return disturbed(torch.cat([move, torch.where(close, 1.0, -1.0)[:, None]], dim=-1), noise, generator)
 
 
-VARIANTS: dict[str, KinematicSorting] = {
-    "onion_sorting": KinematicSorting(),
-    "onion_sorting_moved_bins": KinematicSorting(bins=((0.25, 0.3, 0.05), (0.55, 0.38, 0.05))),
-    "onion_sorting_other_rule": KinematicSorting(rule=(1, 0)),
-    "onion_sorting_three_bins": KinematicSorting(
-        bins=((0.3, 0.35, 0.05), (0.3, -0.35, 0.05), (0.6, 0.4, 0.05)), rule=(2, 0, 1)
-    ),
-    "onion_sorting_two_onions": KinematicSorting(objects=2),
-}
-"""Name -> task: recipes are chosen on the first, the others are for reporting."""
+MOVED_BINS = partial(KinematicSorting, bins=((0.25, 0.3, 0.05), (0.55, 0.38, 0.05)))
+OTHER_RULE = partial(KinematicSorting, rule=(1, 0))
+THREE_BINS = partial(KinematicSorting, bins=((0.3, 0.35, 0.05), (0.3, -0.35, 0.05), (0.6, 0.4, 0.05)), rule=(2, 0, 1))
+TWO_ONIONS = partial(KinematicSorting, objects=2)
 
 
 class KinematicSortingBatch(PointHandBatch):

@@ -1,0 +1,66 @@
+"""A package that has nothing to do with this one adds a task: the one that the docs tell of, word for word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from visual_irl.errors import InvalidInput, UnknownName
+from visual_irl.evaluation.irl_bench import IrlBench, run_method
+from visual_irl.evaluation.spread import spread
+from visual_irl.policy.ppo import PPO
+from visual_irl.registry import Registry
+from visual_irl.reward.progress import Progress
+from visual_irl.reward.strategy import anchor_name
+from visual_irl.tasks import kinematic
+from visual_irl.tasks.batch import roll_out
+
+DOCS = Path(__file__).parents[2] / "docs" / "reward.md"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The docs' module in a package that was just installed, and one that is no task."""
+    code = re.search(r"```python\n(.*?)```", DOCS.read_text().split("## A task of your own", 1)[1], re.DOTALL)
+    assert code is not None
+    (tmp_path / "my_tasks.py").write_text(code[1])
+    info = tmp_path / "my_tasks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tasks\nVersion: 1.0\n")
+    points = "[visual_irl.kinematic_tasks]\nshelving = my_tasks:Shelving\nno_task = visual_irl.policy.ppo:PPO\n"
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(kinematic, "KINEMATIC_TASKS", Registry("kinematic_tasks", {}))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_worker_knows_the_task_by_its_name_and_what_is_none_is_refused() -> None:
+    [(_, task)] = spread(kinematic.kinematic_task, [("shelving",)])  # in a process that was told nothing else
+    assert (task.horizon, task.attributes) == (60, 4)
+    assert IrlBench("shelving").task == "shelving"
+    with pytest.raises(UnknownName, match="unknown kinematic task 'knitting'; known: no_task, shelving"):
+        IrlBench("knitting")
+    with pytest.raises(InvalidInput, match="'no_task' is registered as a kinematic task, but a PPO is none: it has no horizon"):
+        IrlBench("no_task")
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_task_in_the_docs_is_measured_like_ours() -> None:
+    tiny = IrlBench("shelving", fresh=0, attempts=1, episodes=16, ppo=PPO(iterations=1, environments=16))
+    run = run_method(tiny, "ours", seed=0)
+    assert run["return_correlation"] > 0.9 and run["starc"] < 0.2 and run["shows_all"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_shelf_of_each_colour_is_found_wherever_it_stands() -> None:
+    task = kinematic.kinematic_task("shelving")
+    seen = roll_out(task.build(200, seed=5), task.expert)[0]
+    assert float(task.success(seen[:, -1]).float().mean()) > 0.99
+    chance = roll_out(task.build(200, seed=5), lambda o: 2 * torch.rand(200, 4) - 1)[0]
+    assert float(task.success(chance[:, -1]).float().mean()) < 0.02
+    strategy = Progress().reward_of([task.split(s) for s in seen[:10]]).strategy
+    shelves = (anchor_name(2), anchor_name(3))
+    assert strategy.release.frames == strategy.rest.frames == shelves and strategy.idle == (2, 3)
