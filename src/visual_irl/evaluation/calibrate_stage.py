@@ -152,8 +152,3 @@ def _json(path: Path) -> Any:
 def _write(out: Path, content: dict[str, Any]) -> None:
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def board_of(columns: int, rows: int, square: float, marker: float | None) -> Board:
-    """The board; its markers are three quarters of a square when not told."""
-    return Board(columns, rows, square, 0.75 * square if marker is None else marker)
