@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -57,9 +57,8 @@ def _in_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], worke
     todo, deaths = set(range(len(jobs))), 0
     while todo:
         try:
-            with _pool(min(workers, len(todo))) as pool:
-                with _uninterrupted():
-                    futures = {pool.submit(work, *jobs[i]): i for i in sorted(todo)}
+            with processes(min(workers, len(todo))) as submit:
+                futures = {submit(work, *jobs[i]): i for i in sorted(todo)}
                 for future in as_completed(futures):
                     result = future.result()
                     todo.remove(futures[future])
@@ -71,14 +70,19 @@ def _in_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], worke
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end with this one, however it ends; whoever leaves by an error does not wait for what they are doing.
+def processes(workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """`submit(work, *job)` to processes that end with this one, however it ends; an error here does not wait for them.
 
     They are fresh ones: torch's optimisers clash with off-screen OpenGL in one process.
     """
+
+    def submit(work: Callable[..., Any], *job: Any) -> Future[Any]:
+        with _uninterrupted():
+            return pool.submit(work, *job)
+
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
     try:
-        yield pool
+        yield submit
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.kill()
