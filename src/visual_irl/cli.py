@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
 
-from visual_irl.errors import InvalidInput, VisualIrlError
+from visual_irl.errors import VisualIrlError
 from visual_irl.evaluation.bench_verb import bench
+from visual_irl.evaluation.calibrate_verb import calibrate
 from visual_irl.evaluation.interruption import interruptible
 
 
@@ -44,7 +45,7 @@ def record(
         camera: Name of the camera.
         task: What the person before the synthetic camera does: onion_sorting or pouring.
         seed: Seed of the scene, the motion and the sensor noise.
-        onions: How many onions lie on the table, 1 to 6.
+        onions: How many onions lie on the table, 1 to 8.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.
@@ -237,57 +238,6 @@ def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | N
     from visual_irl.evaluation import run_stage
 
     run_stage.check_robot(robot, executor, address)
-
-
-def calibrate(
-    what: Positional[Literal["board", "camera", "extrinsics", "hand-eye"]],
-    pictures: Positional[Path | None] = None,
-    out: Path | None = None,
-    camera: Path = Path("out/camera.json"),
-    poses: Path | None = None,
-    carried: Literal["camera", "board"] = "camera",
-    board_at: tuple[float, float, float, float] | None = None,
-    columns: int = 7,
-    rows: int = 5,
-    square: float = 0.035,
-    marker: float | None = None,
-) -> None:
-    """Calibrate a camera with a ChArUco board: print the board, then the lens, where it stands, and how it sits to a hand.
-
-    Example: visual-irl calibrate board --out out/board.png
-
-    Args:
-        what: board writes one to print; camera finds the lens; extrinsics where the camera stands, from a board that lies on
-            the table; hand-eye how the camera sits to the robot's hand.
-        pictures: Folder of pictures of the board (extrinsics: or one picture).
-        out: File to write; out/board.png, or the camera file with what was found added to it.
-        camera: Camera file, as `calibrate camera` writes it.
-        poses: JSON list of the hand's 4x4 poses in the robot's base, one a picture in the order of their names.
-        carried: What the hand carries; with the board in the hand the camera stands still.
-        board_at: Where the board's first corner lies, face up: x, y, z [m] in the world and the yaw of its rows [rad].
-        columns: Squares along the board's rows.
-        rows: Squares along its columns.
-        square: Side of a square, measured on the print [m].
-        marker: Side of a marker [m]; three quarters of a square when not given.
-    """
-    from visual_irl.evaluation import calibrate_stage as stage
-
-    board = stage.board_of(columns, rows, square, marker)
-    if what == "board":
-        stage.print_board(board, out or Path("out/board.png"))
-        return
-    if pictures is None:
-        raise InvalidInput(f"calibrate {what} needs pictures of the board; see visual-irl calibrate --help")
-    if what == "camera":
-        stage.lens(pictures, board, out or camera)
-    elif what == "extrinsics" and board_at is None:
-        raise InvalidInput("calibrate extrinsics needs the board's place in the world: --board-at X Y Z YAW (metres, radians)")
-    elif what == "extrinsics" and board_at is not None:
-        stage.extrinsics(pictures, board, camera, board_at, out or camera)
-    elif poses is None:
-        raise InvalidInput("calibrate hand-eye needs the hand's poses: --poses FILE.json; see visual-irl calibrate --help")
-    else:
-        stage.hand_to_eye(pictures, board, camera, poses, carried, out or camera)
 
 
 def view(

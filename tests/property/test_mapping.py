@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,10 +11,12 @@ from hypothesis import strategies as st
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, Unreachable, VisualIrlError
+from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
+from visual_irl.execution.state import RobotState
 from visual_irl.mapping.feasibility import ROOM, look
 from visual_irl.mapping.human_arm import imagined_arm
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
-from visual_irl.mapping.retarget import RetargetConfig, retarget
+from visual_irl.mapping.retarget import RetargetConfig, follow, retarget
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.collision import checker_of
@@ -53,6 +57,19 @@ def test_hand_is_exact_and_the_path_has_no_jump(name: str) -> None:
         assert np.linalg.norm(se3.log_so3(T_world_tcp[:3, :3].T @ tool_rotation(T[:3, :3]))) < 1e-4
     assert np.abs(np.diff(report.q, axis=0)).max() < 0.2
     assert (np.abs(trajectory.qd) <= robot.velocity).all()
+
+
+def test_between_frames_the_guard_keeps_its_share_of_the_margin() -> None:
+    """Frames that come fast to their margin from a limit and turn there: the spline between them would swing to the limit."""
+    robot, arm = load_robot("panda"), arm_along(reach())
+    followed = follow(arm, robot, robot.T_world_base, RetargetConfig())
+    way = np.minimum(np.arange(60), np.arange(60)[::-1]) * 0.05
+    top = robot.upper - followed.config.offline.margin
+    q = np.where(np.arange(7) == 4, (top[4] - way.max() + way)[:, None], robot.home)
+    trajectory, _ = replace(followed, path=replace(followed.path, q=q)).timed()
+    room = (robot.upper - trajectory.q).min()
+    assert GuardConfig().position_margin < room < followed.config.offline.margin
+    approve(trajectory, robot, RobotState.at_rest(robot.joint_names, trajectory.q[0]), World(), SIMULATED)
 
 
 def test_limb_errors_are_to_what_the_arm_is_asked_for() -> None:

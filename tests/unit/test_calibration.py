@@ -178,10 +178,10 @@ def test_the_verb_goes_from_pictures_to_a_camera_that_extract_reads(tmp_path: Pa
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["camera"], "needs pictures"),
+        (["camera"], "Folder of pictures"),
         (["camera", "nowhere"], "holds no pictures"),
-        (["extrinsics", "nowhere"], "needs the board's place"),
-        (["hand-eye", "nowhere"], "needs the hand's poses"),
+        (["extrinsics", "nowhere"], "--board-at"),
+        (["hand-eye", "nowhere"], "--poses"),
         (["board", "--columns", "2"], "3 to 20 squares"),
     ],
 )

@@ -110,6 +110,29 @@ def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "cannot write to" in message and "--out" in message
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("extract", "nothing to extract from"),
+        ("extract here --out .", "it is a folder"),
+        ("map d.npz --out .", "it is a folder"),
+        ("map d.npz --config nowhere.yaml", "no configuration at 'nowhere.yaml'"),
+        ("map d.npz --smooth-hand-ms -4", "smooth_hand is -0.004"),
+        ("run nowhere", "no skill at 'nowhere'"),
+        ("check-robot --executor nosuch", "unknown executor 'nosuch'; known: mujoco, franka, ur"),
+        ("demo --recording nowhere", "no recording at 'nowhere'"),
+        ("demo --seeds 0", "--seeds is 0"),
+        ("view nowhere --port 0", "'nowhere' is neither"),
+    ],
+)
+def test_wrong_usage_is_said_before_any_work(
+    command: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in run(capsys, *command.split())
+    assert not list(tmp_path.rglob("*.*"))  # folders at most
+
+
 def test_existing_recording_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rec").mkdir()
     (tmp_path / "rec" / "precious").write_text("data")

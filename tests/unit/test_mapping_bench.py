@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_irl.errors import MissingDependency, MissingFile, UnknownName
+from visual_irl.errors import MissingDependency, MissingFile
 from visual_irl.evaluation import mapping_bench, mapping_peers
 from visual_irl.evaluation.mapping_bench import METHODS, OFFLINE, SYMBOLIC, MappingBench, bench_mapping, follow_in_turns
-from visual_irl.evaluation.mapping_peers import PEERS, Target, load_peer
+from visual_irl.evaluation.mapping_peers import PEERS, Target
 from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots import load_robot
@@ -166,7 +166,7 @@ def test_rivals_follow_a_reachable_path(name: str, robot_name: str) -> None:
     robot = load_robot(robot_name)
     q = swing(robot)
     targets = targets_at(robot, q)
-    path, us, _ = follow_in_turns({name: load_peer(name, robot)}, targets, q)[name]
+    path, us, _ = follow_in_turns({name: PEERS[name](robot)}, targets, q)[name]
     f = figures(measure(robot, targets, path, us, np.ones(len(q), bool), q))
     assert f["ok"] == 1.0, f"{name} misses by {f['pos_mm_max']} mm a path that meets hand, limbs and posture"
     assert f["limit_violations"] == f["jumps"] == 0
@@ -184,7 +184,7 @@ def test_the_elbow_task_draws_the_elbow(name: str) -> None:
     aside = targets.upper + [0.0, 0.5, 0.0]
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     asked = ArmTargets(targets.t, targets.R, targets.p, aside, targets.fore, q, targets.start)
-    both = follow_in_turns({n: load_peer(n, robot) for n in (name, name.removesuffix("_elbow"))}, asked, q)
+    both = follow_in_turns({n: PEERS[n](robot) for n in (name, name.removesuffix("_elbow"))}, asked, q)
     with_elbow, alone = (measured(robot, asked, path.q)["upper_deg"] for path in both.values())
     assert with_elbow < alone - 5.0
 
@@ -252,12 +252,6 @@ def test_a_folder_without_motion_is_an_error_before_anything_is_written(tmp_path
     with pytest.raises(MissingFile, match=r"holds no \.npz"):
         bench_mapping(tmp_path, "panda", tmp_path / "out" / "r.json")
     assert not (tmp_path / "out").exists()
-
-
-def test_an_unknown_rival_lists_the_known() -> None:
-    robot = load_robot("panda")
-    with pytest.raises(UnknownName, match=r"mink_hand, .*pinocchio_dls"):
-        load_peer("mink", robot)
 
 
 def test_a_missing_rival_says_how_to_install_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 from visual_irl.evaluation.evaluate_stage import EPISODES, Episodes
-from visual_irl.execution import EXECUTORS
+from visual_irl.execution import ARMS, GRIPPERS
 from visual_irl.perception import CAMERAS, DETECTORS
 from visual_irl.planning import PLANNERS
 from visual_irl.registry import Registry
@@ -19,7 +19,7 @@ from visual_irl.tasks.kinematic_sorting import KinematicSorting
 
 ALL = (
     ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, KINEMATIC_TASKS, LEARNERS,
-    SITUATION_LEARNERS, PLANNERS, EXECUTORS,
+    SITUATION_LEARNERS, PLANNERS, ARMS, GRIPPERS,
 )  # fmt: skip
 
 

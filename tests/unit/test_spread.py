@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,44 @@ def test_what_cannot_work_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependency, match=r"visual-irl\[cluster\]"):
         list(spread(abs, [(-1,)], address="10.0.0.1:6379"))
+
+
+BUSY = """
+import os, sys, time
+from pathlib import Path
+from visual_irl.evaluation.spread import spread
+
+def work(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(300.0)
+
+if __name__ == "__main__":
+    list(spread(work, [(file,) for file in sys.argv[1:]], workers=2))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_process_that_began_them(end: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of a terminal, and is not waited for; a killed process can tell its workers nothing."""
+    script, files = tmp_path / "busy.py", [tmp_path / "a", tmp_path / "b"]
+    script.write_text(BUSY)
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, files)], stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    until(lambda: all(file.exists() and file.read_text() for file in files), 120.0)
+    workers = [Path("/proc") / file.read_text() for file in files]
+    if end == signal.SIGINT:
+        os.killpg(process.pid, end)
+    else:
+        process.send_signal(end)
+    assert process.wait(timeout=60) == -end
+    until(lambda: not any(worker.exists() for worker in workers), 60.0)
+    assert process.stderr and "SpawnProcess" not in process.stderr.read()  # a worker's traceback
+
+
+def until(done: Callable[[], bool], most: float) -> None:
+    deadline = time.monotonic() + most
+    while not done():
+        assert time.monotonic() < deadline, "it does not come to that"
+        time.sleep(0.05)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.mediapipe_detector import MediapipeNetworks
 from visual_irl.perception.person_finder import Networks
@@ -112,7 +112,7 @@ def bench_backend(
         DownloadFailed: the weights cannot be had.
         UnwritableOutput: the result cannot be written.
     """
-    require_writable_folder(Path(json_out).parent)
+    require_writable_file(Path(json_out))
     finder = config.build()
     tracker = finder.networks.tracker  # type: ignore[attr-defined]
     device: torch.device = tracker.device

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation.mapping_bench import bench_mapping
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.motion import load_motion, motion_files
 from visual_irl.mapping.human_arm import arm_of_motion
 from visual_irl.robots import load_robot
@@ -107,12 +106,8 @@ def bench_execution(json: Path, scenes: int, runs: int, trajectories: int, secon
     from visual_irl.evaluation import execution_bench
 
     config = execution_bench.ExecutionBench(scenes, runs, trajectories, seconds, seed)
-    bars: dict[str, tqdm[None]] = {}
-    try:
-        result = execution_bench.bench_execution(config, json, lambda *step: _advance(bars, *step))
-    finally:
-        for bar in bars.values():
-            bar.close()
+    with _bars() as show:
+        result = execution_bench.bench_execution(config, json, show)
     say(execution_bench.table(result))
     say(f"wrote {json}")
 
@@ -121,14 +116,10 @@ def train_blemish(out: Path, seed: int) -> None:
     """Train the classifier of blemishes on rendered onions; see `visual-irl bench --help`."""
     from visual_irl.perception.blemish_training import TrainingConfig, train_classifier
 
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     config = TrainingConfig(seed=seed)
-    bars: dict[str, tqdm[None]] = {}
-    try:
-        report = train_classifier(out, config, lambda *step: _advance(bars, *step))
-    finally:
-        for bar in bars.values():
-            bar.close()
+    with _bars() as show:
+        report = train_classifier(out, config, show)
     artifacts.write_sidecar(out, config, {})
     say(
         f"blemish classifier: taught by {report.sightings} sightings; of {report.held_out} that it was not taught it tells "
@@ -137,15 +128,19 @@ def train_blemish(out: Path, seed: int) -> None:
     say(f"wrote {out}")
 
 
-def _advance(bars: dict[str, tqdm[None]], what: str, done: int, total: int) -> None:
-    """One bar after the other: two at once need a terminal."""
-    if what not in bars:
-        for bar in bars.values():
-            bar.close()
-        bars[what] = tqdm(desc=f"  {what}", leave=False, mininterval=0.2 if sys.stderr.isatty() else 10.0)
-    if bars[what].total != total:
-        bars[what].reset(total)
-    bars[what].update(done - bars[what].n)
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told (what, done, total), and begins anew where that is something else."""
+    with ExitStack() as stack:
+        shows: dict[str, Callable[[int, int], None]] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in shows:
+                stack.close()  # the one before: two at once need a terminal
+                shows[what] = stack.enter_context(progress_bar(what, "step"))
+            shows[what](done, total)
+
+        yield show
 
 
 def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
@@ -153,18 +148,11 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     from visual_irl.mapping.prior_training import TrainingConfig, train_prior
 
     robot = load_robot(robot_name)
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     recorded = [load_motion(file) for file in motion_files(motion)] if motion is not None else []
     config = TrainingConfig(seed=seed)
-    bars: dict[str, tqdm[None]] = {}
-
-    try:
-        report = train_prior(
-            robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, lambda *step: _advance(bars, *step)
-        )
-    finally:
-        for bar in bars.values():
-            bar.close()
+    with _bars() as show:
+        report = train_prior(robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, show)
     artifacts.write_sidecar(out, config, {file.stem: file for file in (motion_files(motion) if motion else [])})
     say(
         f"prior of the {robot.name}: taught by {report.motions} motions ({report.postures} postures); on motions that it was "

@@ -14,7 +14,7 @@ from PIL import Image
 from visual_irl import se3
 from visual_irl.errors import CalibrationFailed, InvalidInput, MissingFile, UnreadableFile
 from visual_irl.evaluation.stages import progress_bar, say
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.calibration import Board, BoardView, Lens, board_pose, calibrate_lens, find_board, hand_eye
 from visual_irl.types import Intrinsics
 
@@ -32,7 +32,7 @@ def print_board(board: Board, out: Path) -> None:
 
 def lens(pictures: Path, board: Board, out: Path) -> None:
     """Calibrate a lens from pictures of the board."""
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     views, size, total = _views(pictures, board)
     found = calibrate_lens([view for _, view in views], *size)
     camera = found.intrinsics
@@ -49,7 +49,7 @@ def lens(pictures: Path, board: Board, out: Path) -> None:
 
 def extrinsics(pictures: Path, board: Board, camera: Path, board_at: tuple[float, float, float, float], out: Path) -> None:
     """Where a camera stands, from pictures of the board that lies face up on the table at a known place."""
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     content = _camera(camera)
     views, _, _ = _views(pictures, board)
     x, y, z, yaw = board_at
@@ -69,7 +69,7 @@ def extrinsics(pictures: Path, board: Board, camera: Path, board_at: tuple[float
 
 def hand_to_eye(pictures: Path, board: Board, camera: Path, poses: Path, carried: str, out: Path) -> None:
     """How a camera sits to a robot's hand, or to its base when the hand carries the board."""
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     content = _camera(camera)
     Ts = _poses(poses)
     views, _, total = _views(pictures, board)
@@ -152,8 +152,3 @@ def _json(path: Path) -> Any:
 def _write(out: Path, content: dict[str, Any]) -> None:
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def board_of(columns: int, rows: int, square: float, marker: float | None) -> Board:
-    """The board; its markers are three quarters of a square when not told."""
-    return Board(columns, rows, square, 0.75 * square if marker is None else marker)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from visual_irl.assets import asset_path
-from visual_irl.errors import VisualIrlError
+from visual_irl.errors import InvalidInput, MissingFile, VisualIrlError
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.metrics import extraction_error
@@ -83,8 +83,12 @@ class Stages:
 def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     """Run everything and write the report; prints the success figures and where the report lies."""
     began = time.monotonic()
-    require_writable_folder(out)
+    if seeds < 1:
+        raise InvalidInput(f"--seeds is {seeds}; give at least 1")
     source = recording or asset_path("models/recordings/onion_sorting")
+    if not source.exists():
+        raise MissingFile(f"no recording at '{source}'; `visual-irl record` makes one, or leave --recording out")
+    require_writable_folder(out)
     todo = Stages(out)
     demo, skill = out / "demonstration.npz", out / "skill"
     todo.run(

@@ -18,7 +18,7 @@ from visual_irl.evaluation.spread import spread
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.pipeline import MOTION_FILE, REWARD_FILE, Skill, load_skill
 from visual_irl.registry import Registry
 from visual_irl.robots import load_robot
@@ -88,7 +88,7 @@ def evaluate(
     load_robot(robot)
     learned = load_skill(skill)
     tried = episodes_of(learned.task, moved)
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
     todo = [(tried, learned, robot, seed + e, pictures is not None and e == 0) for e in range(episodes)]

@@ -33,7 +33,7 @@ from visual_irl.execution.journal import Journal
 from visual_irl.execution.state import RobotState
 from visual_irl.execution.streaming import StreamConfig, StreamingExecutor
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file
 from visual_irl.robots import load_robot
 from visual_irl.robots.interpolation import motion_through, sampled
 from visual_irl.robots.model import RobotModel
@@ -85,7 +85,7 @@ def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> di
     from visual_irl.evaluation.planning_bench import plan_scenes
 
     require_installed(config.backends)
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     kept = KeptParts(out, config)
     guard, stream, planner = {}, {}, {}
     for k, name in enumerate(ROBOTS):

@@ -29,7 +29,7 @@ from visual_irl.evaluation.statistics import (
     probability_of_improvement,
 )
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file
 from visual_irl.policy.attempts import Attempts
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.imitator import ClonedStart
@@ -209,7 +209,7 @@ def bench_irl(
     Raises:
         LearningFailed: a learner diverged, or workers were killed too often.
     """
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     kept = KeptParts(out, config)
     jobs = {f"{method} {seed}": (config, method, seed) for method, seed in itertools.product(config.methods, config.all_seeds)}
     todo = [name for name in jobs if name not in kept]

@@ -16,7 +16,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.evaluation import pictures as draw
 from visual_irl.evaluation.stages import progress_bar, say, things_in
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.motion import load_motion
 from visual_irl.mapping.feasibility import look
 from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
@@ -81,16 +81,19 @@ def map_arm(
     if mount is not None and calibrate:
         raise InvalidInput("--mount says where the base stands and --calibrate-mount searches for it; give one of them")
     robot = load_robot(robot_name)
-    require_writable_folder(out.parent)
+    require_writable_file(out)
+    if pictures is not None:
+        require_writable_folder(pictures)
+    config = load_config(RetargetConfig, config_file)
+    if smooth_hand is not None:
+        config = replace(config, smooth_hand=smooth_hand)
     stands = np.array(robot.T_world_base) if mount is None else base_pose(mount)
     mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill, robot, stands)  # type: ignore[arg-type]
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
     arm = placed_arm(mapped.arm, placement)
-    config = replace(load_config(RetargetConfig, config_file), elbow_up=mapped.elbow_up)
+    config = replace(config, elbow_up=mapped.elbow_up)
     if not mapped.elbow_up:  # nothing is known of what stands around the arm
         config = replace(config, table=None)
-    if smooth_hand is not None:
-        config = replace(config, smooth_hand=smooth_hand)
     with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
         if skill is not None:
             trajectory, report = retarget_at_work(arm, robot, placement.T_world_base, config, show)
@@ -108,7 +111,6 @@ def map_arm(
     artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
     artifacts.write_sidecar(out, config, mapped.inputs)
     if pictures is not None:
-        require_writable_folder(pictures)
         draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
         draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
     say(_said(mapped, placement, report, robot.name, skill is None and motion is None))

@@ -24,7 +24,7 @@ from numpy import ndarray
 from visual_irl.evaluation.mapping_peers import PEERS, Follower, Target
 from visual_irl.evaluation.mapping_pictures import plot_mapping
 from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.atomic import atomic_path, require_writable_file, require_writable_folder
 from visual_irl.io.motion import ArmMotion, load_motion, motion_files
 from visual_irl.mapping.human_arm import arm_of_motion
 from visual_irl.mapping.offline import OfflineConfig, map_offline
@@ -172,8 +172,9 @@ def bench_mapping(
     """
     robot = load_robot(robot_name)
     motions = [load_motion(file) for file in motion_files(motion)]
-    for folder in (Path(json_out).parent, *([pictures] if pictures else [])):
-        require_writable_folder(folder)
+    require_writable_file(Path(json_out))
+    if pictures is not None:
+        require_writable_folder(pictures)
     followers = {name: make(robot) for name, make in METHODS.items()}
     turns = REPEATS * len(followers)
     total = turns * sum(len(m.t) for m in motions)

@@ -18,7 +18,7 @@ import pinocchio as pin
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import MissingDependency, UnknownName
+from visual_irl.errors import MissingDependency
 from visual_irl.robots.model import RobotModel
 
 ITERATIONS = 50
@@ -213,19 +213,7 @@ PEERS: dict[str, Callable[[RobotModel], Follower]] = {
     "pink_hand_elbow": lambda robot: PinkFollower(robot, elbow=True),
     "pinocchio_dls": DampedLeastSquares,
 }
-"""Name -> function that sets the rival up for a robot."""
-
-
-def load_peer(name: str, robot: RobotModel) -> Follower:
-    """The rival of that name.
-
-    Raises:
-        UnknownName: lists the known names.
-        MissingDependency: its package is not installed.
-    """
-    if name not in PEERS:
-        raise UnknownName(f"no rival is called '{name}'; known: {', '.join(PEERS)}")
-    return PEERS[name](robot)
+"""Name -> function that sets the rival up for a robot; raises `MissingDependency` where its package is not installed."""
 
 
 def _reached(error: ndarray) -> bool:

@@ -30,7 +30,7 @@ from visual_irl.evaluation.perception_score import (
 )
 from visual_irl.evaluation.pictures import contact_sheet
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.atomic import atomic_path, require_writable_file, require_writable_folder
 from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.grasp import HandWatch
@@ -122,7 +122,8 @@ def bench_perception(
         DownloadFailed: the weights cannot be had.
         UnwritableOutput: a result cannot be written.
     """
-    for path in (Path(json_out).parent, folder, *([pictures] if pictures else [])):
+    require_writable_file(Path(json_out))
+    for path in (folder, *([pictures] if pictures else [])):
         require_writable_folder(path)
     clips, still = clips or benchmark_clips(), still or still_clip()
     render([*clips, still], folder, lambda done, total: progress("rendering", done, total))

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import json
-import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +17,8 @@ import numpy as np
 
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.evaluation.perception_rivals import BareMediapipe
-from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.evaluation.spread import processes
+from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.live_stream import LiveStream
 from visual_irl.perception.sources import open_frames
 from visual_irl.types import RgbdFrame
@@ -91,9 +90,9 @@ def perception_memory(recording: Path, frames: int, json_out: Path, progress: Ca
     """
     if frames < 100:
         raise InvalidInput(f"{frames} frames tell no trend; give 100 or more")
-    require_writable_folder(Path(json_out).parent)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
-        bare = beside.submit(_watch_bare, recording, frames)
+    require_writable_file(Path(json_out))
+    with processes(1) as submit:
+        bare = submit(_watch_bare, recording, frames)
         stream = LiveStream()
         try:
             ours = _watch(recording, frames, stream.step, progress)

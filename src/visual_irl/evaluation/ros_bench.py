@@ -24,7 +24,7 @@ from visual_irl.evaluation.launch_file import LaunchFile, read_launch_file
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.evaluation.up import environment, program, start, stop, workspace
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file
 
 Figures = dict[str, float | int]
 """Name -> figure; counts are whole."""
@@ -51,7 +51,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     """
     if not 2.0 <= seconds <= 3600.0:
         raise InvalidInput(f"--seconds is {seconds}, must lie between 2 and 3600")
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     ros = workspace()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # another graph on this machine is not heard
     measure = program(ros, "visual_irl_ros", "bench")

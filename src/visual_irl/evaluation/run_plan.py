@@ -34,6 +34,17 @@ from visual_irl.types import JointTrajectory
 SIMULATION = "mujoco"
 
 
+def require_executor(name: str) -> None:
+    """Refuse an executor that is not there.
+
+    Raises:
+        InvalidInput: Lists those that are.
+    """
+    if name != SIMULATION and name not in ARMS.names:
+        known = ", ".join((SIMULATION, *ARMS.names))
+        raise InvalidInput(f"unknown executor '{name}'; known: {known} (ros2_control: run the ROS nodes, docs/ros.md)")
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How a skill is run."""
@@ -58,11 +69,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not 0.0 < self.speed <= 1.0:
             raise InvalidInput(f"--speed is {self.speed}, must lie in (0, 1]: a share of the planned speed")
-        if self.executor != SIMULATION and self.executor not in ARMS.names:
-            known = ", ".join((SIMULATION, *ARMS.names))
-            raise InvalidInput(
-                f"unknown executor '{self.executor}'; known: {known} (ros2_control: run the ROS nodes, docs/ros.md)"
-            )
+        require_executor(self.executor)
         if self.simulated:
             return
         if not self.allow_motion:

@@ -20,6 +20,7 @@ import numpy as np
 
 from visual_irl.errors import (
     InvalidInput,
+    MissingFile,
     MotionStopped,
     RefusedTrajectory,
     RobotUnreachable,
@@ -27,7 +28,7 @@ from visual_irl.errors import (
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.free_motion import repaired_if_needed, repairs_of
 from visual_irl.evaluation.map_stage import map_arm
-from visual_irl.evaluation.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of
+from visual_irl.evaluation.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of, require_executor
 from visual_irl.evaluation.stages import progress_bar, say
 from visual_irl.execution import ARMS, GRIPPERS
 from visual_irl.execution.arm import Arm, Gripper
@@ -53,6 +54,8 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         RefusedTrajectory: the guard or the person refuses; nothing moved.
         MotionStopped: it began and did not end as approved.
     """
+    if not skill.is_dir():
+        raise MissingFile(f"no skill at '{skill}'; `visual-irl learn` makes one")
     out = require_writable_folder(options.out)
     file = options.trajectory or _mapped(skill, options)
     plan, file, repairs = free_of_collisions(plan_of(skill, file, options), file, out, options)
@@ -274,6 +277,7 @@ def check_robot(robot_name: str, executor: str, address: str | None) -> None:
         MotionStopped: something is not as it must be before a motion; says what.
     """
     robot = load_robot(robot_name)
+    require_executor(executor)
     if executor == SIMULATION:
         arm = MujocoArm(robot, robot.home)
         state = arm.read()

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from visual_irl.errors import ClusterUnreachable, InvalidInput, LearningFailed, MissingDependency
@@ -51,20 +56,62 @@ def spread(
 def _in_processes(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[tuple[int, T]]:
     todo, deaths = set(range(len(jobs))), 0
     while todo:
-        # fresh processes: torch's optimisers clash with off-screen OpenGL in one process
-        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=multiprocessing.get_context("spawn")) as pool:
-            futures = {pool.submit(work, *jobs[i]): i for i in sorted(todo)}
-            try:
+        try:
+            with processes(min(workers, len(todo))) as submit:
+                futures = {submit(work, *jobs[i]): i for i in sorted(todo)}
                 for future in as_completed(futures):
                     result = future.result()
                     todo.remove(futures[future])
                     yield futures[future], result
-            except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
-                deaths += 1
-                if deaths > MOST_DEATHS:
-                    raise LearningFailed(DEAD.format(deaths)) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
+        except BrokenProcessPool:  # one worker was killed, and the pool with it: what was running is begun again
+            deaths += 1
+            if deaths > MOST_DEATHS:
+                raise LearningFailed(DEAD.format(deaths)) from None
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Callable[..., Future[Any]]]:
+    """`submit(work, *job)` to processes that end with this one, however it ends; an error here does not wait for them.
+
+    They are fresh ones: torch's optimisers clash with off-screen OpenGL in one process.
+    """
+
+    def submit(work: Callable[..., Any], *job: Any) -> Future[Any]:
+        with _uninterrupted():
+            return pool.submit(work, *job)
+
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_with_parent)
+    try:
+        yield submit
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes that are begun in here never hear of Ctrl-C, which a terminal sends to all; this one does, after the block."""
+    resource_tracker.ensure_running()  # it lets the signal through when it begins itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with_parent() -> None:
+    """Begin to watch the process that began this one: a worker would wait for its next job for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int, address: str) -> Iterator[tuple[int, T]]:

@@ -20,7 +20,7 @@ from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.evaluation.interruption import raise_if_asked, until_interrupted
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import TASKS
@@ -47,12 +47,12 @@ def say(text: str) -> None:
 def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is told (done, total), and ends the work if Ctrl-C was pressed; in a log file, a line every ten seconds."""
     live = sys.stderr.isatty()
-    with tqdm(desc=f"  {what}", unit=unit, leave=False, dynamic_ncols=live, mininterval=0.2 if live else 10.0) as bar:
+    pace = 0.2 if live else 10.0
+    with tqdm(desc=f"  {what}", unit=unit, leave=False, dynamic_ncols=live, mininterval=pace, delay=pace) as bar:
 
         def show(done: int, total: int) -> None:
             raise_if_asked()
-            if bar.total != total:
-                bar.reset(total)
+            bar.total = total  # not reset, which prints at once
             bar.update(done - bar.n)
 
         yield show
@@ -119,7 +119,9 @@ def extract(
     from visual_irl.evaluation.pictures import contact_sheet
     from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
 
-    require_writable_folder(out.parent)
+    if not sources:
+        raise InvalidInput("nothing to extract from: name a recording, a folder of pictures or a video")
+    require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
     config = replace(load_config(ExtractionConfig, config_file), side=side, task=task, every=every)

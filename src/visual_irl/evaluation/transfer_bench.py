@@ -21,7 +21,7 @@ from visual_irl.evaluation.kept_parts import KeptParts
 from visual_irl.evaluation.spread import spread
 from visual_irl.evaluation.statistics import bootstrap_interval, interquartile_mean
 from visual_irl.io import artifacts
-from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.atomic import require_writable_file
 from visual_irl.mapping.arm_task import ArmTask
 from visual_irl.mapping.placement import Placement
 from visual_irl.mapping.shown import shown_situations
@@ -82,7 +82,7 @@ def bench_transfer(
     address: str | None = None,
 ) -> dict[str, Any]:
     """Run every seed and write the summary to `out`; what was interrupted goes on where it was."""
-    require_writable_folder(out.parent)
+    require_writable_file(out)
     kept = KeptParts(out, config)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     todo = [(config, seed) for seed in seeds if str(seed) not in kept]

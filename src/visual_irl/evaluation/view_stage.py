@@ -43,10 +43,10 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
         with ViewPage(host, port) as page, until_interrupted():  # how one leaves a page
             show_camera(page, CAMERAS.load(source), seconds)
         return
+    if not path.exists():
+        known = ", ".join(CAMERAS.names)
+        raise InvalidInput(f"'{source}' is neither a file or folder nor a camera; known cameras: {known}")
     with ViewPage(host, port) as page:  # a port that is in use is found before any long work
-        if not path.exists():
-            known = ", ".join(CAMERAS.names)
-            raise InvalidInput(f"'{source}' is neither a file or folder nor a camera; known cameras: {known}")
         demo = _demonstration(path, demonstration, every)
         shown, note = _snapshots(page, path, demo)
         if note:

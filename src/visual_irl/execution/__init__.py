@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from visual_irl.registry import Registry
 
-EXECUTORS = Registry(
-    "executors",
-    {
-        "mujoco": (
-            "visual_irl.execution.mujoco_executor:MujocoExecutor",
-            '`pip install "visual-irl"` (it brings MuJoCo)',
-        )
-    },
-)
-"""Name -> executor class; an executor takes nothing but an `ApprovedTrajectory`."""
-
 ARMS = Registry(
     "arms",
     {

@@ -18,9 +18,6 @@ import numpy as np
 
 from visual_irl.errors import InvalidInput
 
-REDUCED_SPEED = 0.25
-"""Reduced speed of ISO 10218-1:2011, 5.6.2: where nothing is known about people [m/s]."""
-
 
 @dataclass(frozen=True)
 class Collaboration:

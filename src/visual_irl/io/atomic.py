@@ -27,6 +27,17 @@ def require_writable_folder(folder: Path) -> Path:
     return folder
 
 
+def require_writable_file(path: Path) -> None:
+    """Prove that `path` can be written, before any long work starts; its folder is made.
+
+    Raises:
+        UnwritableOutput: it is a folder, or its own folder cannot be made or written to.
+    """
+    if Path(path).is_dir():
+        raise UnwritableOutput(f"cannot write '{path}': it is a folder; name a file in it")
+    require_writable_folder(Path(path).parent)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it replaces `path` when the block ends, and vanishes when it raises.

@@ -32,6 +32,9 @@ STREAMED_JERK = 0.85
 """Share of the jerk limits to plan with: what is streamed between samples passes the planned jerk by up to 60 % where that
 switches from one limit to the other, and must keep within the limits at the usual speed share, too."""
 
+SWINGING = 0.6
+"""Share of the frames' margin to the joint limits that the motion keeps between them, for the guard wants a part of it."""
+
 
 @dataclass(frozen=True)
 class RetargetConfig:
@@ -225,6 +228,8 @@ def _timed(
     """Times, positions and velocities of the whole motion, and the time of each frame; pieces between changes of branch are
     joined by transitions from rest to rest."""
     limits = (robot.velocity, robot.acceleration, STREAMED_JERK * robot.jerk, config.speed_share, config.rate)
+    kept = SWINGING * config.offline.margin
+    bounds = (robot.lower + kept, robot.upper - kept)
     edges = [*np.nonzero(~path.joined)[0].tolist(), len(path.q)]
     ts, qs, qds, times = [], [], [], np.zeros(len(path.q))
     clock, last = 0.0, None
@@ -238,7 +243,7 @@ def _timed(
         if b - a < 2:  # a frame alone between two changes: the arm passes it at rest
             t, q, qd, at = np.zeros(1), path.q[a:b], np.zeros_like(path.q[a:b]), np.zeros(1)
         else:
-            t, q, qd, at, _ = time_parametrised(targets.t[a:b], path.q[a:b], *limits, bounds=(robot.lower, robot.upper))
+            t, q, qd, at, _ = time_parametrised(targets.t[a:b], path.q[a:b], *limits, bounds=bounds)
         ts.append(clock + t)
         qs.append(q)
         qds.append(qd)

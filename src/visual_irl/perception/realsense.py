@@ -17,8 +17,6 @@ from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, Unre
 from visual_irl.io.messages import undistortion
 from visual_irl.types import Intrinsics, RgbdFrame
 
-PLAYED = (".bag", ".db3")
-"""Suffixes of librealsense's own recordings, ROS 1 and ROS 2."""
 SILENCE = 2.0
 """A camera that sends nothing for so long has been unplugged [s]."""
 RETRY = 0.5
