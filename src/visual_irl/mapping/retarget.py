@@ -22,6 +22,7 @@ from visual_irl.errors import Unreachable
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, limb_errors, map_offline
+from visual_irl.mapping.smoothing import SmoothCosts
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
@@ -31,6 +32,10 @@ from visual_irl.types import HumanArmTrajectory, JointTrajectory
 STREAMED_JERK = 0.85
 """Share of the jerk limits to plan with: what is streamed between samples passes the planned jerk by up to 60 % where that
 switches from one limit to the other, and must keep within the limits at the usual speed share, too."""
+
+UPPER_AT_WORK, FORE_AT_WORK = 1.5, 0.6
+"""Weights of the limbs of an arm that stands on a table: with its elbow above its hand no forearm can be the person's, and what
+it would gain costs the upper arm as much."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,14 @@ class RetargetConfig:
         require_within(self, 0.0, 1.0, **bounds)
 
 
-AT_WORK = RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0)))
-"""For an arm at work, which changes its branch only where there is no other way."""
+AT_WORK = RetargetConfig(
+    OfflineConfig(
+        costs=BranchCosts(jump=1000.0, upper=UPPER_AT_WORK, fore=FORE_AT_WORK),
+        smooth=SmoothCosts(jerk=1e6, upper=UPPER_AT_WORK, fore=FORE_AT_WORK),
+    )
+)
+"""For an arm at work: it changes its branch only where there is no other way, and its self-motion, which no noisy hand hurries
+here, is as smooth as the motion's own time allows."""
 
 
 @dataclass(frozen=True)
@@ -189,26 +200,6 @@ def retarget(
         InvalidInput: the hand cannot be smoothed over `smooth_hand`.
     """
     return follow(arm, robot, T_world_base, config, progress, start).timed()
-
-
-def retarget_at_work(
-    arm: HumanArmTrajectory,
-    robot: RobotModel,
-    T_world_base: Float[ndarray, "4 4"],
-    config: RetargetConfig | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[JointTrajectory, MappingReport]:
-    """As `retarget`, for an arm that does a task: if it would change its branch on the way, it is mapped again as `AT_WORK`.
-
-    Raises:
-        Unreachable: as there.
-    """
-    config = config or RetargetConfig()
-    mapped = retarget(arm, robot, T_world_base, config, progress)
-    if mapped[1].joined[1:].all():
-        return mapped
-    costs = config.offline.costs._replace(jump=AT_WORK.offline.costs.jump)
-    return retarget(arm, robot, T_world_base, replace(config, offline=replace(config.offline, costs=costs)), progress)
 
 
 def table_of(config: RetargetConfig, T_world_base: Float[ndarray, "4 4"]) -> Float[ndarray, "4"] | None:
