@@ -14,7 +14,7 @@ from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_ha
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
-from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, follow
+from visual_irl.mapping.retarget import AT_WORK, ON_TABLE, MappingReport, RetargetConfig, follow
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
@@ -41,8 +41,8 @@ class ClosedLoopConfig:
     """Times that one thing is tried."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     retarget: RetargetConfig = AT_WORK
-    otherwise: RetargetConfig = field(default_factory=RetargetConfig)
-    """How a motion is mapped that cannot be done so: as a recording is."""
+    otherwise: RetargetConfig = ON_TABLE
+    """How a motion is mapped that cannot be done so."""
 
 
 @dataclass

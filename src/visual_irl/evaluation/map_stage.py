@@ -21,7 +21,7 @@ from visual_irl.io.motion import load_motion
 from visual_irl.mapping.feasibility import look
 from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
-from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, retarget
+from visual_irl.mapping.retarget import ON_TABLE, MappingReport, RetargetConfig, retarget, retarget_at_work
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
@@ -86,14 +86,17 @@ def map_arm(
     mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill, robot, stands)  # type: ignore[arg-type]
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
     arm = placed_arm(mapped.arm, placement)
-    usual = RetargetConfig() if skill is None else AT_WORK
+    usual = RetargetConfig() if skill is None else ON_TABLE
     config = replace(load_config(usual, config_file), elbow_up=mapped.elbow_up)
     if not mapped.elbow_up:  # nothing is known of what stands around the arm
         config = replace(config, table=None)
     if smooth_hand is not None:
         config = replace(config, smooth_hand=smooth_hand)
     with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
-        trajectory, report = retarget(arm, robot, placement.T_world_base, config, show, mapped.start)
+        if skill is not None:
+            trajectory, report = retarget_at_work(arm, robot, placement.T_world_base, config, show)
+        else:
+            trajectory, report = retarget(arm, robot, placement.T_world_base, config, show, mapped.start)
     summary = report.summary()
     header = {
         "robot": robot.name, "T_world_base": placement.T_world_base, "tool_yaw": placement.tool_yaw,
@@ -163,7 +166,7 @@ def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_
     if second is None:
         return first
     world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
-    outlooks = ((look(way[1], robot, T_world_base, world, AT_WORK), way) for way in chain((first, second), ways))
+    outlooks = ((look(way[1], robot, T_world_base, world, ON_TABLE), way) for way in chain((first, second), ways))
     possible = list(islice(((o.unlikeness, way) for o, way in outlooks if not o.obstacle), COMPARED))
     return min(possible, key=lambda row: row[0])[1] if possible else first
 

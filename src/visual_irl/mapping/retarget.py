@@ -33,7 +33,7 @@ STREAMED_JERK = 0.85
 """Share of the jerk limits to plan with: what is streamed between samples passes the planned jerk by up to 60 % where that
 switches from one limit to the other, and must keep within the limits at the usual speed share, too."""
 
-UPPER_AT_WORK, FORE_AT_WORK = 1.5, 0.6
+UPPER_ON_TABLE, FORE_ON_TABLE = 1.5, 0.6
 """Weights of the limbs of an arm that stands on a table: with its elbow above its hand no forearm can be the person's, and what
 it would gain costs the upper arm as much."""
 
@@ -63,14 +63,16 @@ class RetargetConfig:
         require_within(self, 0.0, 1.0, **bounds)
 
 
-AT_WORK = RetargetConfig(
+ON_TABLE = RetargetConfig(
     OfflineConfig(
-        costs=BranchCosts(jump=1000.0, upper=UPPER_AT_WORK, fore=FORE_AT_WORK),
-        smooth=SmoothCosts(jerk=1e6, upper=UPPER_AT_WORK, fore=FORE_AT_WORK),
+        costs=BranchCosts(upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
+        smooth=SmoothCosts(jerk=1e6, upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
     )
 )
-"""For an arm at work: it changes its branch only where there is no other way, and its self-motion, which no noisy hand hurries
-here, is as smooth as the motion's own time allows."""
+"""For an arm that stands on a table and does what was planned. No noisy hand hurries its self-motion, which is as smooth as the
+motion's own time allows."""
+AT_WORK = replace(ON_TABLE, offline=replace(ON_TABLE.offline, costs=ON_TABLE.offline.costs._replace(jump=1000.0)))
+"""The same, changing its branch only where there is no other way."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,25 @@ def retarget(
         InvalidInput: the hand cannot be smoothed over `smooth_hand`.
     """
     return follow(arm, robot, T_world_base, config, progress, start).timed()
+
+
+def retarget_at_work(
+    arm: HumanArmTrajectory,
+    robot: RobotModel,
+    T_world_base: Float[ndarray, "4 4"],
+    config: RetargetConfig = ON_TABLE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[JointTrajectory, MappingReport]:
+    """As `retarget`, for an arm that does a task: if it would change its branch on the way, it is mapped again as `AT_WORK`.
+
+    Raises:
+        Unreachable: as there.
+    """
+    mapped = retarget(arm, robot, T_world_base, config, progress)
+    if mapped[1].joined[1:].all():
+        return mapped
+    costs = config.offline.costs._replace(jump=AT_WORK.offline.costs.jump)
+    return retarget(arm, robot, T_world_base, replace(config, offline=replace(config.offline, costs=costs)), progress)
 
 
 def table_of(config: RetargetConfig, T_world_base: Float[ndarray, "4 4"]) -> Float[ndarray, "4"] | None:

@@ -76,13 +76,13 @@ def _read(path: Path, robot: str) -> JointTrajectory:
 
 def _planned(skill: Path, demonstration: Path, robot_name: str) -> JointTrajectory:
     from visual_irl import pipeline
-    from visual_irl.mapping.retarget import AT_WORK, retarget
+    from visual_irl.mapping.retarget import retarget_at_work
     from visual_irl.policy.hand_path import PolicyConfig
 
     robot = load_robot(robot_name)
     demo = load_demonstration(demonstration)
     _, arm = pipeline.plan(pipeline.load_skill(skill), demo, PolicyConfig())
-    return retarget(arm, robot, robot.T_world_base, AT_WORK)[0]
+    return retarget_at_work(arm, robot, robot.T_world_base)[0]
 
 
 def main() -> None:
