@@ -172,7 +172,7 @@ def _search_again(
 def _nearest_poses(robot: RobotModel, targets: ArmTargets, solver: Solver, q: ndarray, solved: ndarray) -> None:
     """Frames that have no solution get the pose nearest to the target, searched from their neighbour in time."""
     work = work_of(solver.chain)
-    zero, pull = np.zeros(len(robot.home)), Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    zero, pull = np.zeros(len(robot.home)), Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     lower, upper = solver.chain.lower, solver.chain.upper
     for part in targets.segments():
         rows = np.nonzero(solved[part])[0] + part.start

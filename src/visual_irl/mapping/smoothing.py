@@ -105,7 +105,7 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
     band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
     normal, slope = band.copy(), rhs.copy()
     best, kept, damping = np.inf, q.copy(), DAMPING
-    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     zero, third = np.zeros(joints), np.zeros(joints)
     for _ in range(costs.iterations + 1):
         band[:] = 0.0
