@@ -19,8 +19,8 @@ from visual_irl.errors import InvalidInput, MissingFile, UnknownName, Unreadable
 T = TypeVar("T")
 
 
-def load_config(kind: type[T], path: Path | None) -> T:
-    """The configuration `kind` with what a file changes of it; the defaults when there is no file.
+def load_config(defaults: T, path: Path | None) -> T:
+    """`defaults`, a configuration, with what a file changes of it; as it is when there is no file.
 
     Raises:
         MissingFile, UnreadableFile: nothing there, or not YAML.
@@ -28,7 +28,7 @@ def load_config(kind: type[T], path: Path | None) -> T:
         InvalidInput: a value of the wrong type, or one that the configuration itself refuses.
     """
     if path is None:
-        return kind()
+        return defaults
     if not Path(path).is_file():
         raise MissingFile(f"no configuration at '{path}'; leave --config out for the defaults")
     try:
@@ -37,19 +37,20 @@ def load_config(kind: type[T], path: Path | None) -> T:
         raise UnreadableFile(f"'{path}' is not YAML: {str(error).splitlines()[0]}") from error
     if isinstance(content, Mapping) and {"artefact", "config"} <= content.keys():
         content = content["config"]  # a sidecar: make the same again
-    return typing.cast(T, _read(kind, {} if content is None else content, str(path)))
+    return typing.cast(T, _read(type(defaults), {} if content is None else content, str(path), defaults))
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a tuple with or without names, or a plain type."""
+def _read(kind: Any, value: Any, where: str, default: Any = None) -> Any:
+    """`value` as `kind`: a dataclass, a tuple with or without names, or a plain type. Fields that it leaves out are those of
+    `default`, where there is one."""
     if dataclasses.is_dataclass(kind) or hasattr(kind, "_fields"):
-        return _read_fields(typing.cast(type, kind), value, where)
+        return _read_fields(typing.cast(type, kind), value, where, default)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         (kind,) = [a for a in arguments if a is not type(None)]
-        return _read(kind, value, where)
+        return _read(kind, value, where, default)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         if not isinstance(value, (list, tuple)):
             raise InvalidInput(f"{where} is {value!r}, expected a list")
@@ -68,7 +69,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _read_fields(kind: type, value: Any, where: str) -> Any:
+def _read_fields(kind: type, value: Any, where: str, default: Any) -> Any:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"{where} is {value!r}, expected a mapping of the fields of {kind.__name__}")
     hints = typing.get_type_hints(kind)
@@ -77,8 +78,9 @@ def _read_fields(kind: type, value: Any, where: str) -> Any:
     for name in value:
         if name not in known:
             raise UnknownName(f"{where}: {kind.__name__} has no field '{name}'; it has: {', '.join(known)}")
-    read = {name: _read(hints[name], v, f"{where}: {name}") for name, v in value.items()}
+    read = {name: _read(hints[name], v, f"{where}: {name}", getattr(default, name, None)) for name, v in value.items()}
+    kept = {} if default is None else {name: getattr(default, name) for name in known}
     try:
-        return kind(**read)
+        return kind(**kept | read)
     except InvalidInput as error:
         raise InvalidInput(f"{where}: {error}") from error

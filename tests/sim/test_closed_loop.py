@@ -46,17 +46,19 @@ def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name
     scene = TASK.sample_scene(np.random.default_rng(3), 2)
     if alike:
         scene = replace(scene, objects=tuple(replace(o, attributes={BLEMISHED: 0.0}) for o in scene.objects))
-    lying: dict[str, np.ndarray] = {}
-    result = sort_onions(
-        skill, load_robot(name), TASK, scene, 3, on_frame=lambda executor: lying.update(executor.object_positions())
-    )
-    a, b = lying.values()
+    shown: list[MujocoExecutor] = []
+    result = sort_onions(skill, load_robot(name), TASK, scene, 3, on_frame=shown.append)
+    a, b = shown[-1].object_positions().values()
     assert max(a[2], b[2]) < 0.035 and np.linalg.norm(a - b) > 0.05  # on the floor: neither lies on the other
     assert result.placed == {o.name: True for o in scene.objects}
     assert not result.refused and not result.collisions
     ours, hand = likeness.summary(result.ours), likeness.summary(result.hand_only)
-    assert ours["upper_deg"] + ours["fore_deg"] < hand["upper_deg"] + hand["fore_deg"]
+    assert ours["upper_deg"] < hand["upper_deg"] and ours["fore_deg"] < hand["fore_deg"]
     assert 0.9 < ours["path_ratio"] < 1.1  # the hand goes the person's way
+    planned = likeness.summary(result.planned)
+    assert ours["refused"] == 0.0 and abs(ours["upper_deg"] - planned["upper_deg"]) < 1.0
+    if name == "panda":  # smoother than what looks at the hand alone, and hardly slower than the person
+        assert ours["sparc"] > hand["sparc"] and ours["time_ratio"] < 1.06
 
 
 def test_an_episode_is_the_same_in_a_process_of_its_own(skill: SortingSkill) -> None:
@@ -115,12 +117,16 @@ def test_a_step_that_would_collide_is_repaired_unless_the_hand_is_to_be_steady(s
     executor = MujocoExecutor(scene, robot, seed=4)
     cell = Cell(executor, closed_loop(skill), ClosedLoopConfig())
     step = cell.loop.take(Thing(onion.name, onion.p_world, onion.radius, 0.0), [], look=True)
-    followed = follow(arm_for(skill.motion, step.plan), robot, cell.T_world_base, ClosedLoopConfig().retarget)
+    arm = arm_for(skill.motion, step.plan)
+    followed = follow(arm, robot, cell.T_world_base, ClosedLoopConfig().retarget)
     trajectory, _ = followed.timed(step.samples)
     tools = np.array([(cell.T_world_base @ robot.fk(q, robot.tcp_frame))[:3, 3] for q in trajectory.q])
     far = np.min([np.linalg.norm(tools - end, axis=1) for end in tools[[0, -1]]], axis=0)  # from both ends: they are kept
     ball = Obstacle.sphere("ball", tools[far.argmax()], 0.02)
     cell.world = replace(cell.world, obstacles=(*cell.world.obstacles, ball))
+    hand_only = (robot, cell.T_world_base, arm.cut(slice(0, step.samples)), np.array(robot.home), ClosedLoopConfig().retarget)
+    assert not likeness.likeness_of_hand_only(*hand_only, cell.fixed).refused
+    assert "ball" in likeness.likeness_of_hand_only(*hand_only, cell.world).refused  # judged by the same guard
     worked = Worked()
     with pytest.raises(WouldCollide, match="ball"):
         cell.carry_out(step, worked, None, steady=True)

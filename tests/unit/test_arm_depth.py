@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visual_irl.perception.arm_depth import ArmBefore, ArmDepthConfig, LimbLengths, arm_depth
+from visual_irl.perception.arm_depth import ALONG, ArmBefore, ArmDepthConfig, LimbLengths, arm_depth
 
 CONFIG = ArmDepthConfig()
 KNOWN = LimbLengths((0.28, 0.26), (0.004, 0.004))
@@ -34,9 +34,30 @@ def skin(p: np.ndarray) -> np.ndarray:
     return p[:, 2] - distance * rays[:, 2]
 
 
-def solve(p: np.ndarray, measured: np.ndarray, shape_error: float = 0.0, before: ArmBefore | None = None):
+def solve(
+    p: np.ndarray,
+    measured: np.ndarray,
+    shape_error: float = 0.0,
+    before: ArmBefore | None = None,
+    along: np.ndarray | None = None,
+):
     z_shape = np.array([SHOULDER[2], p[0, 2] + shape_error, p[1, 2] + shape_error])
-    return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, KNOWN, CONFIG, before=before)
+    return arm_depth(SHOULDER, p / p[:, 2:], measured, z_shape, KNOWN, CONFIG, before=before, z_along=along)
+
+
+def skin_along(p: np.ndarray) -> np.ndarray:
+    """What is seen between the joints of such an arm, (2, M) [m]."""
+    joints, radii = np.array([SHOULDER, *p]), (CONFIG.radius_shoulder, CONFIG.radius_elbow, CONFIG.radius_wrist)
+    seen = np.empty((2, len(ALONG)))
+    for limb in range(2):
+        a, b = joints[limb : limb + 2]
+        for k, share in enumerate(ALONG):
+            z = 1.0 / ((1.0 - share) / a[2] + share / b[2])
+            ray = (1.0 - share) * a / a[2] + share * b / b[2]
+            across = np.linalg.norm(np.cross(ray / np.linalg.norm(ray), (b - a) / np.linalg.norm(b - a)))
+            radius = (1.0 - share) * radii[limb] + share * radii[limb + 1]
+            seen[limb, k] = z - radius / max(across, CONFIG.steepest) / np.linalg.norm(ray)
+    return seen
 
 
 def either_way() -> tuple[np.ndarray, np.ndarray]:
@@ -128,3 +149,26 @@ def test_an_elbow_that_swings_beside_a_still_hand_is_followed() -> None:
     p = arm(0.4, 0.3)
     found = solve(p, skin(p), before=ArmBefore(p[0] + [0.0, 0.02, 0.063], p[1], 0.033))
     assert np.abs(found.z - solve(p, skin(p)).z).max() < 0.005 and found.own[0] > 0.9
+
+
+@pytest.mark.parametrize("forward", [-0.4, 0.4])
+def test_a_forearm_tells_how_deep_the_wrist_is_that_something_hides(forward: float) -> None:
+    """A bottle before the wrist, and a shape that has the forearm lie across: its mirror image has the same pixels."""
+    p = arm(0.3, forward)
+    ahead, hidden = p[1, 2] - p[0, 2], np.array([skin(p)[0], skin(p)[1] - 0.25])
+    along = skin_along(p)
+    along[1, -1] = np.nan  # goes behind it, too
+    blind = arm_depth(SHOULDER, p / p[:, 2:], hidden, np.array([1.1, p[0, 2], p[0, 2]]), KNOWN, CONFIG)
+    found = arm_depth(SHOULDER, p / p[:, 2:], hidden, np.array([1.1, p[0, 2], p[0, 2]]), KNOWN, CONFIG, z_along=along)
+    assert ahead < -0.2 and found.own[1] < 0.1
+    assert abs(found.z[1] - p[1, 2]) < 0.02 and found.sigma[1] < 0.5 * blind.sigma[1]
+
+
+def test_something_before_a_whole_limb_is_not_taken_for_it() -> None:
+    """The other forearm across the upper arm, or a bottle along the forearm: what is seen at the joints is believed."""
+    p = arm(0.4, 0.2)
+    for limb in range(2):
+        along = skin_along(p)
+        along[limb] -= 0.15
+        found = solve(p, skin(p), along=along)
+        assert np.abs(found.z - p[:, 2]).max() < 0.006 and (found.own > 0.9).all()

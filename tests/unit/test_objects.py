@@ -83,6 +83,17 @@ def test_no_onion_where_there_is_none() -> None:
     assert DETECTOR.detect(picture(balls)) == ()
 
 
+@pytest.mark.parametrize(("size", "seen"), [(0.03, 1), (0.045, 0)])
+def test_a_spot_that_may_be_of_any_ball_is_taken_for_a_usual_onion_only(size: float, seen: int) -> None:
+    """A sixth of it shows beside what hides it. So does hair where light falls on it, as a part of larger balls."""
+    onion = ball(0.1, -0.1, size, 0.28)
+    towards = (T_WORLD_CAMERA[:3, 3] - onion[0]) / np.linalg.norm(T_WORLD_CAMERA[:3, 3] - onion[0])
+    aside = np.cross(towards, [0.0, 0.0, 1.0]) / np.linalg.norm(np.cross(towards, [0.0, 0.0, 1.0]))
+    cover = (onion[0] + size * (0.667 * towards + 0.533 * aside), 1.167 * size, SKIN)
+    assert len(DETECTOR.detect(picture([onion, cover]))) == seen
+    assert len(DETECTOR.detect(picture([onion]))) == 1
+
+
 def test_outside_of_the_searched_volume_is_ignored() -> None:
     assert DETECTOR.detect(picture([ball(-0.3, 0.0, 0.03, 0.3)])) == ()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -10,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, NoPersonFound, UnreadableFile
 from visual_irl.perception.detection import PersonDetection
+from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
 from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
 from visual_irl.perception.mediapipe_detector import letterbox
 from visual_irl.perception.sources import VideoConfig, metres, open_frames
@@ -178,3 +182,19 @@ def test_depth_that_is_never_known_is_refused(tmp_path: Path) -> None:
     source = open_frames(write_folder(tmp_path / "rgbd", np.zeros((8, 10), np.uint16)))
     with pytest.raises(InvalidInput, match="no pixel of 2 depth pictures is known"):
         extract_keypoints(source, KeypointConfig(), detector=Nobody())
+
+
+def test_pictures_of_a_clip_that_ends_in_black_show_none_of_it(tmp_path: Path) -> None:
+    """Many videos do. Four pictures of the recording that ships, and a black one."""
+    with open_frames(asset_path("models/recordings/onion_sorting")) as source:
+        frames = list(islice(source, 0, 16, 4))
+    first = frames[0].intrinsics
+    lens = {name: getattr(first, name) for name in ("fx", "fy", "cx", "cy", "width", "height")}
+    for i, frame in enumerate([*frames, replace(frames[0], rgb=np.zeros_like(frames[0].rgb))]):
+        assert frame.depth is not None
+        cv2.imwrite(str(tmp_path / f"color_{i}.png"), frame.rgb[..., ::-1])
+        cv2.imwrite(str(tmp_path / f"depth_{i}.png"), np.nan_to_num(1000.0 * frame.depth).astype(np.uint16))
+    (tmp_path / "camera.json").write_text(json.dumps(lens | {"depth_unit_m": 0.001, "fps": 4}))
+    demo, pages = extract_demonstration([tmp_path], ExtractionConfig(), 8, lambda done, total: None)
+    assert len(demo.t) == 5 and demo.provenance["problems"]["blank"] == 1
+    assert len(pages) == 4 and all(picture.mean() > 20.0 for _, picture in pages)

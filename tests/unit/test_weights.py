@@ -12,10 +12,25 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mediapipe import Image, ImageFormat
+from mediapipe.tasks.metadata import schema_py_generated as tflite_schema
+from mediapipe.tasks.python import BaseOptions, vision
 
+from visual_irl.assets import asset_path
 from visual_irl.errors import DownloadFailed, UnknownName
 from visual_irl.perception import download
-from visual_irl.perception.weights import Component, Manifest, component_path, default_manifest, list_weights, pull
+from visual_irl.perception.mediapipe_detector import QUIET, letterbox
+from visual_irl.perception.sources import open_frames
+from visual_irl.perception.task_bundle import Member, build_bundle, with_outputs
+from visual_irl.perception.weights import (
+    Component,
+    Manifest,
+    component_path,
+    default_manifest,
+    list_weights,
+    pull,
+    weight_path,
+)
 
 CONTENT = b"a network" * 1000
 
@@ -136,7 +151,7 @@ def test_a_full_disk_or_forbidden_folder_is_named(tmp_path: Path, server: str, m
 
 
 def test_unknown_weights_list_the_known() -> None:
-    with pytest.raises(UnknownName, match="pose_landmarker_full"):
+    with pytest.raises(UnknownName, match="pose_landmarker_heavy"):
         pull(["pose_landmarker_huge"])
 
 
@@ -146,7 +161,7 @@ def test_every_source_of_the_manifest_is_complete() -> None:
         assert len(part.sha256) == 64 and part.size > 0 and part.licence == "Apache-2.0"
         assert part.url.startswith("https://") and f"{part.name}.tflite?generation=" in part.url
         assert part.members and set(part.members) <= set(manifest.archives)
-    assert {row.name for row in list_weights()} >= {"pose_landmarker_heavy", "hand_landmarker_full"}
+    assert {row.name for row in list_weights()} >= {"pose_without_outline_heavy", "hand_landmarker_full"}
 
 
 @pytest.mark.skipif(os.environ.get("VISUAL_IRL_OFFLINE") == "1", reason="VISUAL_IRL_OFFLINE=1")
@@ -160,3 +175,30 @@ def test_bundles_are_built_alike_each_time(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "components" / network.name).write_bytes(network.read_bytes())
     assert pull(["hand_landmarker_full"])[0].read_bytes() == first.read_bytes()
     assert all(row.present for row in list_weights() if row.name == "hand_landmarker_full")
+
+
+@pytest.mark.skipif(os.environ.get("VISUAL_IRL_OFFLINE") == "1", reason="VISUAL_IRL_OFFLINE=1")
+@pytest.mark.parametrize("model", ["heavy", "full"])
+def test_a_body_is_found_alike_without_the_outline_that_nobody_reads(model: str, tmp_path: Path) -> None:
+    """What computes only the outline is left out, and the landmarks are the same to the bit."""
+    part = dict(default_manifest().bundles[f"pose_without_outline_{model}"][1])
+    whole = Member(part["file"], component_path(part["component"]), part["mean"], part["std"])
+    detector = Member("pose_detector.tflite", component_path("pose_detection"), 127.5, 127.5)
+    build_bundle(tmp_path / "whole.task", [detector, whole], "")
+    with open_frames(asset_path("models/recordings/onion_sorting")) as source:
+        picture = Image(image_format=ImageFormat.SRGB, data=letterbox(next(iter(source)).rgb)[0])
+    found = []
+    for bundle in (tmp_path / "whole.task", weight_path(f"pose_without_outline_{model}")):
+        options = vision.PoseLandmarkerOptions(base_options=BaseOptions(model_asset_path=str(bundle)))
+        with QUIET, vision.PoseLandmarker.create_from_options(options) as landmarker:
+            result = landmarker.detect(picture)
+        found.append(
+            [[(p.x, p.y, p.z, p.visibility) for p in body] for body in (*result.pose_landmarks, *result.pose_world_landmarks)]
+        )
+    assert len(found[0]) == 2 and found[0] == found[1]
+    network = whole.network.read_bytes()
+    assert _operators(with_outputs(network, part["outputs"])) < _operators(network) - 10
+
+
+def _operators(network: bytes) -> int:
+    return tflite_schema.Model.GetRootAsModel(bytearray(network), 0).Subgraphs(0).OperatorsLength()

@@ -14,7 +14,7 @@ from visual_irl.evaluation.likeness import Likeness, likeness_of, likeness_of_ha
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
-from visual_irl.mapping.retarget import AT_WORK, MappingReport, RetargetConfig, follow
+from visual_irl.mapping.retarget import AT_WORK, ON_TABLE, MappingReport, RetargetConfig, follow
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
@@ -41,8 +41,8 @@ class ClosedLoopConfig:
     """Times that one thing is tried."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     retarget: RetargetConfig = AT_WORK
-    otherwise: RetargetConfig = field(default_factory=RetargetConfig)
-    """How a motion is mapped that cannot be done so: as a recording is."""
+    otherwise: RetargetConfig = ON_TABLE
+    """How a motion is mapped that cannot be done so."""
 
 
 @dataclass
@@ -60,7 +60,11 @@ class Worked:
     collisions: set[tuple[str, str]] = field(default_factory=set)
     """What the robot touched and should not have."""
     ours: list[Likeness] = field(default_factory=list)
+    """Of what was executed, as measured."""
+    planned: list[Likeness] = field(default_factory=list)
+    """Of the same before it was executed."""
     hand_only: list[Likeness] = field(default_factory=list)
+    """Of what a solver for the hand alone plans for it."""
 
 
 @runtime_checkable
@@ -119,9 +123,11 @@ class Cell(Generic[L]):
         self.commanded, self.loop.hand = np.array(approved.trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
         robot, arm = self.executor.robot, whole.cut(slice(0, step.samples))
-        result.ours.append(likeness_of(robot, self.T_world_base, arm, report, done.t, done.q_measured))
+        base, plan = self.T_world_base, approved.trajectory
+        result.ours.append(likeness_of(robot, base, arm, report, done.t, done.q_measured))
+        result.planned.append(likeness_of(robot, base, arm, report, plan.t, plan.q))
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
-        result.hand_only.append(likeness_of_hand_only(robot, self.T_world_base, arm, start, self.config.retarget))
+        result.hand_only.append(likeness_of_hand_only(robot, base, arm, start, self.config.retarget, self.world))
 
     def _approved(
         self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool, foreseen: bool

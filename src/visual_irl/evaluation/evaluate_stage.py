@@ -140,6 +140,7 @@ def _scores(results: Sequence[Worked]) -> dict[str, Any]:
         "collisions": sorted({pair for r in results for pair in r.collisions}),
         "refused": [text for r in results for text in r.refused],
         "human_likeness": likeness.summary([m for r in results for m in r.ours]),
+        "human_likeness_planned": likeness.summary([m for r in results for m in r.planned]),
         "hand_only_ik": likeness.summary([m for r in results for m in r.hand_only]),
     }
 
@@ -149,5 +150,6 @@ def _said(content: dict[str, Any], tried: Episodes) -> str:
     return (
         f"{content['robot']}: {tried.said(content)}; {content['grasps_lost']} grasps lost and tried again, "
         f"{len(content['refused'])} steps refused; upper arm {ours['upper_deg']:.0f} and forearm {ours['fore_deg']:.0f} "
-        f"degrees from the person's, by the hand alone {hand['upper_deg']:.0f} and {hand['fore_deg']:.0f}"
+        f"degrees from the person's, by the hand alone {hand['upper_deg']:.0f} and {hand['fore_deg']:.0f}, of whose motions "
+        f"{100 * hand['refused']:.0f} % could not be executed"
     )

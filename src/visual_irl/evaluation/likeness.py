@@ -1,9 +1,11 @@
-"""How much a robot's motion looks like the person's: limbs, smoothness, path and time, for ours and for a hand-only solver."""
+"""How much a robot's motion looks like the person's: limbs, smoothness, path and time, for ours and for a hand-only solver.
+
+The solver's motion is planned, as ours was before it was executed, and judged like ours: hand, timing and guard."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -13,12 +15,18 @@ from visual_irl import se3
 from visual_irl.errors import VisualIrlError
 from visual_irl.evaluation.mapping_peers import DampedLeastSquares, Target
 from visual_irl.evaluation.metrics import spectral_arc_length
+from visual_irl.execution.guard import SIMULATED, approve
+from visual_irl.execution.state import RobotState
+from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors
 from visual_irl.mapping.retarget import STREAMED_JERK, MappingReport, RetargetConfig, arm_points
 from visual_irl.mapping.targets import targets_of
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import World
 from visual_irl.robots.timing import time_parametrised
-from visual_irl.types import HumanArmTrajectory
+from visual_irl.types import HumanArmTrajectory, JointTrajectory
 
+SUMMARY = ("upper_deg", "fore_deg", "sparc", "sparc_person", "path_ratio", "time_ratio", "without_timing", "refused")
+"""What is said of motions."""
 EXECUTED_RATE = 100.0
 """Samples a second of a motion whose smoothness is measured [1/s]."""
 
@@ -31,14 +39,16 @@ class Likeness:
     """Angle between the robot's and the person's upper arm in every frame [rad]; the person's is mirrored upwards."""
     fore: Float[ndarray, "T"]
     """The same of the forearm [rad]."""
-    smoothness: float
-    """Spectral arc length of the hand's speed."""
+    smoothness: tuple[float, float]
+    """Spectral arc length of the robot's and of the person's hand's speed; NaN where the hand stands still."""
     path: tuple[float, float]
     """Length of the robot's and of the person's hand path [m]."""
     time: tuple[float, float]
     """Duration of the robot's and of the person's motion [s]; NaN where the robot cannot do it."""
     q_end: Float[ndarray, "J"]
     """Where the robot ends [rad]."""
+    refused: str = ""
+    """Why a motion that was planned only cannot be executed; '' where nothing speaks against it."""
 
 
 def likeness_of(
@@ -49,7 +59,7 @@ def likeness_of(
     t: Float[ndarray, "M"],
     q: Float[ndarray, "M J"],
 ) -> Likeness:
-    """Of a motion that was measured: joints `q` [rad] at `t` [s] of the trajectory."""
+    """Of a motion that was planned, or as it was measured: joints `q` [rad] at `t` [s] of the trajectory."""
     at = np.stack([np.interp(report.trajectory_t, t, column) for column in q.T], axis=1)
     return _likeness(arm, arm_points(robot, T_world_base, at), t, arm_points(robot, T_world_base, q)[:, 3], q[-1])
 
@@ -60,37 +70,49 @@ def likeness_of_hand_only(
     arm: HumanArmTrajectory,
     q_start: Float[ndarray, "J"],
     config: RetargetConfig,
+    world: World,
 ) -> Likeness:
-    """Of what a solver that knows of the hand alone plans for the same hand path: Pinocchio's damped least squares, timed as
-    ours is. It is not executed."""
+    """Of what a solver that knows of the hand alone plans for the same hand path: Pinocchio's damped least squares, with our
+    margin to joint limits, timed as ours is. It is not executed; `refused` is why it could not be: the hand is not there, it
+    has no timing, or the guard that ours passes has something against it, where the arm stands at its first sample."""
     targets = targets_of(arm, robot, T_world_base, config.elbow_up)
-    solver = DampedLeastSquares(robot)
+    solver = DampedLeastSquares(robot, config.offline.margin)
     solver.reset(q_start)
     columns = (targets.R, targets.p, targets.upper, targets.fore, targets.posture)
     hands = [Target(*row, targets.interval()) for row in zip(*columns, strict=True)]
     q = np.array([solver.follow(hand) for hand in hands])
+    points = arm_points(robot, T_world_base, q)
     limits = (robot.velocity, robot.acceleration, STREAMED_JERK * robot.jerk, config.speed_share, EXECUTED_RATE)
     try:
-        t, timed, _, _, _ = time_parametrised(targets.t, q, *limits)
-    except VisualIrlError:  # a path with a jump has no timing: it counts by its frames alone
-        points = arm_points(robot, T_world_base, q)
-        return _likeness(arm, points, np.full(1, np.nan), points[:, 3], q[-1])
-    return _likeness(arm, arm_points(robot, T_world_base, q), t, arm_points(robot, T_world_base, timed)[:, 3], q[-1])
+        t, timed, qd, times, _ = time_parametrised(targets.t, q, *limits, bounds=(robot.lower, robot.upper))
+    except VisualIrlError as error:  # a path with a jump has no timing: it counts by its frames alone
+        return replace(_likeness(arm, points, np.full(1, np.nan), points[:, 3], q[-1]), refused=str(error))
+    opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
+    trajectory = JointTrajectory(robot.joint_names, t, timed, qd, opening)
+    likeness = _likeness(arm, points, t, arm_points(robot, T_world_base, timed)[:, 3], q[-1])
+    return replace(likeness, refused=_refused(robot, hand_errors(robot, targets, q), trajectory, world))
+
+
+def _refused(robot: RobotModel, errors: tuple[ndarray, ndarray], trajectory: JointTrajectory, world: World) -> str:
+    """Why a planned motion cannot be executed."""
+    position, rotation = (float(e.max()) for e in errors)
+    if not (position < EXACT_POSITION and rotation < EXACT_ROTATION):
+        return f"the hand is {1e3 * position:.1f} mm and {np.degrees(rotation):.1f} degrees off"
+    try:
+        approve(trajectory, robot, RobotState.at_rest(robot.joint_names, trajectory.q[0]), world, SIMULATED)
+    except VisualIrlError as error:
+        return str(error)
+    return ""
 
 
 def _likeness(arm: HumanArmTrajectory, frames: ndarray, t: ndarray, hand: ndarray, q_end: ndarray) -> Likeness:
     upper, fore = arm.elbow - arm.shoulder, arm.wrist - arm.elbow
     upper = np.column_stack([upper[:, :2], np.abs(upper[:, 2])])
     own = arm.Ts_world_hand[:, :3, 3]
-    smoothness = float("nan")
-    if len(t) > 1:
-        grid = np.arange(t[0], t[-1], 1.0 / EXECUTED_RATE)
-        even = np.stack([np.interp(grid, t, column) for column in hand.T], axis=1)
-        smoothness = spectral_arc_length(np.linalg.norm(np.diff(even, axis=0), axis=1) * EXECUTED_RATE, EXECUTED_RATE)
     return Likeness(
         se3.angle_between(frames[:, 1] - frames[:, 0], upper),
         se3.angle_between(frames[:, 2] - frames[:, 1], fore),
-        smoothness,
+        (_smoothness(t, hand, EXECUTED_RATE), _smoothness(arm.t, own, 1.0 / float(np.median(np.diff(arm.t))))),
         (_length(hand), _length(own)),
         (float(t[-1] - t[0]) if len(t) > 1 else float("nan"), float(arm.t[-1] - arm.t[0])),
         np.array(q_end),
@@ -98,19 +120,32 @@ def _likeness(arm: HumanArmTrajectory, frames: ndarray, t: ndarray, hand: ndarra
 
 
 def summary(motions: Sequence[Likeness]) -> dict[str, float]:
-    """Means over motions: limb errors [degrees] over frames, smoothness, and path and time over the person's."""
+    """Means over motions: limb errors [degrees] over frames, smoothness beside the person's, path and time over the person's;
+    and the shares of the motions that have no timing, and that could not be executed, that being one reason."""
     if not motions:
-        return dict.fromkeys(("upper_deg", "fore_deg", "sparc", "path_ratio", "time_ratio", "without_timing"), float("nan"))
+        return dict.fromkeys(SUMMARY, float("nan"))
     timed = [m for m in motions if np.isfinite(m.time[0])]
-    moved = [m.smoothness for m in timed if np.isfinite(m.smoothness)]  # a hand that stands still has no smoothness
+    moved = [m.smoothness for m in timed if np.isfinite(m.smoothness).all()]  # a hand that stands still has no smoothness
+    sparc, person = np.mean(moved, axis=0).tolist() if moved else (float("nan"), float("nan"))
     return {
         "upper_deg": float(np.degrees(np.concatenate([m.upper for m in motions]).mean())),
         "fore_deg": float(np.degrees(np.concatenate([m.fore for m in motions]).mean())),
-        "sparc": float(np.mean(moved)) if moved else float("nan"),
+        "sparc": sparc,
+        "sparc_person": person,
         "path_ratio": sum(m.path[0] for m in motions) / sum(m.path[1] for m in motions),
         "time_ratio": sum(m.time[0] for m in timed) / sum(m.time[1] for m in timed) if timed else float("nan"),
         "without_timing": 1.0 - len(timed) / len(motions),
+        "refused": sum(bool(m.refused) for m in motions) / len(motions),
     }
+
+
+def _smoothness(t: ndarray, p: ndarray, rate: float) -> float:
+    """Of a path [m], at `rate` [1/s]; NaN where it has no time."""
+    if len(t) < 2:
+        return float("nan")
+    grid = np.arange(t[0], t[-1], 1.0 / rate)
+    even = np.stack([np.interp(grid, t, column) for column in p.T], axis=1)
+    return spectral_arc_length(np.linalg.norm(np.diff(even, axis=0), axis=1) * rate, rate)
 
 
 def _length(p: ndarray) -> float:

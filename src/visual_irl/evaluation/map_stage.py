@@ -21,7 +21,7 @@ from visual_irl.io.motion import load_motion
 from visual_irl.mapping.feasibility import look
 from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
-from visual_irl.mapping.retarget import MappingReport, RetargetConfig, retarget, retarget_at_work
+from visual_irl.mapping.retarget import ON_TABLE, MappingReport, RetargetConfig, retarget, retarget_at_work
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
@@ -86,7 +86,7 @@ def map_arm(
     require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
-    config = load_config(RetargetConfig, config_file)
+    config = load_config(RetargetConfig() if skill is None else ON_TABLE, config_file)
     if smooth_hand is not None:
         config = replace(config, smooth_hand=smooth_hand)
     stands = np.array(robot.T_world_base) if mount is None else base_pose(mount)
@@ -169,7 +169,7 @@ def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_
     if second is None:
         return first
     world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
-    outlooks = ((look(way[1], robot, T_world_base, world, RetargetConfig()), way) for way in chain((first, second), ways))
+    outlooks = ((look(way[1], robot, T_world_base, world, ON_TABLE), way) for way in chain((first, second), ways))
     possible = list(islice(((o.unlikeness, way) for o, way in outlooks if not o.obstacle), COMPARED))
     return min(possible, key=lambda row: row[0])[1] if possible else first
 

@@ -162,13 +162,13 @@ class PinkFollower(_TaskFollower):
 
 
 class DampedLeastSquares:
-    """Pinocchio's inverse-kinematics example with full steps, clipped to the joint limits."""
+    """Pinocchio's inverse-kinematics example with full steps, clipped to the joint limits less a `margin` [rad]."""
 
-    def __init__(self, robot: RobotModel) -> None:
+    def __init__(self, robot: RobotModel, margin: float = 0.0) -> None:
         self.model = robot.pinocchio()
         self.data = self.model.createData()
         self.frame = robot.frame_id(robot.tcp_frame)
-        self.lower, self.upper = robot.lower, robot.upper
+        self.lower, self.upper = robot.lower + margin, robot.upper - margin
         self.q = np.array(robot.home)
 
     def reset(self, q: Float[ndarray, "J"]) -> None:

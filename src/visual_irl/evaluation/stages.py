@@ -124,7 +124,7 @@ def extract(
     require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
-    config = replace(load_config(ExtractionConfig, config_file), side=side, task=task, every=every)
+    config = replace(load_config(ExtractionConfig(), config_file), side=side, task=task, every=every)
     config = config.with_lengths(upper_arm, forearm)
     if backend is not None:
         config = replace(config, keypoints=replace(config.keypoints, detector=backend))

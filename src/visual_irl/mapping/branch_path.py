@@ -341,7 +341,7 @@ def _viterbi(solver, work, R, p, upper, fore, posture, costs, most, first):
     frames, joints = posture.shape
     found, prices = np.empty((most + 1, joints)), np.empty(most + 1)
     followed, following = first.copy(), len(first) > 0
-    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     options = np.empty((frames, KEEP, joints))
     back, counts = np.zeros((frames, KEEP), np.int16), np.zeros(frames, np.int64)
     total, through, ranks = np.empty(KEEP), np.empty(KEEP), np.empty(KEEP, np.int64)

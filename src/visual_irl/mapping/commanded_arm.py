@@ -87,7 +87,7 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
     if inside:
         pass
     elif far < CHANGED:  # the same branch: the hand goes first, as far as the limits let it
-        pull = Pull(0.0, 0.0, 1.0, 0.0, 0.0, 0.1)
+        pull = Pull(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.1)
         state.figures[2] = hand_first(
             chain, work, q, state.R, state.p, state.upper, state.fore, state.ideal, pull, state.low, state.high, 0,
             finishing, tolerance,

@@ -50,6 +50,11 @@ class Pull(NamedTuple):
     """Joints out of the zone at their limits, per rad^2 inside it."""
     zone: float
     """Width of that zone [rad]."""
+    turn: float
+    """The joint that turns the upper arm about itself, if there is one, out of the outer parts of its range, per rad^2 inside
+    them: at its end an arm cannot swing its elbow on, and does not get away from there while the hand moves."""
+    turn_zone: float
+    """Width of these parts [rad]."""
     rest: float
     """Joints towards where the step began, per rad^2: the metric in which a step is smallest."""
 
@@ -152,6 +157,19 @@ def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float
         for k in range(j + 1):
             dot = work.Jl[0, j] * work.Jl[0, k] + work.Jl[1, j] * work.Jl[1, k] + work.Jl[2, j] * work.Jl[2, k]
             work.H[j, k] += weight * dot
+
+
+@njit(**LEAN)
+@no_type_check
+def _add_limits(chain, work, q, j, weight, zone):
+    """Add the terms of joint `j` in the zone at its limits to `work.H` and `work.g`."""
+    low, high = q[j] - chain.lower[j] - zone, chain.upper[j] - zone - q[j]
+    if low < 0.0:
+        work.H[j, j] += weight
+        work.g[j] += weight * low
+    elif high < 0.0:
+        work.H[j, j] += weight
+        work.g[j] -= weight * high
 
 
 @njit(**LEAN, fastmath=FAST)
@@ -313,13 +331,9 @@ def hand_first(
             for j in range(n):
                 work.H[j, j] += pull.posture
                 work.g[j] += pull.posture * (q[j] - posture[j])
-                low, high = q[j] - chain.lower[j] - pull.zone, chain.upper[j] - pull.zone - q[j]
-                if low < 0.0:
-                    work.H[j, j] += pull.limit
-                    work.g[j] += pull.limit * low
-                elif high < 0.0:
-                    work.H[j, j] += pull.limit
-                    work.g[j] -= pull.limit * high
+                _add_limits(chain, work, q, j, pull.limit, pull.zone)
+            for j in range(chain.carrier[0] + 1, chain.carrier[1]):  # between shoulder and elbow
+                _add_limits(chain, work, q, j, pull.turn, pull.turn_zone)
             constrained_step(work, q, lower, upper, damping, 0.0)
         else:
             for j in range(n):

@@ -51,7 +51,7 @@ class OfflineConfig:
         width = (1e-4, 3.0)
         require_within(self, 0.0, 10.0, margin=(0.0, 0.2), continuous=width)
         require_within(self.costs, 0.0, 1e6, zone=width, clear=(1e-4, 0.5), dexterous=(1e-4, 1.0), step=width)
-        require_within(self.smooth, 0.0, 1e6, zone=width, step=width, iterations=(0, 1000), reach=(1e-4, 3.0))
+        require_within(self.smooth, 0.0, 1e8, zone=width, step=width, iterations=(0, 1000), reach=(1e-4, 3.0))
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _search_again(
 def _nearest_poses(robot: RobotModel, targets: ArmTargets, solver: Solver, q: ndarray, solved: ndarray) -> None:
     """Frames that have no solution get the pose nearest to the target, searched from their neighbour in time."""
     work = work_of(solver.chain)
-    zero, pull = np.zeros(len(robot.home)), Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    zero, pull = np.zeros(len(robot.home)), Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     lower, upper = solver.chain.lower, solver.chain.upper
     for part in targets.segments():
         rows = np.nonzero(solved[part])[0] + part.start

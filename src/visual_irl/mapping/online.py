@@ -73,7 +73,7 @@ class OnlineConfig:
 
     margin: float = 0.002
     """Distance kept from every joint limit [rad]."""
-    pull: Pull = field(default_factory=lambda: Pull(upper=1.0, fore=1.0, posture=0.0, limit=10.0, zone=0.1, rest=0.5))
+    pull: Pull = Pull(1.0, 1.0, posture=0.0, limit=10.0, zone=0.1, turn=0.18, turn_zone=1.3, rest=0.5)
     """What the arm is drawn to besides the hand; its posture is the one that the prior guesses, see `guess`."""
     guess: float = 2.0
     """Weight of that posture with a prior, per rad^2 and per squared difference of the limbs' directions from the human's: the
@@ -102,7 +102,7 @@ class OnlineConfig:
             speed_share=(1e-3, np.inf), hold_seconds=(0.0, 10.0),
         )  # fmt: skip
         width = (1e-4, 3.0)
-        require_within(self.pull, 0.0, 1e3, zone=width)
+        require_within(self.pull, 0.0, 1e3, zone=width, turn_zone=width)
         for costs in (self.costs, self.fixed_costs):
             require_within(costs, 0.0, 1e3, zone=width, clear=(1e-4, 0.5), dexterous=(1e-4, 1.0), step=width)
         require_within(self.steadiness, 0.0, 1e3, stride=(1e-4, np.inf), farthest=width)
@@ -338,7 +338,7 @@ def _drawn(state, pull, steadiness, s, trust, dt):
             wish = trust * s * state.free[j] + inertia * on * (state.ideal[j] - state.before[j])
             state.posture[j] += wish / weight
     state.figures[4] = dt
-    return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.rest)
+    return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.turn, pull.turn_zone, pull.rest)
 
 
 ATTEMPTS, AGAIN = 5, 4

@@ -179,7 +179,7 @@ def _answer(chain, work, state, R, p, upper, fore, start, live, path, asked, dt,
     path; returns how many."""
     joints, n = live.shape[1], 0
     q, free, way = np.empty(joints), np.ones(joints), np.empty(joints)
-    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     for t in range(len(live)):
         if start[t]:
             state.filled[0] = 0

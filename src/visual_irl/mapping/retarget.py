@@ -22,6 +22,7 @@ from visual_irl.errors import Unreachable
 from visual_irl.mapping.branch_path import BranchCosts
 from visual_irl.mapping.hand_smoothing import SmoothedHand, smoothed_hand
 from visual_irl.mapping.offline import MappedPath, OfflineConfig, limb_errors, map_offline
+from visual_irl.mapping.smoothing import SmoothCosts
 from visual_irl.mapping.targets import ArmTargets, cut, targets_of
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
@@ -34,6 +35,9 @@ switches from one limit to the other, and must keep within the limits at the usu
 
 SWINGING = 0.6
 """Share of the frames' margin to the joint limits that the motion keeps between them, for the guard wants a part of it."""
+UPPER_ON_TABLE, FORE_ON_TABLE = 1.5, 0.6
+"""Weights of the limbs of an arm that stands on a table: with its elbow above its hand no forearm can be the person's, and what
+it would gain costs the upper arm as much."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,16 @@ class RetargetConfig:
         require_within(self, 0.0, 1.0, **bounds)
 
 
-AT_WORK = RetargetConfig(OfflineConfig(costs=BranchCosts(jump=1000.0)))
-"""For an arm at work, which changes its branch only where there is no other way."""
+ON_TABLE = RetargetConfig(
+    OfflineConfig(
+        costs=BranchCosts(upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
+        smooth=SmoothCosts(jerk=1e6, upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
+    )
+)
+"""For an arm that stands on a table and does what was planned. No noisy hand hurries its self-motion, which is as smooth as the
+motion's own time allows."""
+AT_WORK = replace(ON_TABLE, offline=replace(ON_TABLE.offline, costs=ON_TABLE.offline.costs._replace(jump=1000.0)))
+"""The same, changing its branch only where there is no other way."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +210,7 @@ def retarget_at_work(
     arm: HumanArmTrajectory,
     robot: RobotModel,
     T_world_base: Float[ndarray, "4 4"],
-    config: RetargetConfig | None = None,
+    config: RetargetConfig = ON_TABLE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[JointTrajectory, MappingReport]:
     """As `retarget`, for an arm that does a task: if it would change its branch on the way, it is mapped again as `AT_WORK`.
@@ -206,7 +218,6 @@ def retarget_at_work(
     Raises:
         Unreachable: as there.
     """
-    config = config or RetargetConfig()
     mapped = retarget(arm, robot, T_world_base, config, progress)
     if mapped[1].joined[1:].all():
         return mapped

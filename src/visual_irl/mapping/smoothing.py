@@ -42,8 +42,10 @@ ENOUGH = 1e-4
 class SmoothCosts(NamedTuple):
     """Weights of what makes a smooth path good."""
 
-    limb: float = 1.0
-    """Limb directions against the human's, per unit of squared difference."""
+    upper: float = 1.0
+    """Upper arm's direction against the human's, per unit of squared difference."""
+    fore: float = 1.0
+    """Forearm's direction, likewise."""
     jerk: float = 10.0
     """Squared third difference of the joints at 60 frames a second, per rad^2."""
     fast: float = 1000.0
@@ -103,7 +105,7 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
     band, rhs = np.zeros((frames, BAND + 1)), np.zeros(frames)
     normal, slope = band.copy(), rhs.copy()
     best, kept, damping = np.inf, q.copy(), DAMPING
-    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     zero, third = np.zeros(joints), np.zeros(joints)
     for _ in range(costs.iterations + 1):
         band[:] = 0.0
@@ -180,12 +182,12 @@ def _frame_terms(solver, work, R, p, u, f, costs, q, overlap, before, free, band
         for k in range(j + 1):
             work.H[j, k] = 0.0
     total = 0.0
-    for limb, target in ((0, u), (1, f)):
+    for limb, target, weight in ((0, u, costs.upper), (1, f, costs.fore)):
         if target[0] == 0.0 and target[1] == 0.0 and target[2] == 0.0:
             continue
-        add_limb(chain, work, limb, target, costs.limb)
+        add_limb(chain, work, limb, target, weight)
         for r in range(3):
-            total += costs.limb * (work.d[r] - target[r]) ** 2
+            total += weight * (work.d[r] - target[r]) ** 2
     for j in range(joints):
         low, high = q[j] - chain.lower[j] - costs.zone, chain.upper[j] - costs.zone - q[j]
         if low < 0.0 or high < 0.0:

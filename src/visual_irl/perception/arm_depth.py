@@ -5,24 +5,34 @@ hides the other. What hides a joint is nearer than it, never farther, and a hidd
 depths of elbow and wrist are found together, as the mode of their posterior on a grid: a mixture for each depth (the
 joint's own skin, something in front of it, something behind), normal errors of both limb lengths, and of the shape.
 
+Between the joints a limb shows its own skin more often than at them: a forearm that goes behind a bottle says how deep its
+wrist is, and one that points at the camera that it does. Depths at a few pixels along each limb count as those at the joints
+do, but for less, as they err together.
+
 An elbow does not jump while its wrist stays where it is: where its own skin was seen a moment ago is evidence, too. It only
 tells the depth of what hides the elbow from the elbow's, and moves no elbow that goes on from there.
 
 A limb is a cylinder about its bones: a joint lies behind the skin by its radius over the sine of the angle between ray and
 limb, of which each cell of the grid has its own; for the elbow, the limb that the ray meets first. (On rendered people, seen
-from four sides, a fit of the distance gives one radius for its constant and for what grows with the angle.)
+from four sides, a fit of the distance gives one radius for its constant and for what grows with the angle.) Between the joints
+the radius goes from one's to the other's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections import namedtuple
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 from numpy import ndarray
 
 from visual_irl.bounds import require_within
+
+ALONG = (0.4, 0.55, 0.7)
+"""Where depth is read along a limb, as shares of the way from its upper joint to its lower one in the picture."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class LimbLengths:
 class ArmDepthConfig:
     """How much each piece of evidence counts."""
 
+    radius_shoulder: float = 0.053
+    """From the upper arm's axis to its skin, at the shoulder [m]."""
     radius_elbow: float = 0.040
     """From the elbow's centre to its skin, across upper arm and forearm [m]."""
     radius_wrist: float = 0.020
@@ -65,6 +77,12 @@ class ArmDepthConfig:
     """The sine of the angle between ray and limb counts as no less: there a cylinder's end is seen."""
     sigma_depth: float = 0.011
     """Of a joint's depth, measured on its own skin [m]."""
+    sigma_along: float = 0.012
+    """Of a depth between two joints, measured on the limb's own skin [m]: sleeves, and pixels beside its middle."""
+    weight_along: float = 0.5
+    """How much of its evidence each such depth counts: they err together."""
+    missed_along: float = 0.05
+    """How often such a pixel misses the limb, so that something behind is seen."""
     sigma_length: float = 0.018
     """Of a limb's length between two landmarks [m], on top of how well the person's is known."""
     sigma_shape: float = 0.10
@@ -91,7 +109,8 @@ class ArmDepthConfig:
     def __post_init__(self) -> None:
         deviation, chance = (1e-3, 1.0), (1e-6, 0.49)
         require_within(
-            self, 0.0, 0.2, steepest=(0.05, 1.0), sigma_depth=deviation, sigma_length=deviation, sigma_shape=deviation,
+            self, 0.0, 0.2, steepest=(0.05, 1.0), sigma_depth=deviation, sigma_along=deviation, weight_along=(0.0, 1.0),
+            missed_along=chance, sigma_length=deviation, sigma_shape=deviation,
             sigma_hand=deviation, in_front=chance, behind=chance, span=(0.01, 10.0), step=(0.005, 0.05),
             stays=(0.0, 1.0), drifts=(0.0, 10.0), follows=(0.0, 10.0), sigma_before=deviation,
         )  # fmt: skip
@@ -127,6 +146,7 @@ def arm_depth(
     config: ArmDepthConfig,
     by_hand: tuple[float, float] | None = None,
     before: ArmBefore | None = None,
+    z_along: Float[ndarray, "2 M"] | None = None,
 ) -> ArmDepth:
     """The most likely depths of elbow and wrist.
 
@@ -139,43 +159,33 @@ def arm_depth(
         config: weights.
         by_hand: the wrist's depth by the skin of its hand, and that one's standard deviation [m], where it is known.
         before: the arm a moment ago, where it is known.
+        z_along: what is seen along the upper arm and the forearm, at `ALONG` [m]; NaN: unknown.
     """
-    reach = 1.15 * np.array(lengths.length)
+    reach, c = 1.15 * np.array(lengths.length), _Weights(*vars(config).values())
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
     ahead = np.arange(-reach[1], reach[1], config.step)
     wrist = elbow[:, None] + ahead
-    p_elbow = elbow[:, None] * rays[0]
-    above = p_elbow - shoulder
-    upper = np.linalg.norm(above, axis=1)
-    along = [wrist * rays[1, i] - p_elbow[:, i, None] for i in range(3)]
-    fore = np.sqrt(sum(a * a for a in along))
-    norm = np.linalg.norm(rays, axis=1)
-    steep = [(sum(a * r for a, r in zip(along, ray, strict=True)) / np.maximum(fore, 1e-3)) ** 2 for ray in rays]
-    steep[0] = np.maximum(steep[0], (above @ rays[0] / np.maximum(upper, 1e-3))[:, None] ** 2)
-    radii, most = (config.radius_elbow, config.radius_wrist), 1.0 - config.steepest**2  # the cosine's square
-    z_own = [z_skin[k] + radii[k] / np.sqrt(norm[k] ** 2 - np.minimum(steep[k], most * norm[k] ** 2)) for k in range(2)]
-    sigma = np.hypot(config.sigma_length, lengths.sigma)
-    from_shape = np.diff(z_shape)
-    cost = _square((upper - lengths.length[0]) / sigma[0])
-    cost = cost + _tailed((elbow - shoulder[2] - from_shape[0]) / config.sigma_shape)
-    seen = [_depth_likelihood(z, measured, config) for z, measured in ((elbow[:, None], z_own[0]), (wrist, z_own[1]))]
-    joint = cost[:, None] - np.log((seen[0][0] + seen[0][1]) * (seen[1][0] + seen[1][1]))
-    joint = joint + _square((fore - lengths.length[1]) / sigma[1])
-    joint = joint + _tailed((ahead - from_shape[1]) / config.sigma_shape)
-    if by_hand is not None:
-        joint = joint + _tailed((wrist - by_hand[0]) / np.hypot(by_hand[1], config.sigma_hand))
+    length = np.array([lengths.length, np.hypot(config.sigma_length, lengths.sigma)])
+    hand = np.array([by_hand[0], np.hypot(by_hand[1], config.sigma_hand)]) if by_hand is not None else np.full(2, np.nan)
+    along = np.full((2, len(ALONG)), np.nan) if z_along is None else z_along
+    last, free = np.full((2, 3), np.nan), np.nan
     if before is not None:
-        seen_at = wrist if np.isfinite(z_skin[1]) else np.full((1, 1), rays[1] @ before.wrist / norm[1] ** 2)
-        way = [seen_at * rays[1, i] - before.wrist[i] for i in range(3)]  # across the ray alone where it is hidden
-        joint = joint + _jump(p_elbow - before.elbow, way, before.age, config)
-    density = np.exp(joint.min() - joint)
+        last, free = np.array([before.elbow, before.wrist]), config.stays + config.drifts * before.age
+    cost = _costs(elbow, ahead, shoulder, rays, z_skin, along, np.diff(z_shape), length, hand, last, free, c)
+    density = np.exp(cost.min() - cost)
     e, w = np.unravel_index(int(density.argmax()), density.shape)
-    near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * config.step) * (np.abs(wrist - wrist[e, w]) < 5 * config.step)
+    step = config.step
+    near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * step) * (np.abs(wrist - wrist[e, w]) < 5 * step)
     z = np.array([(near.sum(1) @ elbow), (near * wrist).sum()]) / near.sum()
-    order = np.argsort(wrist, axis=None)
-    sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist.ravel()[order], density.ravel()[order])])
-    own = np.array([skin[e, w] / (skin[e, w] + other[e, w]) for skin, other in seen])
-    return ArmDepth(z, sigma_z, own, np.array([each[e, w] for each in z_own]))
+    of_wrist = _sums_by_depth(density)
+    sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist[0, 0] + step * np.arange(len(of_wrist)), of_wrist)])
+    z_own, skin, other = np.array(_joint_skin(elbow[e], wrist[e, w], shoulder, rays, z_skin, c)).reshape(3, 2)
+    return ArmDepth(z, sigma_z, skin / (skin + other), z_own)
+
+
+_NEGLIGIBLE = 40.0
+"""What is so much less probable (in logarithms) is left out: 1e-12 of it after all that may speak for it."""
+_Weights = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads these
 
 
 def _deviation(z: ndarray, density: ndarray) -> float:
@@ -185,28 +195,127 @@ def _deviation(z: ndarray, density: ndarray) -> float:
     return float(z[min(high, len(z) - 1)] - z[low]) / (2.0 * 1.645)
 
 
-def _jump(
-    elbow: Float[ndarray, "E 3"], wrist: list[Float[ndarray, "E2 W2"]], age: float, config: ArmDepthConfig
-) -> Float[ndarray, "E W"]:
-    """Cost of an elbow's way [m] in `age` seconds beside its wrist's, each of whose coordinates is one of `wrist` [m]."""
-    free = config.stays + config.drifts * age + config.follows * np.sqrt(sum(a * a for a in wrist))
-    beyond = np.linalg.norm(elbow, axis=1)[:, None] - free
-    return _tailed(np.maximum(beyond, 0.0) / config.sigma_before)
+@njit(cache=True, nogil=True)
+@no_type_check
+def _costs(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by_hand, last, free, c):
+    """Minus the posterior's logarithm at each depth of the elbow and each way from there to the wrist's.
+
+    `length` has both limbs' lengths and their deviations, `last` the places of elbow and wrist a moment ago, `free` how far the
+    elbow may have gone since then beside its wrist [m].
+    """
+    out = np.empty((len(elbow), len(ahead)))
+    ray_wrist, hidden, least = rays[1], np.isnan(z_skin[1]), np.inf
+    last_seen = (ray_wrist @ last[1]) / (ray_wrist @ ray_wrist)  # a hidden wrist goes across its ray alone
+    for i in range(len(elbow)):
+        z = elbow[i]
+        upper = np.sqrt((z * rays[0, 0] - shoulder[0]) ** 2 + (z * rays[0, 1] - shoulder[1]) ** 2 + (z - shoulder[2]) ** 2)
+        of_elbow = 0.5 * ((upper - length[0, 0]) / length[1, 0]) ** 2
+        odds = _tail((z - shoulder[2] - from_shape[0]) / c.sigma_shape)
+        seen = _along(shoulder[2], z, shoulder / shoulder[2], rays[0], z_along[0], c.radius_shoulder, c.radius_elbow, c)
+        of_elbow -= np.log(odds**2) + c.weight_along * np.log(seen)
+        gone = np.sqrt(((z * rays[0] - last[0]) ** 2).sum())
+        for j in range(len(ahead)):
+            wrist = z + ahead[j]
+            fore = np.sqrt(
+                (wrist * rays[1, 0] - z * rays[0, 0]) ** 2 + (wrist * rays[1, 1] - z * rays[0, 1]) ** 2 + ahead[j] ** 2
+            )
+            out[i, j] = of_elbow + 0.5 * ((fore - length[0, 1]) / length[1, 1]) ** 2
+            if out[i, j] > least + _NEGLIGIBLE:  # what is left takes off 12 at most
+                continue
+            odds = _tail((ahead[j] - from_shape[1]) / c.sigma_shape)
+            if not np.isnan(by_hand[0]):
+                odds *= _tail((wrist - by_hand[0]) / by_hand[1])
+            if not np.isnan(free):
+                seen_at = last_seen if hidden else wrist
+                way = 0.0
+                for a in range(3):
+                    way += (seen_at * rays[1, a] - last[1, a]) ** 2
+                odds *= _tail(max(gone - free - c.follows * np.sqrt(way), 0.0) / c.sigma_before)
+            _, _, skin_elbow, skin_wrist, other_elbow, other_wrist = _joint_skin(z, wrist, shoulder, rays, z_skin, c)
+            seen = _along(z, wrist, rays[0], ray_wrist, z_along[1], c.radius_elbow, c.radius_wrist, c)
+            out[i, j] -= np.log(odds**2 * (skin_elbow + other_elbow) * (skin_wrist + other_wrist)) + c.weight_along * np.log(
+                seen
+            )
+            least = min(least, out[i, j])
+    return out
 
 
-def _square(x: ndarray) -> ndarray:
-    return np.asarray(0.5 * x * x)
+@njit(cache=True, nogil=True)
+@no_type_check
+def _sums_by_depth(density):
+    """The density of each depth of the wrist: the grid's two ways add up to it in equal steps."""
+    out = np.zeros(density.shape[0] + density.shape[1] - 1)
+    for e in range(density.shape[0]):
+        for w in range(density.shape[1]):
+            out[e + w] += density[e, w]
+    return out
 
 
-def _tailed(x: ndarray) -> ndarray:
-    """Student's t with three degrees of freedom: minus the logarithm of its density."""
-    return np.asarray(2.0 * np.log1p(x * x / 3.0))
+@njit(cache=True, nogil=True)
+@no_type_check
+def _joint_skin(z_elbow, z_wrist, shoulder, rays, z_skin, c):
+    """Where elbow and wrist are if it is their own skin that is seen [m], and the densities [1/m] of what is seen as that and
+    as something else, when they are at these depths."""
+    e0, e1, w0, w1 = rays[0, 0], rays[0, 1], rays[1, 0], rays[1, 1]
+    fore = _towards(z_wrist * w0 - z_elbow * e0, z_wrist * w1 - z_elbow * e1, z_wrist - z_elbow, e0, e1)
+    upper = _towards(z_elbow * e0 - shoulder[0], z_elbow * e1 - shoulder[1], z_elbow - shoulder[2], e0, e1)
+    elbow = z_skin[0] + _depth_in(c.radius_elbow, max(fore, upper), e0, e1, c)
+    fore = _towards(z_wrist * w0 - z_elbow * e0, z_wrist * w1 - z_elbow * e1, z_wrist - z_elbow, w0, w1)
+    wrist = z_skin[1] + _depth_in(c.radius_wrist, fore, w0, w1, c)
+    skin_elbow, other_elbow = _densities(z_elbow, elbow, c.sigma_depth, c.behind, c)
+    skin_wrist, other_wrist = _densities(z_wrist, wrist, c.sigma_depth, c.behind, c)
+    return elbow, wrist, skin_elbow, skin_wrist, other_elbow, other_wrist
 
 
-def _depth_likelihood(z: ndarray, measured: ndarray, config: ArmDepthConfig) -> tuple[ndarray, ndarray]:
-    """Densities [1/m] of a depth picture's value where the joint is at `z`: of its own skin, and of something else."""
-    if not np.isfinite(measured[0, 0]):
-        return np.zeros_like(measured), np.ones_like(measured)
-    chance = 1.0 - config.in_front - config.behind
-    own = chance / (np.sqrt(2.0 * np.pi) * config.sigma_depth) * np.exp(-_square((z - measured) / config.sigma_depth))
-    return own, np.where(z > measured, config.in_front, config.behind) / config.span
+@njit(cache=True, nogil=True)
+@no_type_check
+def _along(z0, z1, ray0, ray1, z_seen, radius0, radius1, c):
+    """The likelihood of what is seen along a limb from one joint to the next; depths' inverses are linear in the picture."""
+    likelihood = 1.0
+    if not (z0 > 0.0 and z1 > 0.0):
+        return likelihood
+    x, y, z = z1 * ray1[0] - z0 * ray0[0], z1 * ray1[1] - z0 * ray0[1], z1 - z0
+    for k in range(len(z_seen)):
+        if np.isnan(z_seen[k]):
+            continue
+        a = ALONG[k]
+        u, v = (1.0 - a) * ray0[0] + a * ray1[0], (1.0 - a) * ray0[1] + a * ray1[1]
+        radius = (1.0 - a) * radius0 + a * radius1
+        measured = z_seen[k] + _depth_in(radius, _towards(x, y, z, u, v), u, v, c)
+        skin, other = _densities(1.0 / ((1.0 - a) / z0 + a / z1), measured, c.sigma_along, c.missed_along, c)
+        likelihood *= skin + other
+    return likelihood
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _towards(x, y, z, u, v):
+    """The square of a limb's direction along the ray (u, v, 1)."""
+    return (x * u + y * v + z) ** 2 / max(x * x + y * y + z * z, 1e-6)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _depth_in(radius, towards, u, v, c):
+    """From a limb's skin to its axis, in depth [m]."""
+    square = u * u + v * v + 1.0
+    return radius / np.sqrt(square - min(towards, (1.0 - c.steepest**2) * square))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _densities(z, measured, sigma, behind, c):
+    """Densities [1/m] of a depth picture's value where the limb is at `z`: of its own skin, and of something else."""
+    if np.isnan(measured):
+        return 0.0, 1.0
+    off, own = (z - measured) / sigma, 0.0
+    if off * off < 2.0 * _NEGLIGIBLE:
+        own = (1.0 - c.in_front - behind) / (np.sqrt(2.0 * np.pi) * sigma) * np.exp(-0.5 * off * off)
+    return own, (c.in_front if off > 0.0 else behind) / c.span
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _tail(x):
+    """The square root of the density of Student's t with three degrees of freedom: 1 where it is largest."""
+    return 1.0 / (1.0 + x * x / 3.0)

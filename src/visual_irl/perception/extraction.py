@@ -145,7 +145,8 @@ def _watched(
                 if frame.depth is not None and frame.T_world_camera is not None:
                     keypoints = dataclasses.replace(keypoints, objects=finder.detect(frame))
                 frames.append(keypoints)
-                album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
+                if health.sound:  # many videos end in black
+                    album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
                 progress(len(frames), source.count or len(frames))
         except (UnreadableFile, NoPersonFound) as error:
             if cameras == 1:

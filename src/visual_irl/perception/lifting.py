@@ -14,9 +14,10 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.covariance import about_rays, turned
-from visual_irl.perception.arm_depth import ArmBefore, LimbLengths, arm_depth
+from visual_irl.perception.arm_depth import ALONG, ArmBefore, LimbLengths, arm_depth
 from visual_irl.perception.body_geometry import covered
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
+from visual_irl.perception.elbow_fit import elbow_on_limbs
 from visual_irl.perception.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
 from visual_irl.perception.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
 from visual_irl.perception.lifting_config import LiftingConfig
@@ -143,11 +144,16 @@ def _place_body(
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
             by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
             last = before.get(SIDES[k])
-            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last)
+            ways = np.array([intrinsics.project(p[arm[0]]), *uv[arm[1:]]])
+            along = (ways[:-1, None] + np.array(ALONG)[:, None] * np.diff(ways, axis=0)[:, None]).reshape(-1, 2)
+            z_along = skin_depths(depth, along, 0.5 * config.patch * px_per_m).reshape(2, -1)
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last, z_along)
             p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
             across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
+            elbow = np.array([sigma[arm[1]], across[arm[1]], 0.0 if found.own[1] > 0.5 else found.sigma[1]])
+            p[arm[1]] = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
             if found.own.min() > 0.8:
                 limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
     p = p + _across(_along_arms(p, config), p)

@@ -77,6 +77,8 @@ class LiftingConfig:
     """The same for the elbow [m]."""
     lateral_wrist: float = 0.0065
     """The same for the wrist [m]."""
+    sigma_limb: float = 0.008
+    """By how much a limb seems to change its length [m] when its elbow is put where both limbs have theirs."""
     hidden_growth: float = 1.5
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
     lateral_hip: float = 0.025

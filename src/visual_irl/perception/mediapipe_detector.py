@@ -59,7 +59,7 @@ class MediapipeNetworks:
     def _pose_landmarker(self, mode: vision.RunningMode, people: int) -> vision.PoseLandmarker:
         return vision.PoseLandmarker.create_from_options(
             vision.PoseLandmarkerOptions(
-                base_options=BaseOptions(model_asset_path=str(weight_path(f"pose_landmarker_{self._pose_model}"))),
+                base_options=BaseOptions(model_asset_path=str(weight_path(f"pose_without_outline_{self._pose_model}"))),
                 running_mode=mode,
                 num_poses=people,
                 min_pose_detection_confidence=self._least,

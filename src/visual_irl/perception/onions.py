@@ -60,6 +60,9 @@ class OnionDetectorConfig:
     """Share of an onion's radius within which its attributes are told: at the rim colours mix."""
     least_told: float = 0.25
     """Least visible share of its disc for an onion's attributes to be told; with less they are left out."""
+    radius_unsure: float = 2.0
+    """With less, an onion is as large as expected within so many standard deviations: a small spot of anything round is a part
+    of some ball, mostly of a large one."""
     classifier: str = ""
     """Weights that tell blemishes (`visual-irl bench perception --train-blemish`); the network that ships when empty."""
 
@@ -67,7 +70,8 @@ class OnionDetectorConfig:
         place, length = (-10.0, 10.0), (1e-4, 0.5)
         require_within(
             self, 0.0, 1.0, lower=place, upper=place, hue=(0.0, 360.0), darkest=(0, 255), radius=length, radius_sigma=length,
-            radius_limits=length, depth_sigma=length, depth_jump=length, least_pixels=(1, 1_000_000),
+            radius_unsure=(0.0, 100.0), radius_limits=length, depth_sigma=length, depth_jump=length,
+            least_pixels=(1, 1_000_000),
         )  # fmt: skip
 
     def build(self) -> OnionDetector:
@@ -171,7 +175,8 @@ class OnionFinder:
         u, v = camera.project(p_camera)
         disc = Disc(float(u), float(v), float(camera.fx * sphere.radius / p_camera[2]), float(p_camera[2]), sphere.radius)
         visible = int(sphere.inliers.sum()) / (np.pi * disc.rim**2)
-        if visible < c.least_visible:
+        usual = abs(sphere.radius - c.radius) <= c.radius_unsure * c.radius_sigma
+        if visible < c.least_visible or (visible < c.least_told and not usual):
             return None
         patch = onion_patch(frame, disc, c.looked_at, 4 * c.depth_sigma, self._gain, self._colour)
         if patch is None:

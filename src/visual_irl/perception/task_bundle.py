@@ -25,12 +25,16 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a bundle: its name there, its file, and `(pixel - mean) / std` that its input expects."""
+    """One network of a bundle: its name there, its file, and `(pixel - mean) / std` that its input expects.
+
+    `outputs`: see `with_outputs`; empty leaves the network as it is.
+    """
 
     name: str
     network: Path
     mean: float
     std: float
+    outputs: Sequence[str] = ()
 
 
 def build_bundle(path: Path, members: Sequence[Member], comment: str) -> None:
@@ -43,8 +47,34 @@ def build_bundle(path: Path, members: Sequence[Member], comment: str) -> None:
             if padding:
                 padding += ALIGNMENT if padding < 4 else 0  # the field's own header takes 4 bytes
                 info.extra = struct.pack("<HH", _EXTRA_ID, padding - 4) + bytes(padding - 4)
-            archive.writestr(info, with_normalization(member.network.read_bytes(), member.mean, member.std))
+            network = member.network.read_bytes()
+            network = with_outputs(network, member.outputs) if member.outputs else network
+            archive.writestr(info, with_normalization(network, member.mean, member.std))
         archive.comment = comment.encode()
+
+
+def with_outputs(network: bytes, outputs: Sequence[str]) -> bytes:
+    """The network with these outputs alone, in this order, without what computes only others.
+
+    A name may be given twice: in the place of an output that nobody reads, where its number matters.
+    """
+    model = tflite_schema.ModelT.InitFromObj(tflite_schema.Model.GetRootAsModel(bytearray(network), 0))
+    graph = model.subgraphs[0]
+    named = {_text(graph.tensors[i].name): i for i in graph.outputs}
+    graph.outputs = [named[name] for name in outputs]
+    needed, kept = {int(i) for i in graph.outputs}, []
+    for operator in reversed(graph.operators):
+        if needed.intersection(int(i) for i in operator.outputs):
+            kept.append(operator)
+            needed.update(int(i) for i in operator.inputs)
+    graph.operators = kept[::-1]
+    builder = flatbuffers.Builder(len(network))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def with_normalization(network: bytes, mean: float, std: float) -> bytes:

@@ -165,7 +165,7 @@ class _Pull:
 
         self._progress(f"building {name}", 0, None)
         parts = self._manifest.bundles[name]
-        members = [Member(p["file"], _component_path(p["component"]), p["mean"], p["std"]) for p in parts]
+        members = [Member(p["file"], _component_path(p["component"]), p["mean"], p["std"], p.get("outputs", ())) for p in parts]
         with atomic_path(_bundle_path(name)) as partial:
             build_bundle(partial, members, _recipe(self._manifest, name))
 

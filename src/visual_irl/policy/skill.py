@@ -1,4 +1,4 @@
-"""A learned skill: a reward, how the person moves, and the policy that maximises the one while moving like the other."""
+"""What a learned reward wants done with things, and the hand of a person who sorts: both loops of the policy use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.optimal import GraphPlan, plan_episodes
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
 from visual_irl.tasks.scene import Fixture
-from visual_irl.types import HandPlan
 
 HORIZON = 8
 """Most moves for one object."""
@@ -129,27 +128,6 @@ class SortingPath(HandPath):
         self.hold(self.config.grasp_seconds, "release")
         self.held = ""
         self.straight(above, "leave")
-
-
-def perform(
-    decisions: list[tuple[Thing, GraphPlan]], motion: MotionLibrary, relations: Relations, config: PolicyConfig
-) -> HandPlan:
-    """The hand's path for a list of decisions.
-
-    Raises:
-        LearningFailed: the policy does not bring an object into any fixture, with what it would do instead.
-    """
-    path = SortingPath(motion, relations, config)
-    left = [thing for thing, _ in decisions]
-    for thing, plan in decisions:
-        fixture = released_in(plan, relations)
-        looks = inspects(plan)
-        path.pick(thing, grasp_yaw(path.heading(thing.p_world), thing, left))
-        if looks:
-            path.look(motion.dwell)
-        path.release(fixture, looks)
-        left.remove(thing)
-    return path.finish()
 
 
 def inspects(plan: GraphPlan) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,11 +18,13 @@ from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
 from visual_irl.policy.motion_file import load_motion, save_motion
-from visual_irl.policy.skill import Thing, decide, perform
+from visual_irl.policy.open_loop import perform
+from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Way, arm_for, limb_lengths, silent
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
+from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
 from visual_irl.types import Demonstration
 
@@ -88,7 +90,8 @@ class SortingSkill:
         relations = relations_at(self.relations, demo.fixtures)
         reward = LinearReward(relations, self.reward.theta)
         decisions = decide(reward, relations, self.motion.rest, things_of(demo, self.attribute))
-        hand_plan = perform(decisions, self.motion, relations, policy)
+        standing = [replace(f, T_world=demo.fixtures[f.name]) for f in OnionSorting().fixtures() if f.name in demo.fixtures]
+        hand_plan = perform(decisions, self.motion, relations, policy, standing)
         yield hand_plan, arm_for(self.motion, hand_plan)
 
 
