@@ -230,8 +230,8 @@ def test_hand_first_meets_the_hand_inside_the_box(name: str) -> None:
         T = robot.fk(goal)
         q = np.clip(goal + rng.normal(0, 0.3, len(goal)), chain.lower, chain.upper)
         error = hand_first(
-            chain, work, q, T[:3, :3].copy(), T[:3, 3].copy(), zero[:3], zero[:3], zero, Pull(0, 0, 0, 0, 0, 0, 0, 1.0), chain.lower,
-            chain.upper, 0, 30, 1e-8,
+            chain, work, q, T[:3, :3].copy(), T[:3, 3].copy(), zero[:3], zero[:3], zero, Pull(0, 0, 0, 0, 0, 0, 0, 1.0),
+            chain.lower, chain.upper, 0, 30, 1e-8,
         )  # fmt: skip
         exact += error < 1e-7
         assert (q >= chain.lower).all() and (q <= chain.upper).all()
@@ -248,8 +248,8 @@ def test_hand_first_ends_at_the_nearest_pose_out_of_reach() -> None:
     far = np.array([2.0, 0.0, chain.p[0, 2]])
     for _ in range(3):
         hand_first(
-            chain, work, q, T[:3, :3].copy(), far, zero[:3], zero[:3], zero, Pull(0, 0, 0, 0, 0, 0, 0, 1.0), chain.lower, chain.upper,
-            0, 200, 1e-8,
+            chain, work, q, T[:3, :3].copy(), far, zero[:3], zero[:3], zero, Pull(0, 0, 0, 0, 0, 0, 0, 1.0),
+            chain.lower, chain.upper, 0, 200, 1e-8,
         )  # fmt: skip
     stretched = robot.fk(q)[:3, 3]
     assert np.linalg.norm(stretched - far) < 2.0 - 0.8, "the arm stretches towards what it cannot reach"

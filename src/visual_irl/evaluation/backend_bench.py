@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from visual_irl.errors import MissingFile
 from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.detection import HandDetection, PersonDetection
 from visual_irl.perception.mediapipe_detector import MediapipeNetworks
@@ -113,6 +114,9 @@ def bench_backend(
         UnwritableOutput: the result cannot be written.
     """
     require_writable_file(Path(json_out))
+    for clip in clips:
+        if not Path(clip).exists():
+            raise MissingFile(f"no clip at '{clip}'")
     finder = config.build()
     tracker = finder.networks.tracker  # type: ignore[attr-defined]
     device: torch.device = tracker.device

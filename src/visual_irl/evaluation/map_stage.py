@@ -78,6 +78,8 @@ def map_arm(
         raise InvalidInput("name one thing to map: a demonstration file, or a motion file with --motion")
     if motion is not None and skill is not None:
         raise InvalidInput("--skill needs a demonstration for its objects; a motion file holds only an arm")
+    if motion is None and side is not None:
+        raise InvalidInput("--side is for a motion file that does not say it; a demonstration does: extract --side")
     if mount is not None and calibrate:
         raise InvalidInput("--mount says where the base stands and --calibrate-mount searches for it; give one of them")
     robot = load_robot(robot_name)

@@ -313,7 +313,7 @@ def models(action: str, names: Sequence[str]) -> None:
     from visual_irl.perception.weights import list_weights, pull
 
     if action == "list":
-        for status in list_weights():
+        for status in list_weights(names or None):
             here = f"in {status.path}" if status.present else "not fetched"
             say(f"{status.name:24} {status.size / 1e6:5.1f} MB  {status.licence}  {here}")
         return

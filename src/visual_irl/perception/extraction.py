@@ -131,7 +131,8 @@ def _watched(
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
-        detector, finder = config.keypoints.build_detector(), config.objects.build(config.task)
+        finder = config.objects.build(config.task)  # first: it may refuse, and a detector has to be closed
+        detector = config.keypoints.build_detector()
         try:
             for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health, expected):
                 calibrated &= frame.T_world_camera is not None

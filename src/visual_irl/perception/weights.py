@@ -92,11 +92,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual_irl"
 
 
-def list_weights(manifest: Manifest | None = None) -> list[WeightStatus]:
-    """Every bundle with its place in the cache and whether it is there."""
+def list_weights(names: Sequence[str] | None = None, manifest: Manifest | None = None) -> list[WeightStatus]:
+    """The named bundles (None: all) with their place in the cache and whether they are there.
+
+    Raises:
+        UnknownName: a name is not in the manifest.
+    """
     manifest = manifest or default_manifest()
     rows = []
-    for name in sorted(manifest.bundles):
+    for name in sorted(manifest.bundles) if names is None else names:
         parts = manifest.needs(name)
         licence = ", ".join(sorted({part.licence for part in parts}))
         rows.append(WeightStatus(name, _bundle_path(name), sum(p.size for p in parts), licence, _intact(manifest, name)))
