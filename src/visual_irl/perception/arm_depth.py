@@ -163,7 +163,8 @@ def arm_depth(
         before: the arm a moment ago, where it is known.
         z_along: what is seen along the upper arm and the forearm, at `ALONG` [m]; NaN: unknown.
     """
-    reach, c = 1.15 * np.array(lengths.length), _Weights(*vars(config).values())
+    c: Any = _Weights(*vars(config).values())
+    reach = 1.15 * np.array(lengths.length)
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
     ahead = np.arange(-reach[1], reach[1], config.step)
     wrist = elbow[:, None] + ahead
@@ -188,7 +189,7 @@ def arm_depth(
 
 _NEGLIGIBLE = 40.0
 """What is so much less probable (in logarithms) is left out: 1e-12 of it after all that may speak for it."""
-_Weights: Any = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads it
+_Weights = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads it
 
 
 def _deviation(z: ndarray, density: ndarray) -> float:
