@@ -160,7 +160,7 @@ def test_a_forearm_tells_how_deep_the_wrist_is_that_something_hides(forward: flo
     along[1, -1] = np.nan  # goes behind it, too
     blind = arm_depth(SHOULDER, p / p[:, 2:], hidden, np.array([1.1, p[0, 2], p[0, 2]]), KNOWN, CONFIG)
     found = arm_depth(SHOULDER, p / p[:, 2:], hidden, np.array([1.1, p[0, 2], p[0, 2]]), KNOWN, CONFIG, z_along=along)
-    assert ahead < -0.2 and found.own[1] < 0.1
+    assert ahead < -0.2 and found.own[1] < 0.1 and 0.6 < found.forearm < 0.67 and blind.forearm == 0.0
     assert abs(found.z[1] - p[1, 2]) < 0.02 and found.sigma[1] < 0.5 * blind.sigma[1]
 
 

@@ -196,7 +196,7 @@ def test_the_hand_tells_where_its_wrist_is_when_the_arm_does_not() -> None:
 
 
 def test_a_wrist_that_is_drawn_on_the_other_hand_is_lost() -> None:
-    """The resting hand is hidden behind the one that passes before it: nothing is known of its wrist."""
+    """It is hidden behind the one that passes before it, and its forearm does not go there: nothing is known of it."""
     depth, row = depth_of(LANDMARKS, HAND), keypoint_index("left_wrist")
 
     def wrist(at: np.ndarray, hands: tuple[str, ...]) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -135,6 +135,8 @@ class ArmDepth:
     own: Float[ndarray, "2"]
     z_own: Float[ndarray, "2"]
     """Where they are if it was [m]; NaN where nothing was measured."""
+    forearm: float
+    """Share of the pixels along the forearm that show its own skin."""
 
 
 def arm_depth(
@@ -161,7 +163,8 @@ def arm_depth(
         before: the arm a moment ago, where it is known.
         z_along: what is seen along the upper arm and the forearm, at `ALONG` [m]; NaN: unknown.
     """
-    reach, c = 1.15 * np.array(lengths.length), _Weights(*vars(config).values())
+    c: Any = _Weights(*vars(config).values())
+    reach = 1.15 * np.array(lengths.length)
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
     ahead = np.arange(-reach[1], reach[1], config.step)
     wrist = elbow[:, None] + ahead
@@ -180,12 +183,13 @@ def arm_depth(
     of_wrist = _sums_by_depth(density)
     sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist[0, 0] + step * np.arange(len(of_wrist)), of_wrist)])
     z_own, skin, other = np.array(_joint_skin(elbow[e], wrist[e, w], shoulder, rays, z_skin, c)).reshape(3, 2)
-    return ArmDepth(z, sigma_z, skin / (skin + other), z_own)
+    _, forearm = _along(elbow[e], wrist[e, w], rays[0], rays[1], along[1], c.radius_elbow, c.radius_wrist, c)
+    return ArmDepth(z, sigma_z, skin / (skin + other), z_own, forearm)
 
 
 _NEGLIGIBLE = 40.0
 """What is so much less probable (in logarithms) is left out: 1e-12 of it after all that may speak for it."""
-_Weights = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads these
+_Weights = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads it
 
 
 def _deviation(z: ndarray, density: ndarray) -> float:
@@ -211,7 +215,7 @@ def _costs(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by
         upper = np.sqrt((z * rays[0, 0] - shoulder[0]) ** 2 + (z * rays[0, 1] - shoulder[1]) ** 2 + (z - shoulder[2]) ** 2)
         of_elbow = 0.5 * ((upper - length[0, 0]) / length[1, 0]) ** 2
         odds = _tail((z - shoulder[2] - from_shape[0]) / c.sigma_shape)
-        seen = _along(shoulder[2], z, shoulder / shoulder[2], rays[0], z_along[0], c.radius_shoulder, c.radius_elbow, c)
+        seen, _ = _along(shoulder[2], z, shoulder / shoulder[2], rays[0], z_along[0], c.radius_shoulder, c.radius_elbow, c)
         of_elbow -= np.log(odds**2) + c.weight_along * np.log(seen)
         gone = np.sqrt(((z * rays[0] - last[0]) ** 2).sum())
         for j in range(len(ahead)):
@@ -232,7 +236,7 @@ def _costs(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by
                     way += (seen_at * rays[1, a] - last[1, a]) ** 2
                 odds *= _tail(max(gone - free - c.follows * np.sqrt(way), 0.0) / c.sigma_before)
             _, _, skin_elbow, skin_wrist, other_elbow, other_wrist = _joint_skin(z, wrist, shoulder, rays, z_skin, c)
-            seen = _along(z, wrist, rays[0], ray_wrist, z_along[1], c.radius_elbow, c.radius_wrist, c)
+            seen, _ = _along(z, wrist, rays[0], ray_wrist, z_along[1], c.radius_elbow, c.radius_wrist, c)
             out[i, j] -= np.log(odds**2 * (skin_elbow + other_elbow) * (skin_wrist + other_wrist)) + c.weight_along * np.log(
                 seen
             )
@@ -270,10 +274,11 @@ def _joint_skin(z_elbow, z_wrist, shoulder, rays, z_skin, c):
 @njit(cache=True, nogil=True)
 @no_type_check
 def _along(z0, z1, ray0, ray1, z_seen, radius0, radius1, c):
-    """The likelihood of what is seen along a limb from one joint to the next; depths' inverses are linear in the picture."""
-    likelihood = 1.0
+    """The likelihood of what is seen along a limb from one joint to the next, and how much of that is its own skin, in [0, 1];
+    depths' inverses are linear in the picture."""
+    likelihood, own = 1.0, 0.0
     if not (z0 > 0.0 and z1 > 0.0):
-        return likelihood
+        return likelihood, own
     x, y, z = z1 * ray1[0] - z0 * ray0[0], z1 * ray1[1] - z0 * ray0[1], z1 - z0
     for k in range(len(z_seen)):
         if np.isnan(z_seen[k]):
@@ -284,7 +289,8 @@ def _along(z0, z1, ray0, ray1, z_seen, radius0, radius1, c):
         measured = z_seen[k] + _depth_in(radius, _towards(x, y, z, u, v), u, v, c)
         skin, other = _densities(1.0 / ((1.0 - a) / z0 + a / z1), measured, c.sigma_along, c.missed_along, c)
         likelihood *= skin + other
-    return likelihood
+        own += skin / (skin + other)
+    return likelihood, own / len(z_seen)
 
 
 @njit(cache=True, nogil=True)

@@ -31,6 +31,7 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
     for joint, others in (("elbow", ("shoulder", "wrist")), ("wrist", ("elbow",)), ("shoulder", ("elbow",)))
 }
 _ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
+_WRISTS = [arm[2] for arm in _ARMS]
 GUESSED = 0.05
 """Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
 _NO_LIMBS = np.full((2, 2), np.nan)
@@ -70,11 +71,13 @@ def lift_keypoints(
     visible = person.visibility >= config.min_visibility
     shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
     confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
+    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
     skins = {side: hand_skin(hand, depth, intrinsics, config) for side, hand in person.hands.items()}
     if depth is None:
         anchor = _depth_by_projection(person.uv, shape, visible, intrinsics)
         if anchor is None:
             return None
+        confidence[_WRISTS] *= ~hidden[_WRISTS]
         uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
         p = intrinsics.back_project(uv, z)
         p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
@@ -84,7 +87,7 @@ def lift_keypoints(
         )
     else:
         lengths, before = lengths or LimbLengths(), before or {}
-        placed = _place_body(person, shape, visible, confidence, depth, intrinsics, config, lengths, skins, before)
+        placed = _place_body(person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before)
         if placed is None:
             return None
         body = placed
@@ -109,6 +112,7 @@ def _place_body(
     person: PersonDetection,
     shape: Float[ndarray, "33 3"],
     visible: Bool[ndarray, "33"],
+    hidden: Bool[ndarray, "8"],
     confidence: Float[ndarray, "8"],
     depth: Float[ndarray, "H W"],
     intrinsics: Intrinsics,
@@ -126,7 +130,6 @@ def _place_body(
     z_seen = z_skin + _insets(config, w, rays) / np.linalg.norm(rays, axis=1)
     far = np.zeros(len(uv), bool)
     far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
-    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
     z_skin[far | hidden] = z_seen[far | hidden] = np.nan
     z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
@@ -139,7 +142,7 @@ def _place_body(
     p = rays * z[:, None]
     p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
     across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * _outwardness(w, rays))
-    limbs = _NO_LIMBS.copy()
+    limbs, lost = _NO_LIMBS.copy(), hidden & np.isin(np.arange(len(z)), _WRISTS)
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
             by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
@@ -152,12 +155,16 @@ def _place_body(
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
             across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
-            elbow = np.array([sigma[arm[1]], across[arm[1]], 0.0 if found.own[1] > 0.5 else found.sigma[1]])
+            if hidden[arm[2]]:  # drawn where its forearm is seen to go, or anywhere
+                told = found.forearm >= config.forearm_seen and found.sigma[1] <= config.sure_covered
+                across[arm[2]], lost[arm[2]] = config.lateral_covered, not told
+            unseen = 0.0 if found.own[1] > 0.5 else float(np.hypot(found.sigma[1], across[arm[2]]))
+            elbow = np.array([sigma[arm[1]], across[arm[1]], unseen])
             p[arm[1]] = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
             if found.own.min() > 0.8:
                 limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
     p = p + _across(_along_arms(p, config), p)
-    confidence = np.where(p[:, 2] > 0.05, confidence * np.where(measured, 1.0, 0.5), 0.0)
+    confidence = np.where((p[:, 2] > 0.05) & ~lost, confidence * np.where(measured, 1.0, 0.5), 0.0)
     return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, across, limbs)
 
 
@@ -196,9 +203,6 @@ def _assemble(
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
                 p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
                 uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
-    for side in SIDES:
-        if covered(person, side, "wrist"):
-            confidence[keypoint_index(f"{side}_wrist")] = 0.0
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():

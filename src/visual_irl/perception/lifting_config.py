@@ -81,6 +81,12 @@ class LiftingConfig:
     """By how much a limb seems to change its length [m] when its elbow is put where both limbs have theirs."""
     hidden_growth: float = 1.5
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
+    lateral_covered: float = 0.020
+    """The same for a wrist that the other hand covers [m], whose depth its forearm tells; ..."""
+    sure_covered: float = 0.04
+    """... with a larger deviation of that [m] it is lost, ..."""
+    forearm_seen: float = 0.6
+    """... and where less of the pixels along the forearm shows its own skin."""
     lateral_hip: float = 0.025
     """The same for the hip [m]; a guess."""
     lateral_hand: float = 0.0028
@@ -106,9 +112,9 @@ class LiftingConfig:
         deviation = (1e-4, 1.0)
         require_within(
             self, 0.0, 0.5,
-            min_visibility=(0.0, 1.0), far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0), finger_sigma=deviation,
-            finger_gate=(0.1, 100.0), hand_size=(0.01, 10.0), hand_hidden=(1e-6, 0.49), patch=(0.001, 0.1),
-            max_disagreement=(0.0, 2.0), limb_range=(0.01, 1.0), hidden_growth=(0.0, 100.0),
+            min_visibility=(0.0, 1.0), forearm_seen=(0.0, 1.0), far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0),
+            finger_sigma=deviation, finger_gate=(0.1, 100.0), hand_size=(0.01, 10.0), hand_hidden=(1e-6, 0.49),
+            patch=(0.001, 0.1), max_disagreement=(0.0, 2.0), limb_range=(0.01, 1.0), hidden_growth=(0.0, 100.0),
             **dict.fromkeys([name for name in vars(self) if name.startswith(("lateral_", "sigma_"))], deviation),
         )  # fmt: skip
         if not self.limb_range[0] < self.limb_range[1]:
