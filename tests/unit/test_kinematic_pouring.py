@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -28,6 +29,41 @@ def after(state: Tensor, actions: list[list[float]]) -> Tensor:
     for action in actions:
         reached = batch.step(torch.tensor([action]))[-1]
     return reached
+
+
+def one_step(s: np.ndarray, action: np.ndarray, task: KinematicPouring) -> np.ndarray:
+    """One environment, by the equations: hand, bottle, cup, held, tilt, levels, hand's tilt and gripper after an action."""
+    hand, bottle, cup, held, tilt, level = s[:3], s[3:6], s[6:9], s[9] > 0, s[13], s[15:17].copy()
+    action = np.clip(action, -1, 1)
+    hand = np.clip(hand + 0.05 * action[:3], *np.array(task.workspace))
+    gripper = np.clip(s[18] + 0.5 * action[3], -1, 1)
+    hand_tilt = np.clip(s[17] + task.tilt_step * action[4], 0, task.most_tilt)
+    held = gripper > 0 and (held or np.linalg.norm(hand - bottle) < task.grasp_distance)
+    toppled = not held and tilt > task.topples
+    tilt = hand_tilt if held else np.pi / 2 if toppled else 0.0
+    if held:  # the table bears it
+        lowest = task.standing * abs(np.cos(tilt)) + task.standing / 3 * abs(np.sin(tilt))
+        hand = bottle = np.array([*hand[:2], max(hand[2], lowest)])
+    else:
+        bottle = np.array([*bottle[:2], max(bottle[2] - task.fall_step, task.standing / (3 if toppled else 1))])
+    share = np.clip((tilt - task.first_tilt) / (task.full_tilt - task.first_tilt), 0, 1)
+    out = level[0] if toppled else min(task.flow * share, level[0])
+    way = bottle + task.neck * np.array([0.0, np.sin(tilt), np.cos(tilt)]) - cup
+    if np.linalg.norm(way[:2]) < task.cup_radius and task.cup_height / 2 < way[2] < 0.3 and not toppled:
+        level[1] += min(out, 1 - level[1])
+    level[0] -= out
+    return np.concatenate([hand, bottle, cup, [held, 0, 0, 1, tilt, 0], level, [hand_tilt, gripper]])
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.6])
+def test_every_step_follows_the_equations(noise: float) -> None:
+    batch = TASK.build(32, seed=3)
+    seen, actions, _ = roll_out(batch, lambda o: TASK.expert(o, noise, batch.generator))
+    assert seen[..., 16].max() > 0.3 and (seen[..., 9] > 0).any()
+    for state, action, after_it in zip(
+        *(x.flatten(0, 1).double().numpy() for x in (seen[:, :-1], actions, seen[:, 1:])), strict=True
+    ):
+        np.testing.assert_allclose(after_it, one_step(state, action, TASK), atol=1e-5)  # float32 against float64
 
 
 @pytest.mark.parametrize("name", ["pouring", "pouring_moved_places", "pouring_other_cup"])

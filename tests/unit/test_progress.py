@@ -15,7 +15,7 @@ from visual_irl.errors import LearningFailed, UnreadableFile
 from visual_irl.reward.distance import sampled_starc_distance
 from visual_irl.reward.places import WORLD
 from visual_irl.reward.progress import Progress, ProgressReward
-from visual_irl.reward.strategy import anchor_name
+from visual_irl.reward.strategy import TERMS, anchor_name
 from visual_irl.tasks.batch import roll_out
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS, kinematic_task
 from visual_irl.tasks.kinematic_pouring import KinematicPouring
@@ -103,14 +103,16 @@ def test_opening_over_the_place_is_progress_and_elsewhere_is_not() -> None:
     reward = learned(KinematicSorting())
     place = torch.tensor(reward.strategy.release.table[0], dtype=torch.float32)
 
-    def left(at: Tensor, gripper: float) -> float:
+    def left(at: Tensor, gripper: float, held: bool = True) -> float:
         kind = torch.zeros(1, 1, dtype=torch.long)
-        now = Situation(at[None], at[None, None], torch.ones(1, 1, dtype=torch.bool), kind, torch.tensor([gripper]))
+        now = Situation(at[None], at[None, None], torch.full((1, 1), held), kind, torch.tensor([gripper]))
         return float(reward.steps_left(now))
 
     away = place + torch.tensor([0.0, 0.0, 0.3])
     assert left(place, 0.5) < left(place, 1.0) - 0.2
     assert left(away, 0.5) == left(away, 1.0)
+    short_of_it = left(place, reward.strategy.opening[1] + 1e-3) - left(place, reward.strategy.opening[1], held=False)
+    assert short_of_it > 0.4 * reward.cost[TERMS.index("releases")]  # whoever stops there has not let go
 
 
 def test_the_gradient_is_finite_where_hand_and_thing_meet() -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from visual_irl.policy.layers import Layers, through
+from visual_irl.policy.layers import Layers, Logistic, logistic, through
 from visual_irl.tasks.batch import BatchTask
 from visual_irl.tasks.features import relational_features
 from visual_irl.tasks.situation import Situation
@@ -24,19 +24,18 @@ class Sight:
 
     things: Float[Tensor, "*B N F"]
     """Each thing as the hand sees it."""
-    full: Bool[Tensor, "*B"] | None
-    """Whether it is full, where something is filled: what is right before is wrong then, so a policy has outputs of its own for
-    each."""
+    phase: Float[Tensor, "*B P"]
+    """1 in the column of the present phase, 0 in others. There is one, or two where something is filled: before it is full and
+    after; what is right before is wrong then, so a policy has outputs of its own for each."""
 
     def __getitem__(self, index: Tensor | slice) -> Sight:
         """Some of the states, along the first axis."""
-        return Sight(self.things[index], None if self.full is None else self.full[index])
+        return Sight(self.things[index], self.phase[index])
 
     @classmethod
     def of(cls, sights: Sequence[Sight]) -> Sight:
         """Several, one after the other."""
-        full = [s.full for s in sights if s.full is not None]
-        return cls(torch.cat([s.things for s in sights]), torch.cat(full) if full else None)
+        return cls(torch.cat([s.things for s in sights]), torch.cat([s.phase for s in sights]))
 
 
 class PolicyNetwork(nn.Module):
@@ -50,7 +49,7 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.attributes, self.action_size = task.attributes, task.action_size
         start = self.look(task.split(torch.zeros(1, task.observation_size)))
-        phases = 1 if start.full is None else 2
+        phases = start.phase.shape[-1]
         self.encode = nn.Linear(start.things.shape[-1], width)
         self.propose, self.judge = nn.Linear(2 * width, width), nn.Linear(2 * width, width)
         self.action, self.attention, self.value = (nn.Linear(width, phases * n) for n in (self.action_size, 1, 1))
@@ -60,20 +59,21 @@ class PolicyNetwork(nn.Module):
 
     def look(self, now: Situation) -> Sight:
         """What the policy sees."""
-        full = None if now.vessels is None else now.vessels.full.any(dim=-1)
-        return Sight(relational_features(now, self.attributes), full)
+        full = torch.zeros_like(now.held[..., 0]) if now.vessels is None else now.vessels.full.any(dim=-1)
+        phase = torch.stack([~full] if now.vessels is None else [~full, full], dim=-1).to(now.hand.dtype)
+        return Sight(relational_features(now, self.attributes), phase)
 
-    def forward(self, seen: Sight) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean action (B A), logarithm of the spread (B A) and value (B)."""
-        layers: Layers = (self.encode, self.propose, self.judge, self.action, self.attention, self.value)
-        actions, attention, value = through(layers, seen.things)
-        if seen.full is not None:
-            actions, attention = (_in_phase(each, seen.full[:, None, None]) for each in (actions, attention))
-            value = _in_phase(value, seen.full[:, None])
-        mean = (torch.softmax(attention, dim=-2) * actions).sum(dim=-2)
-        spread = self.log_std.flatten()
-        log_std = spread if seen.full is None else _in_phase(spread, seen.full[:, None])
-        return mean, log_std.expand_as(mean), value.squeeze(-1)
+    def forward(self, seen: Sight, ready: Logistic | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean action (B A), logarithm of the spread (B A) and value (B); quicker with what `ready` gave."""
+        mean, value = through(self._layers(), seen.things, seen.phase, ready)
+        return mean, seen.phase @ self.log_std, value
+
+    def ready(self) -> Logistic:
+        """The weights prepared for many calls without gradients, as long as they stay what they are."""
+        return logistic(self._layers())
+
+    def _layers(self) -> Layers:
+        return (self.encode, self.propose, self.judge, self.action, self.attention, self.value)
 
     def act(self, now: Situation) -> Float[Tensor, "B A"]:
         """Mean action, cut to [-1, 1]."""
@@ -95,9 +95,3 @@ def log_probability(
 ) -> Float[Tensor, "B"]:
     """Of actions, but for a constant."""
     return (-0.5 * ((action - mean) * torch.exp(-log_std)).square() - log_std).sum(dim=-1)
-
-
-def _in_phase(each: Tensor, full: Tensor) -> Tensor:
-    """Of the numbers for both phases, in a row, those of the present one."""
-    before, after = each.chunk(2, dim=-1)
-    return torch.where(full, after, before)

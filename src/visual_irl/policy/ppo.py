@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from visual_irl.errors import LearningFailed
+from visual_irl.policy import surrogate
 from visual_irl.policy.network import PolicyNetwork, Sight, draw, log_probability
 from visual_irl.tasks.batch import Batch
 
@@ -76,8 +77,8 @@ class PPO:
 
         torch.manual_seed(seed)
         network = PolicyNetwork(batch.task) if start is None else start
-        slow = [p for name, p in network.named_parameters() if name != "log_std"]
-        optimiser = Adam([{"params": slow}, {"params": [network.log_std]}], self.learning_rate, eps=1e-5, fused=True)
+        weights = _OneTensor([p for name, p in network.named_parameters() if name != "log_std"])
+        optimiser = Adam([{"params": [weights.all]}, {"params": [network.log_std]}], self.learning_rate, eps=1e-5, fused=True)
         scale = _ReturnSpread(self.discount)
         steps = 0
         for iteration in range(self.iterations):
@@ -85,23 +86,26 @@ class PPO:
                 group["lr"] = factor * self.learning_rate * (1 - 0.9 * iteration / self.iterations)
             samples = self._sample(batch, network, reward, scale)
             steps += len(samples.actions)
-            self._update(network, optimiser, samples, anchor)
+            self._update(network, weights, optimiser, samples, anchor)
             after_round(network)
+        weights.part()
         return network, steps
 
     def _sample(self, batch: Batch, network: PolicyNetwork, reward: RewardOfStates, scale: _ReturnSpread) -> _Samples:
         """One episode in each environment."""
         split, horizon = batch.task.split, batch.task.horizon
-        seen, sights, actions, logs, each_value = [batch.reset()], [], [], [], []
+        seen, sights, actions, drawn, each_value = [batch.reset()], [], [], [], []
         with torch.inference_mode():
+            ready = network.ready()
             for _ in range(horizon):
                 sights.append(network.look(split(seen[-1])))
-                mean, log_std, value = network(sights[-1])
+                mean, log_std, value = network(sights[-1], ready)
                 actions.append(draw(mean, log_std))
-                logs.append(log_probability(actions[-1], mean, log_std))
+                drawn.append((actions[-1], mean, log_std))
                 each_value.append(value)
                 seen.append(batch.step(actions[-1])[-1])
-            each_value.append(network(network.look(split(seen[-1])))[-1])
+            each_value.append(network(network.look(split(seen[-1])), ready)[-1])
+            logs = log_probability(*(torch.cat(each) for each in zip(*drawn, strict=True)))
         with torch.no_grad():
             before, after = torch.cat(seen[:-1]), torch.cat(seen[1:])
             rewards = reward(before, after).reshape(horizon, -1)
@@ -115,43 +119,50 @@ class PPO:
             for t in range(horizon - 1, -1, -1):
                 advantages[t] = advantage = deltas[t] + self.discount * self.trace * advantage
             returns = advantages + values[:-1]
-        return _Samples(Sight.of(sights), torch.cat(actions), torch.cat(logs), advantages.flatten(), returns.flatten())
+        return _Samples(Sight.of(sights), torch.cat(actions), logs, advantages.flatten(), returns.flatten())
 
     def _update(
         self,
         network: PolicyNetwork,
+        weights: _OneTensor,
         optimiser: torch.optim.Optimizer,
         samples: _Samples,
         anchor: Callable[[PolicyNetwork], Tensor] | None,
     ) -> None:
-        count, parameters = len(samples.actions), list(network.parameters())
+        count = len(samples.actions)
+        parts = surrogate.Weights(self.clip, self.value_weight, self.entropy, self.beyond, self.still)
         for _ in range(self.epochs):
             mixed = samples[torch.randperm(count)]
             for begin in range(0, count, self.minibatch):
                 some = mixed[begin : begin + self.minibatch]
                 mean, log_std, value = network(some.seen)
-                ratio = (log_probability(some.actions, mean, log_std) - some.logs).exp()
-                a = some.advantages
-                a = (a - a.mean()) / (a.std() + 1e-8)
-                surrogate = torch.minimum(ratio * a, ratio.clamp(1 - self.clip, 1 + self.clip) * a).mean()
-                loss = (
-                    self.value_weight * (value - some.returns).square().mean()
-                    - surrogate
-                    - self.entropy * log_std.sum(dim=-1).mean()
-                    + self.beyond * (mean.abs() - 1).clamp(min=0).square().sum(dim=-1).mean()
-                    + self.still * mean.square().sum(dim=-1).mean()
-                )
+                loss = surrogate.loss(mean, log_std, value, some.actions, some.logs, some.advantages, some.returns, parts)
                 if anchor is not None:
                     loss = loss + anchor(network)
                 if not math.isfinite(loss.item()):
                     raise LearningFailed(
                         f"the policy's loss became {loss.item()}; lower learning_rate below {self.learning_rate}"
                     )
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, self.max_gradient, foreach=True)
+                *each, network.log_std.grad = torch.autograd.grad(loss, [*weights.parameters, network.log_std])
+                weights.all.grad = torch.cat([gradient.flatten() for gradient in each])
+                nn.utils.clip_grad_norm_((weights.all, network.log_std), self.max_gradient)
                 optimiser.step()
                 network.bound_spread()
+
+
+class _OneTensor:
+    """Parameters as views of one tensor, so that a step of the optimiser is one operation and not one for each of them."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.parameters = parameters
+        self.all = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+        for p, part in zip(parameters, self.all.data.split([p.numel() for p in parameters]), strict=True):
+            p.data = part.view_as(p)
+
+    def part(self) -> None:
+        """Parameters that stand for themselves again, as whoever copies or saves them expects."""
+        for p in self.parameters:
+            p.data = p.data.clone()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ from visual_irl.tasks.situation import Situation
 TERMS = ("reach", "carry", "retreat", "picks", "releases", "turn", "pour", "lost")
 """What a cost-to-go is made of: metres to reach, carry and retreat; events that are still to come; radians to turn; what is
 still to pour; and what was spilled, which nothing brings back."""
+OPENING = 0.5
+"""Share of a release that opening the gripper is: if it were all of it, a hand that stops just short of letting go had no
+reason to go on."""
 LAST_THING = "the last thing"
 """Anchor of the hand's place at the end."""
 
@@ -109,7 +112,7 @@ class Strategy:
         retreat = length(at.unsqueeze(-2) - ends).masked_fill(idle, torch.inf).amin(dim=-1)
         picks = todo.float().sum(dim=-1)
         there = now.held & (carry_each < self.tolerance) & level
-        releasing = torch.where(there, self._closed(now.gripper).unsqueeze(-1), now.held.float()).sum(dim=-1)
+        releasing = torch.where(there, self._still_held(now.gripper).unsqueeze(-1), now.held.float()).sum(dim=-1)
         return torch.stack([reach, carry_each.sum(dim=-1), retreat, picks, picks + releasing, turn, missing, lost], dim=-1)
 
     def _pouring(
@@ -148,10 +151,12 @@ class Strategy:
                 stacklevel=2,
             )
 
-    def _closed(self, gripper: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
-        """Share of the gripper's way to letting go that is left: at its place, a release is under way once it opens."""
+    def _still_held(self, gripper: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+        """What is left of a release that is under way, at its place: less as the gripper opens, but some until it is done."""
         closed, loose = self.opening
-        return ((gripper - loose) / (closed - loose)).clamp(0, 1) if closed - loose > 0.1 else torch.ones_like(gripper)
+        if closed - loose <= 0.1:
+            return torch.ones_like(gripper)
+        return 1 - OPENING * (1 - ((gripper - loose) / (closed - loose)).clamp(0, 1))
 
 
 def anchors_of(now: Situation, idle: tuple[int, ...]) -> dict[str, Float[Tensor, "*B 1 3"]]:

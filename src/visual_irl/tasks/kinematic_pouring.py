@@ -179,7 +179,7 @@ OTHER_CUP = partial(KinematicPouring, cup_radius=0.035, cup_height=0.13, content
 
 
 class KinematicPouringBatch(PointHandBatch):
-    """Copies of the task."""
+    """Copies of the task. A step is short tensors and many operations, so that each of these counts: none is done twice."""
 
     task: KinematicPouring
 
@@ -187,51 +187,52 @@ class KinematicPouringBatch(PointHandBatch):
         task = self.task
         heights = torch.tensor([[task.standing], [task.cup_height / 2]], device=self.device).expand(n, 2, 1)
         xy = torch.stack([self._uniform(task.bottle_start, (n, 2)), self._uniform(task.cup_start, (n, 2))], dim=1)
-        self._things = torch.cat([xy, heights], dim=-1)
+        self._bottle, self._cup = torch.cat([xy, heights], dim=-1).unbind(1)
         self._hand = self._uniform(task.hand_start, (n, 3))
         self._held = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._tilt, self._hand_tilt = torch.zeros(n, device=self.device), torch.zeros(n, device=self.device)
-        self._level = torch.tensor([task.content, 0.0], device=self.device).repeat(n, 1)
+        self._in_bottle, self._in_cup = torch.full_like(self._tilt, task.content), torch.zeros_like(self._tilt)
 
     def _take(self, now: Situation) -> None:
         v = _vessels(now)
-        self._things, self._held = now.things, now.held[:, BOTTLE]
-        self._tilt, self._hand_tilt, self._level = v.tilt[:, BOTTLE], v.hand_tilt, v.level
+        (self._bottle, self._cup), self._held = now.things.unbind(1), now.held[:, BOTTLE]
+        self._tilt, self._hand_tilt = v.tilt[:, BOTTLE], v.hand_tilt
+        self._in_bottle, self._in_cup = v.level.unbind(1)
 
     def observe(self) -> Float[Tensor, "B D"]:
         """Current observations."""
-        zero = torch.zeros_like(self._tilt)
-        flags = torch.stack([self._held.float(), zero, zero + BOTTLE, zero + CUP, self._tilt, zero], dim=-1)
-        own = torch.stack([self._hand_tilt, self._gripper], dim=-1)
-        return torch.cat([self._hand, self._things.flatten(1), flags, self._level, own], dim=-1)
+        constant = self._hand.new_tensor([0.0, BOTTLE, CUP]).expand(self.environments, 3)  # the cup is not held; attributes
+        columns = (self._in_bottle, self._in_cup, self._hand_tilt, self._gripper)
+        own = [self._held.to(self._tilt.dtype), *constant.unbind(1), self._tilt, constant[:, 0], *columns]
+        return torch.cat([self._hand, self._bottle, self._cup, torch.stack(own, dim=1)], dim=1)
 
     def _act(self, more: Float[Tensor, "B 1"]) -> None:
         """The hand tilts, and with it what it holds; what is let go falls; what is tilted runs out."""
         task = self.task
         self._hand_tilt = (self._hand_tilt + task.tilt_step * more[:, 0]).clamp(0, task.most_tilt)
-        bottle, cup = self._things[:, BOTTLE], self._things[:, CUP]
-        near = (self._hand - bottle).norm(dim=-1) < task.grasp_distance
-        self._held = (self._gripper > 0) & (self._held | near)
-        toppled = ~self._held & (self._tilt > task.topples)
-        self._tilt = torch.where(self._held, self._hand_tilt, torch.where(toppled, math.pi / 2, 0.0))
-        floor = torch.where(toppled, task.standing / 3, task.standing)
-        fallen = torch.cat([bottle[:, :2], torch.maximum(bottle[:, 2] - task.fall_step, floor)[:, None]], dim=-1)
-        lowest = task.standing * self._tilt.cos().abs() + task.standing / 3 * self._tilt.sin().abs()
-        borne = torch.cat([self._hand[:, :2], torch.maximum(self._hand[:, 2], lowest)[:, None]], dim=-1)
-        self._hand = torch.where(self._held[:, None], borne, self._hand)
-        self._things = torch.stack([torch.where(self._held[:, None], self._hand, fallen), cup], dim=1)
-        self._pour(toppled)
+        near = (self._hand - self._bottle).norm(dim=-1) < task.grasp_distance
+        self._held = held = (self._gripper > 0) & (self._held | near)
+        toppled = ~held & (self._tilt > task.topples)
+        self._tilt = torch.where(held, self._hand_tilt, math.pi / 2 * toppled)
+        sin, cos = self._tilt.sin(), self._tilt.cos()
+        xy, z = self._hand[:, :2], self._hand[:, 2]
+        borne = torch.maximum(z, task.standing * cos.abs() + task.standing / 3 * sin.abs())
+        fallen = torch.maximum(self._bottle[:, 2] - task.fall_step, task.standing - 2 / 3 * task.standing * toppled)
+        height = torch.where(held, borne, fallen)[:, None]
+        self._bottle = torch.cat([torch.where(held[:, None], xy, self._bottle[:, :2]), height], dim=1)
+        self._hand = torch.cat([xy, torch.where(held, borne, z)[:, None]], dim=1)
+        self._pour(toppled, sin, cos)
 
-    def _pour(self, toppled: Bool[Tensor, "B"]) -> None:
+    def _pour(self, toppled: Bool[Tensor, "B"], sin: Float[Tensor, "B"], cos: Float[Tensor, "B"]) -> None:
         """What is in a tilted bottle runs out; the cup takes what meets it and fits."""
-        task, bottle, cup = self.task, self._things[:, BOTTLE], self._things[:, CUP]
+        task = self.task
         share = ((self._tilt - task.first_tilt) / (task.full_tilt - task.first_tilt)).clamp(0, 1)
-        out = torch.minimum(task.flow * share, self._level[:, BOTTLE])
-        out = torch.where(toppled, self._level[:, BOTTLE], out)
-        way = task.mouth(bottle, self._tilt) - cup
-        meets = (way[:, :2].norm(dim=-1) < task.cup_radius) & (way[:, 2] > task.cup_height / 2) & (way[:, 2] < 0.3) & ~toppled
-        taken = torch.where(meets, torch.minimum(out, 1 - self._level[:, CUP]), 0.0)
-        self._level = torch.stack([self._level[:, BOTTLE] - out, self._level[:, CUP] + taken], dim=-1)
+        out = torch.where(toppled, self._in_bottle, torch.minimum(task.flow * share, self._in_bottle))
+        x, y, z = (self._bottle - self._cup).unbind(1)  # of the bottle's centre; its mouth is `task.mouth`
+        y, z = y + task.neck * sin, z + task.neck * cos
+        meets = (x.square() + y.square() < task.cup_radius**2) & (z > task.cup_height / 2) & (z < 0.3) & ~toppled
+        self._in_cup = self._in_cup + torch.minimum(out, 1 - self._in_cup) * meets
+        self._in_bottle = self._in_bottle - out
 
 
 def _vessels(now: Situation) -> Vessels:
