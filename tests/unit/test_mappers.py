@@ -159,6 +159,9 @@ def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
     smooth = smoothed(solver_of(robot), targets, rough, joined, SmoothCosts())
     jerk = [float((np.diff(q, 3, axis=0) ** 2).mean()) for q in (rough, smooth)]
     assert jerk[1] < jerk[0]
+    drawn = [smoothed(solver_of(robot), targets, rough, joined, SmoothCosts(upper=u, fore=1.0 / u)) for u in (4.0, 0.25)]
+    (upper, fore), (upper_less, fore_more) = (limb_errors(robot, targets, q).mean(axis=0) for q in drawn)
+    assert upper < upper_less and fore > fore_more  # each limb as its weight says
     for q, R, p in zip(smooth, targets.R, targets.p, strict=True):
         np.testing.assert_allclose(robot.fk(q)[:3], np.column_stack([R, p]), atol=1e-6)
 

@@ -1,6 +1,7 @@
 """How much a robot's motion looks like the person's: limbs, smoothness, path and time, for ours and for a hand-only solver.
 
-The solver's motion is planned, as ours was before it was executed, and judged like ours: hand, timing and guard."""
+The solver's motion is planned, as ours was before it was executed, and judged like ours: hand, timing and guard.
+"""
 
 from __future__ import annotations
 
