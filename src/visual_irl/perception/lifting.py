@@ -155,6 +155,8 @@ def _place_body(
             sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
             measured[arm[1:]] = found.own > 0.5
             across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
+            doubt = 1.0 + config.doubted_growth * (1.0 - confidence[arm[1:]])
+            sigma[arm[1:]], across[arm[1:]] = sigma[arm[1:]] * doubt, across[arm[1:]] * doubt
             if hidden[arm[2]]:  # drawn where its forearm is seen to go, or anywhere
                 told = found.forearm >= config.forearm_seen and found.sigma[1] <= config.sure_covered
                 across[arm[2]], lost[arm[2]] = config.lateral_covered, not told

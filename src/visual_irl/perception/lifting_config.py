@@ -81,6 +81,8 @@ class LiftingConfig:
     """By how much a limb seems to change its length [m] when its elbow is put where both limbs have theirs."""
     hidden_growth: float = 1.5
     """So many times more of it for an elbow or a wrist that is hidden: the network guesses its pixel."""
+    doubted_growth: float = 3.0
+    """So many times more of it, and of the depth's, for an elbow or a wrist whose visibility is 0; in between in proportion."""
     lateral_covered: float = 0.020
     """The same for a wrist that the other hand covers [m], whose depth its forearm tells; ..."""
     sure_covered: float = 0.04
@@ -115,6 +117,7 @@ class LiftingConfig:
             min_visibility=(0.0, 1.0), forearm_seen=(0.0, 1.0), far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0),
             finger_sigma=deviation, finger_gate=(0.1, 100.0), hand_size=(0.01, 10.0), hand_hidden=(1e-6, 0.49),
             patch=(0.001, 0.1), max_disagreement=(0.0, 2.0), limb_range=(0.01, 1.0), hidden_growth=(0.0, 100.0),
+            doubted_growth=(0.0, 100.0),
             **dict.fromkeys([name for name in vars(self) if name.startswith(("lateral_", "sigma_"))], deviation),
         )  # fmt: skip
         if not self.limb_range[0] < self.limb_range[1]:
