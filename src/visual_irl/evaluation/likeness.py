@@ -19,7 +19,7 @@ from visual_irl.evaluation.metrics import spectral_arc_length
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors
-from visual_irl.mapping.retarget import STREAMED_JERK, MappingReport, RetargetConfig, arm_points
+from visual_irl.mapping.retarget import STREAMED_JERK, MappingReport, RetargetConfig, arm_points, bounds_between_frames
 from visual_irl.mapping.targets import targets_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
@@ -85,7 +85,7 @@ def likeness_of_hand_only(
     points = arm_points(robot, T_world_base, q)
     limits = (robot.velocity, robot.acceleration, STREAMED_JERK * robot.jerk, config.speed_share, EXECUTED_RATE)
     try:
-        t, timed, qd, times, _ = time_parametrised(targets.t, q, *limits, bounds=(robot.lower, robot.upper))
+        t, timed, qd, times, _ = time_parametrised(targets.t, q, *limits, bounds=bounds_between_frames(robot, config))
     except VisualIrlError as error:  # a path with a jump has no timing: it counts by its frames alone
         return replace(_likeness(arm, points, np.full(1, np.nan), points[:, 3], q[-1]), refused=str(error))
     opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)

@@ -233,14 +233,19 @@ def table_of(config: RetargetConfig, T_world_base: Float[ndarray, "4 4"]) -> Flo
     return np.array([*normal, config.table - T_world_base[2, 3]])
 
 
+def bounds_between_frames(robot: RobotModel, config: RetargetConfig) -> tuple[Float[ndarray, "J"], Float[ndarray, "J"]]:
+    """Lower and upper joint angles [rad] that a timed motion keeps to between its frames, see `SWINGING`."""
+    kept = SWINGING * config.offline.margin
+    return robot.lower + kept, robot.upper - kept
+
+
 def _timed(
     robot: RobotModel, targets: ArmTargets, path: MappedPath, config: RetargetConfig
 ) -> tuple[ndarray, ndarray, ndarray, ndarray]:
     """Times, positions and velocities of the whole motion, and the time of each frame; pieces between changes of branch are
     joined by transitions from rest to rest."""
     limits = (robot.velocity, robot.acceleration, STREAMED_JERK * robot.jerk, config.speed_share, config.rate)
-    kept = SWINGING * config.offline.margin
-    bounds = (robot.lower + kept, robot.upper - kept)
+    bounds = bounds_between_frames(robot, config)
     edges = [*np.nonzero(~path.joined)[0].tolist(), len(path.q)]
     ts, qs, qds, times = [], [], [], np.zeros(len(path.q))
     clock, last = 0.0, None
