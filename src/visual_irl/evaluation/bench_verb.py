@@ -114,7 +114,8 @@ def irl(
     Example: visual-irl bench irl --task onion_sorting --demos 10 --seeds 10 --json out/irl.json
 
     Args:
-        task: onion_sorting or pouring, or one of their variants with other places, rules, numbers of onions or another cup.
+        task: onion_sorting or pouring, one of their variants with other places, rules, numbers of onions or another cup, or one
+            that another package registers.
         demos: Demonstrations to learn from; they hold no actions.
         seeds: Independent runs.
         seed: The first run's seed.
