@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -166,11 +168,11 @@ def test_bad_limb_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "30.0 m" in message and "0.1 and 0.6" in message
 
 
-def started(folder: Path, *args: str) -> subprocess.Popen[str]:
+def started(folder: Path, *args: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """A command as a terminal starts it: Ctrl-C reaches it, whatever this process was told to do with the signal."""
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     return subprocess.Popen(
-        [*COMMAND, *args], env=environment, stderr=subprocess.PIPE, text=True, cwd=folder,
+        [*COMMAND, *args], env=environment, stderr=stderr, text=True, cwd=folder,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
@@ -196,17 +198,30 @@ def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
     assert len(list(open_recording(out))) >= 1  # what was filmed until then opens
 
 
+def heard(terminal: int) -> str:
+    """What comes next; '' when whoever was at the other end has left."""
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def test_interrupted_extraction_leaves_nothing(tmp_path: Path) -> None:
     source = ROOT / "models" / "recordings" / "onion_sorting"
-    process = started(tmp_path, "extract", str(source), "--out", str(tmp_path / "demo.npz"))
-    assert process.stderr
+    terminal, other_end = pty.openpty()  # where progress is shown at once
+    termios.tcsetwinsize(other_end, (24, 160))
+    process = started(tmp_path, "extract", str(source), "--out", str(tmp_path / "demo.npz"), stderr=other_end)
+    os.close(other_end)
     shown = ""
     while not re.search(r"\d/\d+ \[", shown):  # the first frame is done: everything is loaded and compiled
-        letter = process.stderr.read(1)
-        assert letter, f"the extraction did not start: {shown}"
-        shown += letter
-    time.sleep(1.0)  # into the others, of which there are for several times as long
-    interrupted(process)
+        part = heard(terminal)
+        assert part, f"the extraction did not start: {shown}"
+        shown += part
+    process.send_signal(signal.SIGINT)
+    while part := heard(terminal):
+        shown += part
+    os.close(terminal)
+    assert process.wait(60) == 130 and "interrupted" in shown and "Traceback" not in shown, shown
     assert not list(tmp_path.iterdir())
 
 
