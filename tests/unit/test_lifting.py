@@ -19,7 +19,7 @@ from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.lifting import LiftingConfig, keep_human_limbs, lift_keypoints, reject_by_shape, to_world
 from visual_irl.perception.skin_depth import skin_depths
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
-from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, RgbdFrame, keypoint_index
+from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, RgbdFrame, keypoint_index
 
 CAMERA = Intrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)
 CONFIG = LiftingConfig()
@@ -135,15 +135,19 @@ def truth(name: str) -> np.ndarray:
 
 
 def test_joint_centres_are_recovered_from_depth() -> None:
-    lifted = lift_keypoints(person_of(LANDMARKS), depth_of(LANDMARKS), CAMERA, CONFIG, LENGTHS)
-    assert lifted is not None
-    for name in BODY_KEYPOINTS:
-        row = keypoint_index(name)
-        assert lifted.measured[row]
-        # a grid of 15 mm, and upper arms 6 mm off; a shoulder's landmark is 0.7 mm nearer than its ray is long; float32 depth
-        limit = {"elbow": 0.005, "wrist": 0.004, "shoulder": 0.001, "hip": 1e-4}[name.split("_")[1]]
-        assert np.linalg.norm(lifted.p_camera[row] - truth(name)) < limit, name
-    assert (lifted.confidence[len(BODY_KEYPOINTS) :] == 0.0).all()
+    for side in SIDES:  # an arm with its own lengths, between landmarks
+        elbow, wrist = (np.array(LANDMARKS[f"{side}_{joint}"]) for joint in ("elbow", "wrist"))
+        limbs = (elbow - truth(f"{side}_shoulder"), wrist - elbow)
+        lengths = LimbLengths((float(np.linalg.norm(limbs[0])), float(np.linalg.norm(limbs[1]))), LENGTHS.sigma)
+        lifted = lift_keypoints(person_of(LANDMARKS), depth_of(LANDMARKS), CAMERA, CONFIG, lengths)
+        assert lifted is not None
+        for name in (name for name in BODY_KEYPOINTS if name.startswith(side)):
+            row = keypoint_index(name)
+            assert lifted.measured[row]
+            # a grid of 15 mm; a shoulder's landmark is 0.7 mm nearer than its ray is long; float32 depth
+            limit = {"elbow": 0.004, "wrist": 0.004, "shoulder": 0.001, "hip": 1e-4}[name.split("_")[1]]
+            assert np.linalg.norm(lifted.p_camera[row] - truth(name)) < limit, name
+        assert (lifted.confidence[len(BODY_KEYPOINTS) :] == 0.0).all()
 
 
 HAND = np.array(BODY["right_wrist"]) + [0.0, 0.09, 0.0] + 1.1 * hand_shape()
