@@ -23,12 +23,16 @@ except MissingDependency as missing:
 W, H, F = 64, 48, 60.0
 BASELINE = 0.015
 """The colour camera's place beside the depth camera's [m]."""
+NO_LENS, BARREL = (0.0,) * 5, (-0.3, 0.0, 0.0, 0.0, 0.0)
+MARKED, MARK = (40, 56), 90
+"""A pixel of the colour picture, and its green."""
 
 
 class Device:
     """librealsense's software device with a depth and a colour sensor."""
 
-    def __init__(self, domain: Any = None) -> None:
+    def __init__(self, domain: Any = None, lens: tuple[float, ...] = NO_LENS) -> None:
+        self._coefficients = lens
         self.device = rs.software_device()
         self.sensors = [self.device.add_sensor(name) for name in ("Stereo Module", "RGB Camera")]
         streams = ((rs.stream.depth, 1, rs.format.z16, 2), (rs.stream.color, 2, rs.format.rgb8, 3))
@@ -41,11 +45,12 @@ class Device:
         self.domain = domain or rs.timestamp_domain.hardware_clock
         self._kept: list[np.ndarray] = []  # librealsense does not copy what is handed in
 
-    @staticmethod
-    def _stream(kind: Any, uid: int, form: Any, size: int) -> Any:
+    def _stream(self, kind: Any, uid: int, form: Any, size: int) -> Any:
         k = rs.intrinsics()
         k.width, k.height, k.fx, k.fy, k.ppx, k.ppy = W, H, F, F, 0.5 * W, 0.5 * H
         k.model, k.coeffs = rs.distortion.none, [0.0] * 5
+        if kind == rs.stream.color and any(self._coefficients):
+            k.model, k.coeffs = rs.distortion.brown_conrady, list(self._coefficients)
         stream = rs.video_stream()
         stream.type, stream.index, stream.uid, stream.fmt, stream.bpp = kind, 0, uid, form, size
         stream.width, stream.height, stream.fps, stream.intrinsics = W, H, 30, k
@@ -63,20 +68,21 @@ class Device:
 
 
 def pictures(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """A wall at 1 m with a nearer square, and colour that counts."""
+    """A wall at 1 m with a nearer square, and colour that counts and is marked once."""
     depth = np.full((H, W), 1000, np.uint16)
     depth[20:28, 30:38] = 500
     depth[:4] = 0
     colour = np.zeros((H, W, 3), np.uint8)
     colour[..., 0], colour[..., 2] = number, 200
+    colour[MARKED][1] = MARK
     return depth, colour
 
 
 class Plugged:
     """A session on the software device that sends so many pictures, and then falls silent as when the cable is pulled."""
 
-    def __init__(self, count: int, domain: Any = None, last: bool = False) -> None:
-        self._device, self._left, self._number, self._last = Device(domain), count, 0, last
+    def __init__(self, count: int, domain: Any = None, last: bool = False, lens: tuple[float, ...] = NO_LENS) -> None:
+        self._device, self._left, self._number, self._last = Device(domain, lens), count, 0, last
         self._syncer = rs.syncer()
         for sensor, profile in zip(self._device.sensors, self._device.profiles, strict=True):
             sensor.open(profile)
@@ -112,9 +118,22 @@ def test_depth_lies_where_the_colour_camera_sees_it() -> None:
     assert near[:, 1].mean() == pytest.approx(33.5 - F * BASELINE / 0.5, abs=0.6)
     assert near[:, 0].mean() == pytest.approx(23.5, abs=0.6)
     assert np.isnan(frame.depth[:3]).all() and np.isclose(np.nanmax(frame.depth), 1.0)
-    assert (frame.rgb[..., 2] == 200).all() and (frame.rgb[..., 1] == 0).all()
+    assert (frame.rgb[..., 2] == 200).all() and np.argwhere(frame.rgb[..., 1]).tolist() == [list(MARKED)]
     reds = [int(f.rgb[0, 0, 0]) for f in frames]
     assert reds == sorted(set(reds)), "every picture is a copy of its own"
+
+
+def test_colour_of_a_distorted_lens_is_straightened_to_where_depth_is() -> None:
+    """Depth is aligned by the pinhole model whatever the lens; a point of colour moves to where that has it."""
+    straight, distorted = (
+        list(RealSense(connect=lambda _, lens=lens: Plugged(6, last=True, lens=lens)))[-1] for lens in (NO_LENS, BARREL)
+    )
+    assert np.array_equal(straight.depth, distorted.depth, equal_nan=True)
+    assert np.argwhere(straight.rgb[..., 1] == MARK).tolist() == [list(MARKED)]
+    middle = np.array([0.5 * H, 0.5 * W])
+    ray = (np.argwhere(distorted.rgb[..., 1] == MARK).mean(axis=0) - middle) / F
+    assert middle + F * ray * (1 + BARREL[0] * (ray @ ray)) == pytest.approx(MARKED, abs=0.75)
+    assert np.abs(middle + F * ray - MARKED).max() > 1.0  # the lens moves it
 
 
 def test_device_time_paces_the_stamps() -> None:

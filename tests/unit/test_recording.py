@@ -19,6 +19,7 @@ import visual_irl
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, UnwritableOutput
 from visual_irl.io import messages
+from visual_irl.io.lens import Straightener
 from visual_irl.io.recording import open_recording
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -376,7 +377,9 @@ def test_distorted_pictures_are_undistorted() -> None:
     data = Store.serialize_cdr(kind(**fields, d=np.array([k1, k2, p1, p2, 0.0])), messages.CAMERA_INFO)
     intrinsics, distortion = messages.decode_camera_info(bytes(data))
     assert distortion is not None
-    source = messages.undistortion(intrinsics, distortion)
+    shape = intrinsics.height, intrinsics.width
+    numbered = np.arange(np.prod(shape)).reshape(shape)
+    source = Straightener(intrinsics, distortion)(numbered, -1.0)
     p = np.array([0.3, -0.2, 1.0])
     u, v = intrinsics.project(p)
     x, y = p[:2]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 from PIL import Image as PilImage
 from rosbags.typesys import Stores, get_typestore
@@ -222,7 +222,7 @@ def _open(data: bytes, form: str) -> PilImage.Image:
 
 
 def decode_camera_info(data: bytes) -> tuple[Intrinsics, Float[ndarray, "D"] | None]:
-    """Intrinsics, and the coefficients of the lens's distortion, for `undistortion` (None: there is none).
+    """Intrinsics, and the coefficients of the lens's distortion, for `lens.Straightener` (None: there is none).
 
     Raises:
         InvalidInput: no camera's numbers, or a distortion model that is not supported.
@@ -241,21 +241,3 @@ def decode_camera_info(data: bytes) -> tuple[Intrinsics, Float[ndarray, "D"] | N
     if not np.isfinite(d).all():
         raise InvalidInput(f"the coefficients of the lens's distortion must be finite, got {d.tolist()}")
     return camera, d
-
-
-def undistortion(camera: Intrinsics, d: Float[ndarray, "D"]) -> Int[ndarray, "H W"]:
-    """Where each pixel of the undistorted picture comes from: its flat index, -1 outside.
-
-    The nearest pixel is taken, for depth must never be mixed. Model: Brown (1966) with OpenCV's rational denominator and its
-    order k1, k2, p1, p2, k3 to k6; `d` has four, five or eight of them.
-    """
-    k1, k2, p1, p2, k3, k4, k5, k6 = np.concatenate([d, np.zeros(8 - len(d))])
-    fx, fy, cx, cy = camera.fx, camera.fy, camera.cx, camera.cy
-    v, u = np.mgrid[: camera.height, : camera.width].astype(float)
-    x, y = (u - cx) / fx, (v - cy) / fy
-    r2 = x * x + y * y
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    column = np.rint(fx * (x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)) + cx).astype(int)
-    row = np.rint(fy * (y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y) + cy).astype(int)
-    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    return np.where(inside, row * camera.width + column, -1)

@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, VisualIrlError
 from visual_irl.io import messages
+from visual_irl.io.lens import Straightener
 from visual_irl.io.mcap_stream import McapFile, Topic, survey
 from visual_irl.io.recording_writer import WORLD_FRAME
 from visual_irl.types import Intrinsics, RgbdFrame
@@ -66,7 +66,7 @@ class Recording:
         damages = [file.damage for file in files if file.damage]
         self.recovered = "; ".join(damages) or None
         """What was lost of a recording that was cut off, or None."""
-        self.intrinsics, self._source = self._read_intrinsics()
+        self.intrinsics, self._straighten = self._read_intrinsics()
         """Pinhole model of the frames' colour and depth [px]."""
         stamps, frame = self._first_stamps()
         self.period_ns = int(np.median(np.diff(stamps))) if len(stamps) > 1 else 33_000_000
@@ -78,10 +78,10 @@ class Recording:
         for file in self._files:
             yield from file.messages(topics)
 
-    def _read_intrinsics(self) -> tuple[Intrinsics, Int[ndarray, "H W"] | None]:
+    def _read_intrinsics(self) -> tuple[Intrinsics, Straightener | None]:
         for _, data in self._messages(self._camera.info):
             camera, distortion = messages.decode_camera_info(data)
-            return camera, None if distortion is None else messages.undistortion(camera, distortion)
+            return camera, None if distortion is None else Straightener(camera, distortion)
         raise InvalidInput(f"'{self.path}' has no '{self._camera.info}' message; record the camera info beside the pictures")
 
     def _first_stamps(self) -> tuple[list[int], str]:
@@ -183,16 +183,9 @@ class Recording:
         metres = None
         if depth is not None and self._camera.depth is not None:
             _, metres = messages.decode_depth(self._kinds[self._camera.depth], depth)
-        if self._source is not None:
-            if rgb.shape[:2] != self._source.shape or (metres is not None and metres.shape != self._source.shape):
-                raise _WrongSize(f"'{self.path}': pictures do not have the size that the camera info says; record anew")
-            outside, index = self._source < 0, np.maximum(self._source, 0)
-            rgb = rgb.reshape(-1, 3)[index]
-            rgb[outside] = 0
-            if metres is not None:
-                metres = metres.ravel()[index]
-                metres[outside] = np.nan
         try:
+            if self._straighten is not None:
+                rgb, metres = self._straighten.pair(rgb, metres)
             return RgbdFrame(stamp, rgb, metres, self.intrinsics, self.T_world_camera)
         except InvalidInput as error:
             raise _WrongSize(str(error)) from error

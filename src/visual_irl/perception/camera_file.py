@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.io.messages import undistortion
+from visual_irl.io.lens import Straightener
 from visual_irl.types import Intrinsics
 
 
@@ -34,26 +34,16 @@ class CameraFile:
     """Time of the first picture on the clock that all cameras share [s]."""
 
     def straightened(self, picture: ndarray, outside: float) -> ndarray:
-        """A picture without the lens's distortion; see `undistortion`.
+        """A picture without the lens's distortion; see `Straightener`.
 
         Raises:
             InvalidInput: the picture is not as large as the file says.
         """
-        if self._source is None:
-            return picture
-        if picture.shape[:2] != self._source.shape:
-            raise InvalidInput(
-                f"a picture is {picture.shape[1]}x{picture.shape[0]} px, {self.path.name} has {self._source.shape[1]}x"
-                f"{self._source.shape[0]}: both must be the same to take the distortion out"
-            )
-        straight = picture.reshape(-1, *picture.shape[2:])[np.maximum(self._source, 0)]
-        straight[self._source < 0] = outside
-        return np.asarray(straight)
+        return self._straighten(picture, outside) if self.distortion.any() else picture
 
     @cached_property
-    def _source(self) -> Int[ndarray, "H W"] | None:
-        """Where each straight pixel comes from; None without distortion."""
-        return undistortion(self.intrinsics, self.distortion) if self.distortion.any() else None
+    def _straighten(self) -> Straightener:
+        return Straightener(self.intrinsics, self.distortion)
 
 
 def read_camera(path: Path) -> CameraFile:
@@ -72,8 +62,8 @@ def read_camera(path: Path) -> CameraFile:
         fps, unit, start = (float(content.get(name, 0.0)) for name in ("fps", "depth_unit_m", "start_s"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"'{path}' needs numbers fx, fy, cx, cy [px], width and height: {error!r}") from error
-    if distortion.any() and len(distortion) not in (4, 5, 8):
-        raise InvalidInput(f"'{path}' has {len(distortion)} distortion coefficients; 4, 5 or 8 are supported")
+    if distortion.any() and not (len(distortion) in (4, 5, 8) and np.isfinite(distortion).all()):
+        raise InvalidInput(f"'{path}': distortion must be 4, 5 or 8 finite coefficients, got {distortion.tolist()}")
     if T is not None and not (T.shape == (4, 4) and se3.is_rigid(T, 1e-3)):
         raise InvalidInput(
             f"'{path}': T_world_camera must be a rigid transform, 4x4 [m]; `visual-irl calibrate extrinsics` makes one"

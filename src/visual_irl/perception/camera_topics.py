@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from visual_irl.errors import VisualIrlError
 from visual_irl.io import messages
+from visual_irl.io.lens import Straightener
 from visual_irl.io.recording_writer import WORLD_FRAME
 from visual_irl.types import Intrinsics, RgbdFrame
 
@@ -27,7 +28,8 @@ class CameraTopics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._camera: Intrinsics | None = None
-        self._distorted = False
+        self._distortion: tuple[float, ...] = ()
+        self._straighten: Straightener | None = None
         self._tree: dict[str, tuple[str, ndarray]] = {}
         self._depths: OrderedDict[int, ndarray] = OrderedDict()
         self._colours: OrderedDict[int, tuple[str, ndarray]] = OrderedDict()
@@ -42,7 +44,10 @@ class CameraTopics:
             self.refused[f"camera info: {error}"[:120]] += 1
             return
         with self._lock:
-            self._camera, self._distorted = camera, distortion is not None
+            coefficients = () if distortion is None else tuple(distortion.tolist())
+            if (camera, coefficients) != (self._camera, self._distortion):  # it comes with every picture
+                self._straighten = None if distortion is None else Straightener(camera, distortion)
+            self._camera, self._distortion = camera, coefficients
 
     def transforms(self, data: bytes) -> None:
         """A TFMessage of static transforms."""
@@ -82,14 +87,13 @@ class CameraTopics:
             _keep(self._colours, stamp, (name, rgb))
         return None
 
-    def _frame(self, stamp: int, name: str, rgb: ndarray, depth: Float32[ndarray, "H W"]) -> RgbdFrame | None:
+    def _frame(self, stamp: int, name: str, rgb: ndarray, depth: Float32[ndarray, "H W"] | None) -> RgbdFrame | None:
         if self._camera is None:
             self.refused["no camera info yet"] += 1
             return None
-        if self._distorted:
-            self.refused["the lens's distortion is not taken out live: use the rectified topics"] += 1
-            return None
         try:
+            if self._straighten is not None:
+                rgb, depth = self._straighten.pair(rgb, depth)
             return RgbdFrame(stamp, rgb, depth, self._camera, self._pose(name))
         except VisualIrlError as error:
             self.refused[str(error)[:120]] += 1

@@ -14,13 +14,15 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
-from visual_irl.io.messages import undistortion
+from visual_irl.io.lens import Straightener
 from visual_irl.types import Intrinsics, RgbdFrame
 
 SILENCE = 2.0
 """A camera that sends nothing for so long has been unplugged [s]."""
 RETRY = 0.5
 """Time between tries to open it again [s]."""
+Lens = tuple[Intrinsics, tuple[float, ...]]
+"""A pinhole camera, and the coefficients of its distortion in OpenCV's order (none: it is straight)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class RealSense:
         self._align = self._rs.align(self._rs.stream.color)
         self._shift_ns: int | None = None
         self._last_ns = 0
-        self._straight: tuple[tuple[float, ...], Any] = ((), None)
+        self._lens: tuple[Lens, Straightener] | None = None
 
     def __iter__(self) -> Iterator[RgbdFrame]:
         """Frames until a file's end.
@@ -140,12 +142,13 @@ class RealSense:
         metres[steps == 0] = np.nan
         rgb = self._rgb(colour)
         profile = colour.profile.as_video_stream_profile()
-        intrinsics, distortion = _intrinsics(profile.get_intrinsics(), self._rs)
-        source = self._undistortion(intrinsics, distortion)
-        if source is not None:
-            outside, index = source < 0, np.maximum(source, 0)
-            rgb, metres = rgb.reshape(-1, 3)[index], metres.ravel()[index]
-            rgb[outside], metres[outside] = 0, np.nan
+        lens = _lens(profile.get_intrinsics(), self._rs)
+        intrinsics, distortion = lens
+        if any(distortion):
+            if self._lens is None or self._lens[0] != lens:
+                self._lens = lens, Straightener(intrinsics, np.array(distortion))
+            straighten = self._lens[1]
+            rgb, metres = straighten.pair(rgb, metres)
         return RgbdFrame(self._stamp(colour), rgb, metres, intrinsics, self.T_world_camera)
 
     def _rgb(self, colour: Any) -> ndarray:
@@ -158,13 +161,6 @@ class RealSense:
         raise InvalidInput(
             f"RealSense colour comes as {form}, known are rgb8 and bgr8; record the colour stream as one of these"
         )
-
-    def _undistortion(self, intrinsics: Intrinsics, distortion: tuple[float, ...]) -> Any:
-        if not any(distortion):
-            return None
-        if self._straight[0] != distortion:
-            self._straight = distortion, undistortion(intrinsics, np.array(distortion))
-        return self._straight[1]
 
     def _stamp(self, colour: Any) -> int:
         """Device time [ns]."""
@@ -270,11 +266,11 @@ def realsense_library() -> Any:
     return pyrealsense2
 
 
-def _intrinsics(k: Any, rs: Any) -> tuple[Intrinsics, tuple[float, ...]]:
-    """Pinhole intrinsics, and Brown's coefficients in OpenCV's order where the picture is distorted."""
+def _lens(k: Any, rs: Any) -> Lens:
+    """Of librealsense's intrinsics.
+
+    D4xx colour streams say "inverse Brown-Conrady", and a D455 has coefficients that are not zero. Whether that is what they
+    were calibrated with is not agreed on (librealsense's pull request 13833), so nothing is taken out there.
+    """
     camera = Intrinsics(k.fx, k.fy, k.ppx, k.ppy, k.width, k.height)
-    coefficients = tuple(float(c) for c in k.coeffs)
-    if k.model == rs.distortion.brown_conrady and any(coefficients):
-        return camera, coefficients
-    # D4xx colour says "inverse Brown-Conrady"; its coefficients are tiny or zero, and there is no closed form for pixels
-    return camera, ()
+    return camera, tuple(float(c) for c in k.coeffs) if k.model == rs.distortion.brown_conrady else ()
