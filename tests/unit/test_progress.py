@@ -159,6 +159,26 @@ def test_what_nobody_touches_needs_no_demonstration() -> None:
         learned_pouring(task).steps_left(task.split(task.build(4, 1).reset()))
 
 
+def test_what_is_handed_to_somebody_who_walks_on_rests_with_them() -> None:
+    demos = []
+    for seed in range(8):
+        generator = torch.Generator().manual_seed(seed)
+        start, thing, met, end = torch.rand(4, 3, generator=generator)
+        t = torch.arange(40.0)[:, None]
+        walker = met + 0.02 * (t - 20) * torch.nn.functional.normalize(torch.randn(3, generator=generator), dim=0)
+        reach, carry, leave = ((t[:n] / (n - 1)) for n in (9, 12, 19))
+        hand = torch.cat([torch.lerp(start, thing, reach), torch.lerp(thing, met, carry), torch.lerp(met, end, leave)])
+        held = (t[:, 0] >= 9) & (t[:, 0] < 21)
+        handed = torch.where(t < 9, thing, torch.where(t < 21, hand, walker))
+        both = torch.stack([handed, walker], dim=1)
+        kind = torch.tensor([0, 1]).expand(40, 2)
+        flags = torch.stack([held, torch.zeros_like(held)], dim=1)
+        demos.append(Situation(hand, both, flags, kind, torch.where(held, 1.0, -1.0)))
+    rest = Progress().reward_of(demos).strategy.rest
+    assert rest.frames == (anchor_name(1),)
+    assert rest.spread < 1e-6 and np.linalg.norm(rest.table[0]) < 1e-6  # in every demonstration just there
+
+
 def test_demonstrations_that_say_nothing_are_refused() -> None:
     task = KinematicSorting()
     seen, _, _ = roll_out(task.build(2, 0), lambda o: torch.zeros(len(o), 4))

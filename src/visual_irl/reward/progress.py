@@ -161,7 +161,8 @@ class Progress:
         grips, releases, rests, ends, last_things = [], [], [], [], []
         attributes, end_attributes = [], []
         closed, loose = [], []
-        stands: dict[str, list[ndarray]] = {anchor_name(kind): [] for kind in idle}
+        stood: dict[str, list[ndarray]] = {anchor_name(kind): [] for kind in idle}  # at the release
+        stand: dict[str, list[ndarray]] = {anchor_name(kind): [] for kind in idle}  # at rest
         stand_at_end: dict[str, list[ndarray]] = {anchor_name(kind): [] for kind in idle}
         for demo in demos:
             hand, things = demo.hand.numpy().astype(float), demo.things.numpy().astype(float)
@@ -178,7 +179,8 @@ class Progress:
                 closed.append(float(demo.gripper[picked:released].median()))
                 loose.append(float(demo.gripper[released]))
                 for name, at in anchors.items():
-                    stands[name].append(at[released])
+                    stood[name].append(at[released - 1])
+                    stand[name].append(phases.at_the_end(at[released:]))
                 if released > last_release:
                     last, last_release = n, released
             if last is not None:
@@ -193,8 +195,10 @@ class Progress:
                 "held flags are wrong"
             )
         attribute = np.array(attributes)
-        by = {name: np.stack(at) for name, at in stands.items()}
-        release, rest = fit_place(np.stack(releases), attribute, by), fit_place(np.stack(rests), attribute, by)
+        release, rest = (
+            fit_place(np.stack(points), attribute, {name: np.stack(at) for name, at in anchors.items()})
+            for points, anchors in ((releases, stood), (rests, stand))
+        )
         grip = np.median(np.stack(grips), axis=0)
         precision = float(np.sqrt(np.square(np.stack(grips) - grip).sum(axis=1).mean()))  # of the hand at the pick
         spread = rest.spread if np.isfinite(rest.spread) else precision
