@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from visual_irl.assets import asset_path, asset_target
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.evaluation import bench_stage
+from visual_irl.evaluation.bench_verb import mapping
 from visual_irl.mapping.hand_first import self_motion, work_of
 from visual_irl.mapping.prior import INPUTS, JOINTS, TERMS, Prior, load_prior, note_limbs, prior_of, prior_state, wished
 from visual_irl.mapping.prior_lessons import Lesson, lesson_of, synthetic_arm
@@ -92,6 +95,17 @@ def test_prior_is_trained_from_scratch_and_loads(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="'ur5e' has 6 joints and no self-motion"):
         train_prior(load_robot("ur5e"), [], tmp_path / "none.safetensors", config)
     assert prior_of(load_robot("ur5e")) is None
+
+
+def test_a_trained_prior_goes_where_the_package_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(bench_stage, "train", lambda motion, robot, out, seed: written.append(out))
+    monkeypatch.chdir(tmp_path)
+    mapping(train_prior=True, robot="fr3")
+    mapping(train_prior=True, robot="fr3", out=Path("mine.safetensors"))
+    assert written == [asset_path("models/mapping_prior_fr3.safetensors"), Path("mine.safetensors")]
+    with pytest.raises(MissingFile, match="--out"):
+        asset_target("nowhere/weights.safetensors")
 
 
 def test_the_network_learns_what_the_terms_are_worth() -> None:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg, subcommand
 
+from visual_irl.assets import asset_target
+
 
 def mapping(
     motion: Path | None = None,
@@ -32,13 +34,13 @@ def mapping(
         json: Result file to write.
         pictures: Folder for pictures of both arms and the joints of every motion.
         train_prior: Train the robot's prior from scratch instead, on synthetic motions and those of --motion.
-        out: With --train-prior, the weights to write; models/mapping_prior_ROBOT.safetensors when not given.
+        out: With --train-prior, the weights to write; the package's own ones of this robot when not given.
         seed: Seed of the training.
     """
     from visual_irl.evaluation import bench_stage
 
     if train_prior:
-        bench_stage.train(motion, robot, out or Path(f"models/mapping_prior_{robot}.safetensors"), seed)
+        bench_stage.train(motion, robot, out or asset_target(f"models/mapping_prior_{robot}.safetensors"), seed)
     else:
         bench_stage.bench(motion, robot, json, pictures)
 
@@ -64,7 +66,7 @@ def perception(
         json: Result file to write.
         pictures: Folder for pictures of keypoints on frames.
         out: Folder that keeps the rendered frames, out/bench_perception when not given; with --train-blemish the weights
-            to write, models/onion_blemish.safetensors when not given.
+            to write, the package's own ones when not given.
         train_blemish: Train the classifier of blemishes from scratch instead, on onions that it renders.
         seed: Seed of the training.
         backend: torch measures the PyTorch back end instead: agreement with MediaPipe, latency of one stream and of eight as
@@ -74,7 +76,7 @@ def perception(
     from visual_irl.evaluation import bench_stage
 
     if train_blemish:
-        bench_stage.train_blemish(out or Path("models/onion_blemish.safetensors"), seed)
+        bench_stage.train_blemish(out or asset_target("models/onion_blemish.safetensors"), seed)
     elif backend == "torch":
         bench_stage.bench_backend(json, clips)
     else:

@@ -1,10 +1,11 @@
 """The online mapper: one target a frame, causal, compiled, without an allocation in the loop.
 
 Two arms are followed. The *ideal* one has no inertia: it takes the hand exactly by a few hand-first steps from where it was,
-drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; when its
-branch ends (a joint limit takes the hand away, or the arm meets itself), every other solution is looked at and the best one
-taken. The *commanded* arm follows the ideal one inside the joints' position, speed and acceleration limits: exactly where it
-can, with the hand first where it nearly can, and straight through joint space after a change of branch.
+drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; where this
+draws it off the hand, or into itself, its step is taken again for the hand alone. When its branch ends (a joint limit takes
+the hand away, or the arm meets itself), every other solution is looked at and the best one taken. The *commanded* arm follows
+the ideal one inside the joints' position, speed and acceleration limits: exactly where it can, with the hand first where it
+nearly can, and straight through joint space after a change of branch.
 
 When keypoints are lost the last target is held for a while, then the arm decelerates and stands until they come back.
 """
@@ -347,6 +348,13 @@ PROGRESS = 0.3
 """Share of the hand's error, in the frame before if that missed its target, that may be left for another time."""
 
 
+SLIDES, FARTHEST = 2, 0.15
+"""How often an arm that meets itself is moved along its self-motion, and how far at most each time [rad]."""
+ASIDE, FLAT, ROOM = 0.01, 1e-3, 0.002
+"""The turn by which it is told how that changes its distance to itself [rad], the least change that is believed [m/rad], and
+how much more than it must it shall then have [m]."""
+
+
 @njit(**LEAN)
 @no_type_check
 def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolerance, dt):
@@ -362,6 +370,9 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
         chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
         pulling, finishing, tolerance,
     )  # fmt: skip
+    gap = gap_of(solver, work, state.ideal)
+    if joints == JOINTS and (error > tolerance or gap < -OVERLAP):  # what it is drawn to may have taken it there
+        error, gap = _without_pulls(solver, work, state, pull, finishing, tolerance)
     last = state.figures[1] if state.figures[1] > 30.0 * tolerance else np.inf
     for _ in range(ATTEMPTS):  # farther and longer before the branch is given up, as long as that leads somewhere
         if error <= tolerance or error > PROGRESS * last:
@@ -371,7 +382,7 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
             chain.upper, 0, AGAIN, tolerance,
         )  # fmt: skip
-    gap = gap_of(solver, work, state.ideal)
+        gap = gap_of(solver, work, state.ideal)
     here = error <= 30.0 * tolerance and gap >= -OVERLAP
     if watched(solver) and watch_branches(solver, work, state, costs, here, dt):
         error, gap = 0.0, gap_of(solver, work, state.ideal)
@@ -387,6 +398,34 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
             gap = gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
+
+
+@njit(**LEAN)
+@no_type_check
+def _without_pulls(solver, work, state, pull, finishing, tolerance):
+    """Take the ideal arm to the target from where it was by steps for the hand alone; where it then meets itself, along its
+    self-motion and out again (Newton on its distance to itself). Returns what is left of the hand's error, and that distance
+    [m]."""
+    chain, q = solver.chain, state.ideal
+    for j in range(len(q)):
+        q[j] = state.before[j]
+    for turn in range(1 + SLIDES):
+        error = hand_first(
+            chain, work, q, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high, 0, finishing,
+            tolerance,
+        )  # fmt: skip
+        gap = gap_of(solver, work, q)
+        if gap >= -OVERLAP or error > tolerance or turn == SLIDES:
+            break
+        tool_jacobian(work.pose, work.J)
+        self_motion(work, state.free, state.free)
+        for j in range(len(q)):
+            state.ahead[j] = q[j] + ASIDE * state.free[j]
+        slope = (gap_of(solver, work, state.ahead, 0.0) - gap) / ASIDE
+        way = (ROOM - OVERLAP - gap) / max(abs(slope), FLAT)
+        for j in range(len(q)):
+            q[j] += np.sign(slope) * min(way, FARTHEST) * state.free[j]
+    return error, gap
 
 
 @njit(**LEAN)

@@ -1,0 +1,80 @@
+"""A live arm whose limbs are drawn to where it would meet itself stands before that; it does not jump back and come again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy import ndarray
+
+from visual_irl.mapping.hand_first import Pull, hand_first, limb_direction, self_motion, work_of
+from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
+from visual_irl.robots import load_robot
+from visual_irl.robots.chain import forward, tool_jacobian
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.self_collision import OVERLAP, clearance
+from visual_irl.robots.solutions import Solver, solver_of
+
+ALONE = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def apart(solver: Solver, q: ndarray) -> float:
+    """Distance of the arm to itself [m]."""
+    pose = solver.pose
+    forward(solver.chain, q, pose)
+    return clearance(solver.capsules, pose)
+
+
+def drawn_into_itself(robot: RobotModel, rng: np.random.Generator) -> tuple[ndarray, ndarray, ndarray, ndarray]:
+    """Joints in which the arm does not meet itself, the hand's pose, and the limbs of a posture beside it in which it does."""
+    solver = solver_of(robot, 0.01)
+    chain, work, limbs = solver.chain, work_of(solver.chain), np.zeros((2, 3))
+    while True:
+        q, free = rng.uniform(chain.lower, chain.upper), np.ones(7)
+        if not -0.06 < apart(solver, q) < -0.03:
+            continue
+        forward(chain, q, work.pose)
+        R, p = work.pose.R[-1].copy(), work.pose.p[-1].copy()
+        for limb in range(2):
+            limb_direction(chain, work, limb, limbs[limb])
+        for _ in range(60):
+            tool_jacobian(work.pose, work.J)
+            self_motion(work, free.copy(), free)
+            q = q + 0.03 * free
+            error = hand_first(chain, work, q, R, p, *limbs, q.copy(), ALONE, chain.lower, chain.upper, 0, 8, 1e-8)
+            if error > 1e-7:
+                break
+            if apart(solver, q) > 0.005:
+                return q, R, p, limbs
+            forward(chain, q, work.pose)
+
+
+@pytest.mark.parametrize("name", ["panda", "fr3"])
+def test_a_still_hand_keeps_an_arm_that_is_drawn_into_itself_still(name: str) -> None:
+    robot, rng = load_robot(name), np.random.default_rng(1)
+    solver, mapper = solver_of(robot), OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
+    for _ in range(8):
+        q, R, p, limbs = drawn_into_itself(robot, rng)
+        mapper.reset(q)
+        path = [q]
+        for _ in range(240):
+            assert mapper.step(R, p, *limbs, True, 1 / 60) == Status.TRACKING
+            path.append(mapper.q.copy())
+        assert np.abs(np.diff(path, axis=0)).max() < 0.2
+        assert np.abs(np.diff(path[-5:], axis=0)).max() < 2e-3
+        assert apart(solver, path[-1]) >= -OVERLAP
+
+
+def test_a_moving_hand_takes_it_along_its_own_edge() -> None:
+    """Where the edge moves into the arm, it goes along its self-motion and stays out; before, 252 of these steps were jumps."""
+    robot, rng = load_robot("panda"), np.random.default_rng(0)
+    mapper, jumps = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), 0
+    for _ in range(12):
+        q, R, p, limbs = drawn_into_itself(robot, rng)
+        mapper.reset(q)
+        before = q
+        for k in range(180):
+            status = mapper.step(R, p + [0.0, 0.01 * np.sin(k / 20.0), 0.0], *limbs, True, 1 / 60)
+            assert status in (Status.TRACKING, Status.UNREACHABLE)
+            jumps += np.abs(mapper.q - before).max() > 0.2
+            before = mapper.q.copy()
+    assert jumps <= 2
