@@ -200,11 +200,12 @@ def _assemble(
     for side, hand in person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
         if confidence[wrist] > 0.0:
-            hand, placed = _in_order(hand, skins[side], body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
+            hand, placed = _in_order(hand, skins[side], side, body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
                 p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
-                uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
+                uv[rows] = np.where(placed.guessed[:, None], intrinsics.project(placed.p), hand.uv)
+                confidence[rows] = np.where(placed.guessed, 0.5, 1.0) * hand.score
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
@@ -214,15 +215,15 @@ def _assemble(
 
 
 def _in_order(
-    hand: HandDetection, skin: HandSkin, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
+    hand: HandDetection, skin: HandSkin, side: str, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
 ) -> tuple[HandDetection, PlacedHand | None]:
     """A hand on its arm, its fingers put right where they were drawn in reverse order; then the thumb was guessed."""
     wrist_z = float(arm[2, 2])
-    placed = place_hand(hand, skin, wrist_z, intrinsics, config)
+    placed = place_hand(hand, skin, side, wrist_z, intrinsics, config)
     if placed is None or not forearm_twist(arm, placed.p[5], placed.p[17]) > MOST_TWIST:
         return hand, placed
     hand, skin = reversed_order(hand), skin.reordered(REVERSED)
-    return hand, place_hand(hand, skin, wrist_z, intrinsics, config, no_thumb=True)
+    return hand, place_hand(hand, skin, side, wrist_z, intrinsics, config, no_thumb=True)
 
 
 def _contradiction(person: PersonDetection, side: str, config: LiftingConfig, width: int) -> float:
