@@ -244,6 +244,21 @@ def _wrist_by_hand(skin: HandSkin | None, contradiction: float) -> tuple[float, 
     return float(skin.joints(skin.origin)[0]), skin.sigma + GUESSED * max(contradiction - 2.0, 0.0)
 
 
+def apparent_scale(
+    person: PersonDetection, depth: Float[ndarray, "H W"], intrinsics: Intrinsics, config: LiftingConfig
+) -> float:
+    """How many times as far away as a person of usual size would be who looks as large, the depth picture [m] puts a body.
+
+    1 but for how large people are, and how well the network guesses that; NaN where it shows hardly any of the body. Another
+    value is a wrong unit of depth, or a wrong focal length.
+    """
+    visible = person.visibility >= config.min_visibility
+    z = skin_depths(depth, person.uv[_ROWS][visible[_ROWS]], 2.0)
+    if np.isfinite(z).sum() < 3:
+        return float("nan")
+    return float(np.nanmedian(z)) * pixels_per_metre(person.uv[visible], person.shape[visible]) / intrinsics.fx
+
+
 def reject_by_shape(
     z: Float[ndarray, "N"], z_shape: Float[ndarray, "N"], limit: float
 ) -> tuple[Float[ndarray, "N"], float | None]:
