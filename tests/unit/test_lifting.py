@@ -13,7 +13,7 @@ from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import lifting
 from visual_irl.perception.arm_depth import ArmDepth, LimbLengths, arm_depth
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets
+from visual_irl.perception.hand_lifting import guessed_thumb, hand_insets, hand_skin, place_hand
 from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.lifting import LiftingConfig, keep_human_limbs, lift_keypoints, reject_by_shape, to_world
@@ -415,6 +415,22 @@ def test_a_thumb_drawn_over_the_palm_but_not_before_it_is_guessed() -> None:
     assert guessed_thumb(tucked[:, :2] * 1000.0 + 300.0, tucked)[[3, 4]].all()
     before = tucked * [1.0, 1.0, -1.0]  # the same thumb in front of the palm is seen
     assert not guessed_thumb(before[:, :2] * 1000.0 + 300.0, before).any()
+
+
+def test_a_hidden_thumb_is_placed_under_the_palm_wherever_it_is_drawn() -> None:
+    for side, turned in (("right", 1.0), ("left", -1.0)):  # the back of either hand, seen from above it
+        hand = HAND.mean(0) + (HAND - HAND.mean(0)) * [turned, 1.0, 1.0]
+        drawn = hand.copy()
+        drawn[3:5] = 0.5 * (hand[[9, 10]] + hand[[13, 14]]) + [0.0, 0.0, 0.02]  # over the palm, yet behind it
+        seen = person_of(LANDMARKS, drawn).hands["right"]
+        skin = hand_skin(seen, depth_of(LANDMARKS, drawn), CAMERA, CONFIG)
+        placed = place_hand(seen, skin, side, float(hand[0, 2]), CAMERA, CONFIG)
+        assert placed is not None
+        palm = float(np.linalg.norm(hand[9] - hand[0]))
+        tip = placed.p[4] - placed.p[0]
+        assert tip[2] == pytest.approx(0.53 * palm, abs=0.1 * palm)  # under the palm, which looks at +z
+        assert tip @ (hand[5] - hand[17]) > 0.0  # on the index finger's side
+        assert placed.guessed[1:5].all() and not placed.guessed[5:].any()
 
 
 def test_a_forearm_turns_by_less_than_a_right_angle_either_way() -> None:

@@ -17,12 +17,13 @@ from PIL import Image
 from visual_irl.errors import InvalidInput, UnreadableFile
 from visual_irl.io import messages
 from visual_irl.io.recording_writer import RecordingWriter
+from visual_irl.perception.exposure import well_exposed
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.live_stream import STAYS, LiveStream, LiveStreamConfig
 from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
 from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.person_finder import PersonFinder
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.sources import FrameSource, open_frames
 from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.types import Intrinsics, RgbdFrame
 
@@ -191,6 +192,35 @@ def test_one_stamp_from_the_future_does_not_make_the_rest_old_and_slow_streams_a
     assert admitted([1.0, 1.1, 9e5, 1.2, 1.3]) == [True, True, False, True, True]
     assert admitted([1.0, 1.1, 61.1, 61.2, 61.3, 61.0]) == [True, True, False, True, True, False]  # the camera had stopped
     assert admitted([0.0, 30.0, 60.0, 90.0, 120.0]) == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize("unit", [10.0, 0.1])
+def test_depth_in_another_unit_is_told_and_gives_no_keypoint(
+    unit: float, sound: list[RgbdFrame], detector: PersonFinder
+) -> None:
+    def frames() -> Iterator[RgbdFrame]:
+        for i, frame in enumerate(sound):
+            assert frame.depth is not None
+            yield replace(frame, stamp_ns=HOUR + STEP * i, depth=frame.depth * np.float32(unit))
+
+    health, found = StreamHealth(), []
+    with pytest.raises(InvalidInput, match="depth's unit"):
+        for _, keypoints in iterate_keypoints(FrameSource(RECORDING, frames, 3, True, {}), detector, KeypointConfig(), health):
+            found.append(keypoints.person)
+    assert found == [False] * 3 and health.problems() == {"wrong_scale": 3}
+    assert health.scale == pytest.approx(unit, rel=0.3)
+
+
+def test_a_dark_picture_is_brightened_and_a_black_one_is_not(sound: list[RgbdFrame]) -> None:
+    frame = sound[0]
+    assert well_exposed(frame) is frame
+    dark = replace(frame, rgb=(0.15 * frame.rgb).astype(np.uint8))
+    bright = well_exposed(dark).rgb
+    assert np.percentile(bright.max(2), 99) == pytest.approx(200.0, abs=15.0)  # levels come in steps of 1 / 0.15
+    grey = bright.astype(float).mean(2)
+    assert np.corrcoef(grey.ravel(), frame.rgb.astype(float).mean(2).ravel())[0, 1] > 0.95
+    black = replace(frame, rgb=(0.03 * frame.rgb).astype(np.uint8))
+    assert well_exposed(black) is black
 
 
 def test_a_repeated_stamp_is_out_of_order(sound: list[RgbdFrame]) -> None:

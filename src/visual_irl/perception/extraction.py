@@ -17,6 +17,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput, NoPersonFound, UnreadableFile
 from visual_irl.perception.assembly import assemble
 from visual_irl.perception.drawing import draw_keypoints
+from visual_irl.perception.exposure import well_exposed
 from visual_irl.perception.fusion import FusionConfig
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.moments import expected_shoulders, fuse_cameras
@@ -143,7 +144,7 @@ def _watched(
                         "`visual-irl calibrate extrinsics` finds it"
                     )
                 if frame.depth is not None and frame.T_world_camera is not None:
-                    keypoints = dataclasses.replace(keypoints, objects=finder.detect(frame))
+                    keypoints = dataclasses.replace(keypoints, objects=finder.detect(well_exposed(frame)))
                 frames.append(keypoints)
                 if health.sound:  # many videos end in black
                     album.offer(frame.rgb, keypoints, frames[0].stamp_ns)

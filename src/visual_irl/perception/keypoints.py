@@ -16,7 +16,8 @@ from visual_irl.perception import DETECTORS
 from visual_irl.perception.arm_depth import LimbLengths
 from visual_irl.perception.arm_memory import ArmMemory
 from visual_irl.perception.detection import Detector, GuidedDetector
-from visual_irl.perception.lifting import LiftingConfig, lift_keypoints, to_world
+from visual_irl.perception.exposure import well_exposed
+from visual_irl.perception.lifting import LiftingConfig, apparent_scale, lift_keypoints, to_world
 from visual_irl.perception.sources import FrameSource
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.torso import ARM, arm_seen
@@ -61,13 +62,15 @@ class KeypointStream:
         A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
         `StreamHealth`. No keypoint is carried over from other frames.
         """
-        person = self.detector.detect(frame.rgb, frame.stamp_ns) if self.health.admit(frame) else None
+        person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if self.health.admit(frame) else None
+        self.health.no_person += self.health.sound and person is None
+        if person is not None and frame.depth is not None:
+            self.health.note_scale(apparent_scale(person, frame.depth, frame.intrinsics, self.config.lifting))
         lifted = None
-        if person is not None:
+        if person is not None and self.health.sound:
             before = self._arms.before(frame.stamp_ns, frame.T_world_camera)
             lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths, before)
             self._arms.remember(lifted, frame.stamp_ns, frame.T_world_camera)
-        self.health.no_person += self.health.sound and person is None
         for upper, fore in lifted.limbs if lifted else ():
             self.lengths = self.lengths.updated((float(upper), float(fore)))
         return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
@@ -111,6 +114,12 @@ def iterate_keypoints(
         raise InvalidInput(
             f"'{source.path}': no pixel of {frames} depth pictures is known; check that the depth stream is on "
             "and its depth unit is right"
+        )
+    if stream.health.wrong_scale > persons:
+        raise InvalidInput(
+            f"'{source.path}': the depth pictures put the person {stream.health.scale:.2g} times as far away as their size in "
+            f"the picture does, in {stream.health.wrong_scale} of {frames} frames; check the depth's unit and the camera's "
+            "focal length"
         )
     needed = max(1, math.ceil(config.min_seen * frames))
     if arms < needed:

@@ -200,11 +200,12 @@ def _assemble(
     for side, hand in person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
         if confidence[wrist] > 0.0:
-            hand, placed = _in_order(hand, skins[side], body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
+            hand, placed = _in_order(hand, skins[side], side, body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
                 p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
-                uv[rows], confidence[rows] = hand.uv, np.where(placed.guessed, 0.5, 1.0) * hand.score
+                uv[rows] = np.where(placed.guessed[:, None], intrinsics.project(placed.p), hand.uv)
+                confidence[rows] = np.where(placed.guessed, 0.5, 1.0) * hand.score
     lost = confidence == 0.0
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
@@ -214,15 +215,15 @@ def _assemble(
 
 
 def _in_order(
-    hand: HandDetection, skin: HandSkin, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
+    hand: HandDetection, skin: HandSkin, side: str, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
 ) -> tuple[HandDetection, PlacedHand | None]:
     """A hand on its arm, its fingers put right where they were drawn in reverse order; then the thumb was guessed."""
     wrist_z = float(arm[2, 2])
-    placed = place_hand(hand, skin, wrist_z, intrinsics, config)
+    placed = place_hand(hand, skin, side, wrist_z, intrinsics, config)
     if placed is None or not forearm_twist(arm, placed.p[5], placed.p[17]) > MOST_TWIST:
         return hand, placed
     hand, skin = reversed_order(hand), skin.reordered(REVERSED)
-    return hand, place_hand(hand, skin, wrist_z, intrinsics, config, no_thumb=True)
+    return hand, place_hand(hand, skin, side, wrist_z, intrinsics, config, no_thumb=True)
 
 
 def _contradiction(person: PersonDetection, side: str, config: LiftingConfig, width: int) -> float:
@@ -241,6 +242,21 @@ def _wrist_by_hand(skin: HandSkin | None, contradiction: float) -> tuple[float, 
     if skin is None or not np.isfinite(skin.origin):
         return None
     return float(skin.joints(skin.origin)[0]), skin.sigma + GUESSED * max(contradiction - 2.0, 0.0)
+
+
+def apparent_scale(
+    person: PersonDetection, depth: Float[ndarray, "H W"], intrinsics: Intrinsics, config: LiftingConfig
+) -> float:
+    """How many times as far away as a person of usual size would be who looks as large, the depth picture [m] puts a body.
+
+    1 but for how large people are, and how well the network guesses that; NaN where it shows hardly any of the body. Another
+    value is a wrong unit of depth, or a wrong focal length.
+    """
+    visible = person.visibility >= config.min_visibility
+    z = skin_depths(depth, person.uv[_ROWS][visible[_ROWS]], 2.0)
+    if np.isfinite(z).sum() < 3:
+        return float("nan")
+    return float(np.nanmedian(z)) * pixels_per_metre(person.uv[visible], person.shape[visible]) / intrinsics.fx
 
 
 def reject_by_shape(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.detection import Detector
+from visual_irl.perception.exposure import well_exposed
 from visual_irl.perception.grasp import HandWatch
 from visual_irl.perception.holding import HoldingConfig
 from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
@@ -95,7 +96,7 @@ class LiveStream:
         if not newer:
             return None
         if self._finder and self.health.sound and frame.depth is not None and frame.T_world_camera is not None:
-            keypoints = replace(keypoints, objects=self._finder.detect(frame))
+            keypoints = replace(keypoints, objects=self._finder.detect(well_exposed(frame)))
         return self._hands.step(self._filter.step(keypoints))
 
     def close(self) -> None:

@@ -18,6 +18,9 @@ _LEAST_DEPTH = 0.01
 _LEAP_NS = 10_000_000_000
 """A frame that is further than this after the last one [ns] is believed when a second one confirms its time: one broken stamp
 must not make all that follow it look old."""
+_SCALES = 0.45, 2.2
+"""A person is at most so many times as far away by depth as by their size: 0.9 to 1.2 on rendered and real adults, 0.6 for a
+child of five."""
 _FARTHEST = 65.535
 """Depth beyond this [m] is none: what 16 bits of millimetres hold."""
 
@@ -53,6 +56,9 @@ class StreamHealth:
     """Black, white, or all one colour."""
     no_depth: int = 0
     """Hardly a pixel with depth."""
+    wrong_scale: int = 0
+    """Depth puts the person so much nearer or farther than their size in the picture does that its unit, or the focal length,
+    is wrong."""
     no_person: int = 0
     """Sound, but nobody is seen."""
 
@@ -66,6 +72,8 @@ class StreamHealth:
         """Whether the last frame could be used."""
         self.estranged = 0
         """How many frames in a row were refused for their time or their camera and agree about both among themselves."""
+        self.scale = 1.0
+        """The last scale that was wrong."""
 
     def admit(self, frame: RgbdFrame) -> bool:
         """Count a frame; whether it can be used."""
@@ -78,6 +86,12 @@ class StreamHealth:
         self._before = frame.stamp_ns, frame.intrinsics
         self.estranged = 0 if reason not in ("out_of_order", "wrong_size") else self.estranged * agrees + 1
         return reason is None
+
+    def note_scale(self, scale: float) -> None:
+        """How many times as far away as by their size depth puts the person of the last frame; NaN: not known."""
+        if scale < _SCALES[0] or scale > _SCALES[1]:
+            self.sound, self.scale = False, scale
+            self.wrong_scale += 1
 
     def begin_anew(self) -> None:
         """Take the next frame for the first of another camera or another clock; counts go on."""
