@@ -7,25 +7,24 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tyro
-from tyro.conf import OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from visual_irl.errors import VisualIrlError
 from visual_irl.evaluation.bench_verb import bench
 from visual_irl.evaluation.calibrate_verb import calibrate
 from visual_irl.evaluation.interruption import interruptible
+from visual_irl.evaluation.verb_parts import Seed, choice
 
 
 def record(
     out: Positional[Path],
     camera: str = "synthetic",
     task: str = "onion_sorting",
-    seed: int = 0,
+    seed: Seed = 0,
     onions: int = 3,
     body_seed: int = 0,
     side: Literal["right", "left"] = "right",
@@ -160,7 +159,7 @@ def replay(
     trajectory: Positional[Path],
     out: Path = Path("out/replay"),
     world: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     video: bool = True,
 ) -> None:
     """Replay a trajectory in MuJoCo: position control, a gripper that holds by friction, success read from the physics.
@@ -302,7 +301,7 @@ def evaluate(
     robot: str = "panda",
     episodes: int = 20,
     json: Path | None = None,
-    seed: int = 1000,
+    seed: Seed = 1000,
     workers: int = 1,
     address: str | None = None,
     pictures: Path | None = None,
@@ -377,7 +376,7 @@ def main(args: list[str] | None = None) -> None:
         try:
             with interruptible():
                 tyro.cli(
-                    _choice(args),
+                    _verbs(args),
                     prog="visual-irl",
                     description="Show a manipulation task to an RGB-D camera; a cobot then does it, and moves like a person.",
                     args=args,
@@ -397,10 +396,9 @@ def main(args: list[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def _choice(args: list[str]) -> Any:
+def _verbs(args: list[str]) -> Any:
     """The verbs as tyro takes them. Only one that is asked about tells more than its first sentence."""
-    told = {name: None if name in args else (do.__doc__ or "").split("\n\n")[0] for name, do in VERBS.items()}
-    return reduce(or_, (Annotated[Any, subcommand(n, constructor=do, description=told[n])] for n, do in VERBS.items()))
+    return choice(VERBS, {name: (do.__doc__ or "").split("\n\n")[0] for name, do in VERBS.items() if name not in args})
 
 
 def _reader_left() -> bool:

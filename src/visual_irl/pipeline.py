@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from visual_irl.errors import LearningFailed
+from visual_irl.errors import LearningFailed, MissingFile
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
@@ -53,6 +53,8 @@ def load_skill(folder: Path) -> Skill:
     Raises:
         MissingFile, UnreadableFile: with the way out.
     """
+    if not Path(folder).is_dir():
+        raise MissingFile(f"no skill at '{folder}'; `visual-irl learn` makes one")
     task = LinearReward.load(Path(folder) / REWARD_FILE).relations.task
     skill: Skill = SKILLS.load(task).load(folder)
     return skill

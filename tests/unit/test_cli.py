@@ -101,6 +101,22 @@ def test_missing_input_and_wrong_kind(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "visual-irl extract" in run(capsys, "learn", str(tmp_path / "not.npz"), "--out", str(tmp_path / "skill"))
 
 
+def test_a_file_of_another_verb_is_called_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "points.npy", np.zeros(3))
+    for verb in (["learn"], ["map", "--motion"]):
+        message = run(capsys, *verb, str(tmp_path / "points.npy"), "--out", str(tmp_path / f"{verb[0]}.out"))
+        assert "it is no .npz" in message and "pickle" not in message
+    for verb in (["evaluate", str(tmp_path / "points.npy")], ["run", str(tmp_path / "points.npy")]):
+        assert "no skill at" in run(capsys, *verb)
+
+
+@pytest.mark.parametrize("verb", [["record", "out"], ["replay", "t.npz"], ["evaluate", "skill"], ["bench", "irl"]])
+def test_a_seed_is_never_negative(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*verb, "--seed", "-1"])
+    assert stop.value.code == 2 and "seed -1 is negative; give a whole number from 0 on" in capsys.readouterr().err
+
+
 def test_wrong_robot_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = run(capsys, "map", str(tmp_path / "d.npz"), "--robot", "pandda", "--out", str(tmp_path / "t.npz"))
     assert "pandda" in message and "fr3, panda, ur10e, ur5e" in message

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from tyro.conf import arg, subcommand
+from tyro.conf import arg
+
+from visual_irl.evaluation.verb_parts import Seed, choice
 
 from visual_irl.assets import asset_target
 
@@ -20,7 +20,7 @@ def mapping(
     pictures: Path | None = None,
     train_prior: bool = False,
     out: Path | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Our mappers beside mink, pink and damped least squares on the same motion, or the training of the live mapper's prior.
 
@@ -50,7 +50,7 @@ def perception(
     pictures: Path | None = None,
     out: Path | None = None,
     train_blemish: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     backend: Literal["mediapipe", "torch"] = "mediapipe",
     clips: tuple[Path, ...] = (),
 ) -> None:
@@ -101,7 +101,7 @@ def irl(
     task: str = "onion_sorting",
     demos: int = 10,
     seeds: int = 10,
-    seed: int = 0,
+    seed: Seed = 0,
     json: Path = Path("out/bench_irl.json"),
     pictures: Path | None = None,
     methods: tuple[str, ...] | None = None,
@@ -144,7 +144,7 @@ def transfer(
     robot: str = "panda",
     demos: int = 10,
     seeds: int = 10,
-    seed: int = 0,
+    seed: Seed = 0,
     json: Path = Path("out/bench_transfer.json"),
     workers: int = 1,
     address: str | None = None,
@@ -190,7 +190,7 @@ def execution(
     runs: int = 240,
     trajectories: int = 100_000,
     seconds: float = 20.0,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> None:
     """Guard, planner, stream and faults, in half an hour or more; an interrupted one goes on.
 
@@ -218,7 +218,7 @@ SUBJECTS: dict[str, Callable[..., None]] = {
     "ros": ros,
     "execution": execution,
 }
-_Subject: Any = reduce(or_, (Annotated[Any, subcommand(name, constructor=do)] for name, do in SUBJECTS.items()))
+_Subject: Any = choice(SUBJECTS)
 
 
 def bench(what: Annotated[_Subject, arg(name="")]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg, subcommand
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from visual_irl.evaluation.verb_parts import choice
 
 if TYPE_CHECKING:
     from visual_irl.perception.calibration import Board
@@ -123,7 +123,7 @@ SUBJECTS: dict[str, Callable[..., None]] = {
     "extrinsics": extrinsics,
     "hand-eye": hand_eye,
 }
-_Subject: Any = reduce(or_, (Annotated[Any, subcommand(name, constructor=do)] for name, do in SUBJECTS.items()))
+_Subject: Any = choice(SUBJECTS)
 
 
 def calibrate(what: Annotated[_Subject, arg(name="")]) -> None:

@@ -59,7 +59,7 @@ def plot_weights(path: Path, names: Sequence[str], theta: Float[ndarray, "F"]) -
 
 
 def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot: str, moments: int = 4) -> None:
-    """Human arm against robot arm at some moments, from the front and from above."""
+    """Human arm against robot arm at some moments, from the side and from above."""
     figure = Figure(figsize=(3.1 * moments, 6.2))
     rows = np.linspace(0.08, 0.92, moments) * (len(arm.t) - 1)
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
@@ -78,6 +78,9 @@ def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot:
                 axis.invert_xaxis()  # +y is the person's left: drawn as the person sees it
             axis.set_title(f"{name}, t = {arm.t[k]:.1f} s", fontsize=8)
             axis.tick_params(labelsize=6)
+            axis.set_xlabel(f"{'xyz'[i]} [m]", fontsize=7)
+            if column == 0:
+                axis.set_ylabel(f"{'xyz'[j]} [m]", fontsize=7)
             if row == column == 0:
                 axis.legend(fontsize=7)
     save_figure(figure, path)
@@ -103,7 +106,7 @@ def plot_tracking(path: Path, report: MappingReport) -> None:
     upper.legend(fontsize=8, loc="upper right")
     lower.plot(report.t, np.degrees(report.upper_error), color=HUMAN, label="upper arm")
     lower.plot(report.t, np.degrees(report.fore_error), color=ROBOT, label="forearm")
-    lower.set_ylabel("angle to the human's [deg]")
+    lower.set_ylabel("to the human's [deg]")
     lower.set_xlabel("time [s]")
     lower.legend(fontsize=8)
     save_figure(figure, path)

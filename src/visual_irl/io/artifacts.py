@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import zipfile
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import visual_irl
 from visual_irl import covariance, se3
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.io.archive import arrays_of
 from visual_irl.io.atomic import atomic_path
 from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
 
@@ -113,10 +113,9 @@ def _load(path: Path, kind: str, maker: str) -> tuple[dict[str, Any], dict[str, 
     if not path.is_file():
         raise MissingFile(f"no {kind} at '{path}'; `{maker}` makes one")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
+        arrays: dict[str, Any] = arrays_of(path)
         header = json.loads(str(arrays.pop("header")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (UnreadableFile, ValueError, KeyError) as error:
         raise UnreadableFile(f"'{path}' is not a {kind} file: {error}; `{maker}` makes one") from error
     if not isinstance(header, dict):
         raise UnreadableFile(f"'{path}' is not a {kind} file: its header is no mapping; `{maker}` makes one")

@@ -7,7 +7,6 @@ recording each frame belongs to, `side` ("right" or "left"), `note`.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
+from visual_irl.io.archive import arrays_of
 
 SHAPES = {"shoulder": (3,), "elbow": (3,), "wrist": (3,), "hand_R": (3, 3)}
 ORTHONORMAL = 1e-3
@@ -73,9 +73,8 @@ def load_motion(path: Path, side: str | None = None) -> ArmMotion:
     if not path.is_file():
         raise MissingFile(f"motion file '{path}' does not exist")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
+        arrays = arrays_of(path)
+    except UnreadableFile as error:
         raise UnreadableFile(f"'{path}' is not a motion file (.npz): {error}") from error
     missing = [name for name in (*SHAPES, "fps") if name not in arrays]
     if missing:
