@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from visual_irl.evaluation.verb_parts import Seed, choice
-
 from visual_irl.assets import asset_target
+from visual_irl.evaluation.verb_parts import Seed, choice
 
 
 def mapping(
