@@ -77,7 +77,7 @@ class OnlineConfig:
     """Distance kept from every joint limit [rad]."""
     pull: Pull = Pull(1.0, 1.0, posture=0.0, limit=10.0, zone=0.1, turn=0.18, turn_zone=1.3, rest=0.5)
     """What the arm is drawn to besides the hand; its posture is the one that the prior guesses, see `guess`."""
-    guess: float = 2.0
+    guess: float = 1.0
     """Weight of that posture with a prior, per rad^2 and per squared difference of the limbs' directions from the human's: the
     less an arm can be like the human's, the more the prior's word counts."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=0.005, jump=0.0))
