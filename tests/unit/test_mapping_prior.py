@@ -12,8 +12,20 @@ from visual_irl.assets import asset_path, asset_target
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
 from visual_irl.evaluation import bench_stage
 from visual_irl.evaluation.bench_verb import mapping
-from visual_irl.mapping.hand_first import self_motion, work_of
-from visual_irl.mapping.prior import INPUTS, JOINTS, TERMS, Prior, load_prior, note_limbs, prior_of, prior_state, wished
+from visual_irl.mapping.hand_first import limb_direction, self_motion, work_of
+from visual_irl.mapping.prior import (
+    INPUTS,
+    JOINTS,
+    TERMS,
+    Prior,
+    held,
+    load_prior,
+    look,
+    note_limbs,
+    prior_of,
+    prior_state,
+    wished,
+)
 from visual_irl.mapping.prior_lessons import Lesson, lesson_of, synthetic_arm
 from visual_irl.mapping.prior_training import TrainingConfig, fit, train_prior
 from visual_irl.robots import load_robot
@@ -45,7 +57,8 @@ def asked(q: np.ndarray, spin: float = 0.0, side: float = 1.0, sign: float = 1.0
     forward(chain, q, work.pose)
     tool_jacobian(work.pose, work.J)
     self_motion(work, ALONG * [side, 1.0, side, 1.0, side, 1.0, side], free)
-    return float(wished(chain, work, network(), state, q, sign * free))
+    look(chain, work, state, q, sign * free)
+    return float(wished(network(), state))
 
 
 def test_one_question_has_one_answer() -> None:
@@ -71,12 +84,18 @@ def test_terms_are_how_the_limbs_turn_along_the_self_motion() -> None:
         forward(chain, q, work.pose)
         tool_jacobian(work.pose, work.J)
         self_motion(work, np.ones(JOINTS), free)
-        wished(chain, work, network(), state, q, free)
+        look(chain, work, state, q, free)
         return np.array(state.x[TERMS : TERMS + 2], float)
 
+    def upper_arm(q: np.ndarray) -> np.ndarray:
+        forward(chain, q, work.pose)
+        limb_direction(chain, work, 0, work.d)
+        return work.d.copy()
+
     misses(Q)
-    along, terms = free.copy(), state.terms.copy()
+    along, terms, turn = free.copy(), state.terms.copy(), held(state, 1.0, 0.0)
     h = 1e-2  # inputs are kept in single precision
+    assert turn == pytest.approx(((upper_arm(Q + h * along) - upper_arm(Q - h * along)) ** 2).sum() / (2.0 * h) ** 2, rel=1e-2)
     np.testing.assert_allclose(terms[:2], (misses(Q + h * along) - misses(Q - h * along)) / (2.0 * h), atol=2e-3)
 
 

@@ -30,7 +30,7 @@ from visual_irl.mapping.branch_path import BranchCosts, price, wound
 from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import CHANGED, Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
-from visual_irl.mapping.prior import JOINTS, Prior, no_prior, note_limbs, prior_state, wished
+from visual_irl.mapping.prior import JOINTS, Prior, held, look, no_prior, note_limbs, prior_state, wished
 from visual_irl.robots.chain import LEAN, forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import OVERLAP, clearance
@@ -61,7 +61,8 @@ class Steadiness(NamedTuple):
     stride: float = 0.18
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
     inertia: float = 1.0
-    """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2."""
+    """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2. How much of that is wanted
+    follows from how the limbs hold the self-motion: as much as does not swing through their optimum (critical damping)."""
     farthest: float = 0.16
     """Largest self-motion that the prior asks for in a frame [rad]."""
     rest: float = 0.05
@@ -76,7 +77,7 @@ class OnlineConfig:
     """Distance kept from every joint limit [rad]."""
     pull: Pull = Pull(1.0, 1.0, posture=0.0, limit=10.0, zone=0.1, turn=0.18, turn_zone=1.3, rest=0.5)
     """What the arm is drawn to besides the hand; its posture is the one that the prior guesses, see `guess`."""
-    guess: float = 2.0
+    guess: float = 1.0
     """Weight of that posture with a prior, per rad^2 and per squared difference of the limbs' directions from the human's: the
     less an arm can be like the human's, the more the prior's word counts."""
     costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=0.005, jump=0.0))
@@ -292,12 +293,15 @@ def _step(follower, target):
         if state.figures[0] > follower.hold:
             decelerate(solver, work, state, follower.limits, dt)
             return 4
-    s, trust = 0.0, 0.0
-    if seen and prior.on and joints == JOINTS:  # without a self-motion there is nothing that it could ask for
-        trust = unlikeness(solver.chain, work, state.ideal, state.upper, state.fore, follower.costs)
+    s, trust, stiff = 0.0, 0.0, 0.0
+    if seen and joints == JOINTS:  # without a self-motion there is nothing that could be asked for
         note_limbs(history, state.upper, state.fore, dt)
-        s = _wanted(solver.chain, work, prior, history, state, follower.steadiness)
-    pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, dt)
+        stiff = _look_along(solver.chain, work, history, state, follower.pull)
+        if prior.on:
+            trust = unlikeness(solver.chain, work, state.ideal, state.upper, state.fore, follower.costs)
+            farthest = follower.steadiness.farthest
+            s = min(max(wished(prior, history), -farthest), farthest)
+    pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, stiff, dt)
     reachable, gap = _follow(
         solver, work, state, pull, follower.costs, follower.steadiness.stride, follower.pulling, follower.finishing,
         follower.tolerance, dt,
@@ -313,25 +317,30 @@ def _step(follower, target):
 
 @njit(**LEAN)
 @no_type_check
-def _wanted(chain, work, prior, history, state, steadiness):
-    """Self-motion along `state.free` that the prior asks for [rad]."""
+def _look_along(chain, work, history, state, pull):
+    """Fill `state.free` with the ideal arm's self-motion, and what is seen along it; returns how strongly the limbs hold it
+    [1/rad^2]."""
     forward(chain, state.ideal, work.pose)
     tool_jacobian(work.pose, work.J)
     self_motion(work, state.free, state.free)
-    s = wished(chain, work, prior, history, state.ideal, state.free)
-    return min(max(s, -steadiness.farthest), steadiness.farthest)
+    look(chain, work, history, state.ideal, state.free)
+    return held(history, pull.upper, pull.fore)
 
 
 @njit(**LEAN)
 @no_type_check
-def _drawn(state, pull, steadiness, s, trust, dt):
+def _drawn(state, pull, steadiness, s, trust, stiff, dt):
     """Fill `state.posture` with what the ideal arm is drawn to: to where the prior wants it, and on as it went in the last
-    frame; returns the pulls with the weight of both together."""
+    frame; returns the pulls with the weight of both together.
+
+    With inertia w, and limbs that hold the self-motion by k, a frame x minimises k x^2 + w (x - x1 - c (x1 - x2))^2; both poles
+    of that recursion are one where (1 + c)^2 = 4 c (1 + k / w), so that it goes to rest as fast as it can without swinging.
+    """
     inertia = steadiness.inertia / max(60.0 * dt, 0.25) ** 4
     last = state.figures[4]
     on = dt / last if 0.0 < last < 0.25 and dt < 0.25 else 0.0
-    if on == 0.0:
-        inertia = 0.0
+    ratio = stiff / max(inertia, 1e-9)
+    on *= (np.sqrt(1.0 + ratio) - np.sqrt(ratio)) ** 2
     weight = trust + inertia
     for j in range(len(state.q)):
         state.posture[j] = state.ideal[j]

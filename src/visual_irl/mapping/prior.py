@@ -139,7 +139,7 @@ def note_limbs(state: PriorState, upper: ndarray, fore: ndarray, dt: float) -> N
 @no_type_check
 def look(chain: Chain, work: Work, state: PriorState, q: ndarray, free: ndarray) -> None:
     """Fill the terms and what the network reads at the posture `q` (J,) with the unit self-motion `free` (J,); `work.pose` must
-    hold the arm's pose."""
+    hold the arm's pose, and `note_limbs` have been called for this moment."""
     terms, x, d = state.terms, state.x, work.d
     for limb in range(2):
         length = limb_direction(chain, work, limb, d)
@@ -177,12 +177,15 @@ def look(chain: Chain, work: Work, state: PriorState, q: ndarray, free: ndarray)
 
 @njit(**LEAN)
 @no_type_check
-def wished(chain: Chain, work: Work, prior: Prior, state: PriorState, q: ndarray, free: ndarray) -> float:
-    """How far along the self-motion `free` (J,) from `q` the best path is expected now [rad]; see `look`.
+def held(state: PriorState, upper: float, fore: float) -> float:
+    """How strongly limbs of these weights hold the self-motion that was looked along: the curvature of their cost [1/rad^2]."""
+    return upper * state.x[TERMS + 2] + fore * state.x[TERMS + 3]
 
-    `note_limbs` must have been called for this moment.
-    """
-    look(chain, work, state, q, free)
+
+@njit(**LEAN)
+@no_type_check
+def wished(prior: Prior, state: PriorState) -> float:
+    """How far along the self-motion from where `look` was called the best path is expected now [rad]."""
     _weigh(prior.W1, prior.b1, state.x, state.a)
     _rectify(state.a)
     _weigh(prior.W2, prior.b2, state.a, state.b)

@@ -1,4 +1,4 @@
-"""A live arm whose limbs are drawn to where it would meet itself stands before that; it does not jump back and come again."""
+"""A live arm over a still hand comes to rest: it swings through no optimum, and stands before it would meet itself."""
 
 from __future__ import annotations
 
@@ -46,6 +46,33 @@ def drawn_into_itself(robot: RobotModel, rng: np.random.Generator) -> tuple[ndar
             if apart(solver, q) > 0.005:
                 return q, R, p, limbs
             forward(chain, q, work.pose)
+
+
+@pytest.mark.parametrize("fps", [30.0, 60.0, 100.0])
+def test_the_elbow_goes_to_the_limbs_optimum_and_no_farther(fps: float) -> None:
+    robot = load_robot("panda")
+    solver = solver_of(robot)
+    chain, work, limbs, q, free = solver.chain, work_of(solver.chain), np.zeros((2, 3)), robot.home.copy(), np.ones(7)
+    T = robot.fk(robot.home)
+    R, p = np.ascontiguousarray(T[:3, :3]), T[:3, 3].copy()
+    for _ in range(8):  # 0.4 rad along the self-motion
+        forward(chain, q, work.pose)
+        tool_jacobian(work.pose, work.J)
+        self_motion(work, free.copy(), free)
+        q = q + 0.05 * free
+        hand_first(chain, work, q, R, p, *limbs, q.copy(), ALONE, chain.lower, chain.upper, 0, 8, 1e-8)
+    forward(chain, q, work.pose)
+    for limb in range(2):
+        limb_direction(chain, work, limb, limbs[limb])
+    mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
+    mapper.reset(robot.home)
+    path = [robot.home]
+    for _ in range(int(4.0 * fps)):
+        mapper.step(R, p, *limbs, True, 1.0 / fps)
+        path.append(mapper.q.copy())
+    way, net = np.abs(np.diff(path, axis=0)).sum(), np.abs(path[-1] - path[0]).sum()
+    assert np.abs(path[-1] - q).max() < 0.1
+    assert way < 1.5 * net, f"{way:.2f} rad of way for {net:.2f}"
 
 
 @pytest.mark.parametrize("name", ["panda", "fr3"])
