@@ -137,19 +137,19 @@ def _place_body(
     if anchor is None:
         return None
     z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
-    beside = _behind_the_trunk(rays, z, w, far, config)
-    z[np.isfinite(beside)] = np.nan
+    behind = _behind_the_trunk(rays, z, w, far, config)
+    z[np.isfinite(behind)] = np.nan
     measured = np.isfinite(z)
     noise = np.hypot(config.sigma_depth, config.sigma_square * z**2)
-    sigma = np.where(measured, noise, np.where(np.isfinite(beside), config.sigma_breadth, config.sigma_shape))
-    z = np.where(measured, z, np.where(np.isfinite(beside), beside, w[:, 2] + anchor))
+    sigma = np.where(measured, noise, np.where(np.isfinite(behind), config.sigma_breadth, config.sigma_shape))
+    z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
     p = rays * z[:, None]
     p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
     across = np.hypot(_lateral(config), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
     outward = _outwardness(w, rays)
     across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * outward)
     sigma[_HEIGHT[0]] = np.hypot(sigma[_HEIGHT[0]], config.sigma_shoulder_side * np.maximum(outward, 0.0))
-    across[np.isfinite(beside)] = config.lateral_breadth
+    across[np.isfinite(behind)] = config.lateral_breadth
     across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(_aboveness(w, rays) - config.above, 0.0))
     limbs, lost = _NO_LIMBS.copy(), hidden & np.isin(np.arange(len(z)), _WRISTS)
     for k, arm in enumerate(_ARMS):
