@@ -276,6 +276,15 @@ def test_a_nose_within_the_trunk_is_no_head() -> None:
     assert not head_seen(replace(body_at(visibility=0.99), uv=uv), 640, 480)
 
 
+@pytest.mark.parametrize(
+    ("degrees", "believed"), [(45, True), (-45, True), (80, False), (-80, False), (90, False), (180, False)]
+)
+def test_a_body_that_leans_is_believed_and_one_filmed_on_its_side_is_not(degrees: float, believed: bool) -> None:
+    body, (c, s) = body_at(y=300.0, visibility=0.99), (np.cos(np.radians(degrees)), np.sin(np.radians(degrees)))
+    turned = (body.uv - body.uv[0]) @ np.array([[c, s], [-s, c]]) + body.uv[0]
+    assert head_seen(replace(body, uv=turned), 640, 480) == believed
+
+
 def test_a_region_maps_its_centre_and_its_up() -> None:
     M = Region(100.0, 50.0, 512.0, np.pi / 2).to_crop()  # its up points right in the picture
     assert np.allclose(M @ [100.0, 50.0, 1.0], [128.0, 128.0])

@@ -352,6 +352,53 @@ def test_a_shoulder_as_far_from_the_other_as_peoples_are_is_believed_against_the
     assert np.isnan(keep_human_limbs(p, agreed, CONFIG.limb_range, CONFIG.breadth_range)[left])
 
 
+def test_a_shoulder_behind_the_trunk_is_a_breadth_from_the_other_one() -> None:
+    """A person who is filmed from the left: both shoulders are drawn on the skin of the nearer one."""
+    side = {
+        "left_shoulder": (0.02, -0.15, 1.00), "right_shoulder": (-0.02, -0.15, 1.36),
+        "left_elbow": (0.05, 0.12, 0.98), "right_elbow": (0.03, 0.12, 1.38),
+        "left_wrist": (-0.20, 0.14, 1.00), "right_wrist": (-0.22, 0.14, 1.30),
+        "left_hip": (0.01, 0.35, 1.08), "right_hip": (-0.01, 0.35, 1.28),
+    }  # fmt: skip
+    person = person_of(side)
+    rows = [POSE_INDEX["right_shoulder"], POSE_INDEX["right_hip"]]
+    for flattened in (0.0, 0.2):  # how much nearer the network believes the hidden side to be [m]
+        shape = person.shape.copy()
+        shape[rows, 2] -= flattened
+        lifted = lift_keypoints(replace(person, shape=shape), depth_of(side), CAMERA, CONFIG)
+        assert lifted is not None
+        left, right = (keypoint_index(f"{s}_shoulder") for s in SIDES)
+        apart = lifted.p_camera[right] - lifted.p_camera[left]
+        assert np.linalg.norm(apart) == pytest.approx(np.mean(CONFIG.breadth_range), abs=0.03)
+        assert apart[2] > 0.25
+        assert lifted.sigma_depth[right] == CONFIG.sigma_breadth > 2.0 * lifted.sigma_depth[left]
+
+
+def test_farther_away_and_from_above_intervals_are_wider() -> None:
+    def deviations(shift: np.ndarray, tilt: float) -> tuple[float, float]:
+        c, s = np.cos(tilt), np.sin(tilt)
+        R = np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])  # about the shoulders
+        pivot = np.array([0.0, -0.15, 1.2])
+        body = {name: tuple((R @ (np.array(p) - pivot) + pivot + shift).tolist()) for name, p in BODY.items()}
+        lifted = lift_keypoints(person_of(body), depth_of(body), CAMERA, CONFIG)
+        assert lifted is not None
+        row = keypoint_index("left_shoulder")
+        return float(lifted.sigma_lateral[row]), float(lifted.sigma_depth[row])
+
+    near, far, above = deviations(np.zeros(3), 0.0), deviations(np.array([0.0, 0.0, 1.8]), 0.0), deviations(np.zeros(3), 0.9)
+    assert far[0] > near[0] and far[1] > 1.3 * near[1]
+    assert above[0] > 2.0 * near[0]
+
+
+def test_an_elbow_is_not_moved_before_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = keypoint_index("right_elbow")
+    lifted = [lift_keypoints(person_of(LANDMARKS), depth_of(LANDMARKS), CAMERA, CONFIG)]
+    monkeypatch.setattr(lifting, "elbow_on_limbs", lambda arm, *_: arm[1] * 0.8)
+    lifted.append(lift_keypoints(person_of(LANDMARKS), depth_of(LANDMARKS), CAMERA, CONFIG))
+    assert lifted[0] is not None and lifted[1] is not None
+    assert np.linalg.norm(lifted[0].p_camera[row] - lifted[1].p_camera[row]) < 0.01
+
+
 def test_world_frame_and_sigma_follow_the_camera() -> None:
     sure = replace(CONFIG, lateral_hip=0.005)
     lifted = lift_keypoints(person_of(LANDMARKS), depth_of(LANDMARKS), CAMERA, sure)

@@ -22,6 +22,9 @@ MIN_AGREEMENT = 0.96
 most confused; a hand at the wrist and a second sighting decide on the rest."""
 MIN_UPRIGHT = 0.7
 """Least cosine between the trunk and the picture's vertical: who works at a table bends by 45 degrees at most."""
+LEAST_UPRIGHT = 0.5
+"""The same with a head, which tells more: who reaches to the side leans by 60 degrees at most. A camera on its side is to be
+told, not believed now and then."""
 MAX_OUTSIDE = 0.25
 """How far outside of the picture a shoulder may lie, in trunk lengths (0.12 m); further off it is a guess."""
 MIN_NOSE = 0.93
@@ -136,10 +139,11 @@ def plausible(person: PersonDetection, width: int, height: int) -> bool:
 
 
 def head_seen(person: PersonDetection, width: int, height: int) -> bool:
-    """Whether the nose is visible, lies within the picture and not below the shoulders, and these not below the hips."""
+    """Whether the nose is visible, lies within the picture and above the shoulders, and these above the hips."""
     x, y = person.uv[0]
     shoulders, hips = (person.uv[[POSE_INDEX[f"{side}_{joint}"] for side in SIDES]].mean(0) for joint in ("shoulder", "hip"))
-    upright = float((person.uv[0] - shoulders) @ (shoulders - hips)) > 0.0 and shoulders[1] < hips[1]
+    above = float((person.uv[0] - shoulders) @ (shoulders - hips)) > 0.0
+    upright = above and hips[1] - shoulders[1] >= LEAST_UPRIGHT * trunk_length(person)
     return bool(person.visibility[0] >= MIN_NOSE and 0.0 <= x < width and 0.0 <= y < height and upright)
 
 

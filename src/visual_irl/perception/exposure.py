@@ -21,8 +21,10 @@ _BLUR = 1.0
 
 def well_exposed(frame: RgbdFrame) -> RgbdFrame:
     """The frame itself, or a copy of a dark one in which all colours are brighter by one factor, and noise is averaged."""
-    few = frame.rgb[::_SAMPLE, ::_SAMPLE].max(2)
-    brightest = float(np.percentile(few, _PARTS)) if few.size else 0.0
+    few = frame.rgb[::_SAMPLE, ::_SAMPLE]
+    if np.count_nonzero(few >= DARK) > (1.0 - 0.01 * _PARTS) * few.size:  # most pictures; the rest costs ten times as much
+        return frame
+    brightest = float(np.percentile(few.max(2), _PARTS)) if few.size else 0.0
     if not BLACK <= brightest < DARK:
         return frame
     levels = np.minimum(np.arange(256) * (BRIGHT / brightest), 255.0).astype(np.uint8)

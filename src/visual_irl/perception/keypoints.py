@@ -125,7 +125,7 @@ def iterate_keypoints(
     if arms < needed:
         raise NoPersonFound(
             f"'{source.path}': an arm ({', '.join(ARM)}) is seen in {arms} of {frames} frames, {needed} are needed "
-            f"(a body in {persons}); film the person from the front, shoulders and the whole arm in the picture"
+            f"(a body in {persons}); film the person upright, from the front, shoulders and the whole arm in the picture"
         )
 
 

@@ -32,6 +32,7 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
 }
 _ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
 _WRISTS = [arm[2] for arm in _ARMS]
+_UPPER_ARMS = [row for arm in _ARMS for row in arm[:2]]
 GUESSED = 0.05
 """Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
 _NO_LIMBS = np.full((2, 2), np.nan)
@@ -136,12 +137,20 @@ def _place_body(
     if anchor is None:
         return None
     z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
+    behind = _behind_the_trunk(rays, z, w, far, config)
+    z[np.isfinite(behind)] = np.nan
     measured = np.isfinite(z)
-    sigma, across = np.where(measured, config.sigma_depth, config.sigma_shape), _lateral(config)
-    z = np.where(measured, z, w[:, 2] + anchor)
+    noise = np.hypot(config.sigma_depth, config.sigma_square * z**2)
+    sigma = np.where(measured, noise, np.where(np.isfinite(behind), config.sigma_breadth, config.sigma_shape))
+    z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
     p = rays * z[:, None]
     p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
-    across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * _outwardness(w, rays))
+    across = np.hypot(_lateral(config), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
+    outward = _outwardness(w, rays)
+    across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * outward)
+    sigma[_HEIGHT[0]] = np.hypot(sigma[_HEIGHT[0]], config.sigma_shoulder_side * np.maximum(outward, 0.0))
+    across[np.isfinite(behind)] = config.lateral_breadth
+    across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(_aboveness(w, rays) - config.above, 0.0))
     limbs, lost = _NO_LIMBS.copy(), hidden & np.isin(np.arange(len(z)), _WRISTS)
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
@@ -152,7 +161,7 @@ def _place_body(
             z_along = skin_depths(depth, along, 0.5 * config.patch * px_per_m).reshape(2, -1)
             found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last, z_along)
             p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
-            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), config.sigma_depth)
+            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), noise[arm[0]])
             measured[arm[1:]] = found.own > 0.5
             across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
             doubt = 1.0 + config.doubted_growth * (1.0 - confidence[arm[1:]])
@@ -162,7 +171,9 @@ def _place_body(
                 across[arm[2]], lost[arm[2]] = config.lateral_covered, not told
             unseen = 0.0 if found.own[1] > 0.5 else float(np.hypot(found.sigma[1], across[arm[2]]))
             elbow = np.array([sigma[arm[1]], across[arm[1]], unseen])
-            p[arm[1]] = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
+            moved = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
+            if not moved[2] < z_skin[arm[1]]:  # nothing is before what is seen
+                p[arm[1]] = moved
             if found.own.min() > 0.8:
                 limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
     p = p + _across(_along_arms(p, config), p)
@@ -326,8 +337,35 @@ def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray
 def _insets(config: LiftingConfig, w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "8"]:
     """From the skin to each joint along its ray [m], for a body of shape `w`."""
     inset = np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
-    inset[_HEIGHT[0]] -= config.inset_shoulder_outward * _outwardness(w, rays)
+    inset[_HEIGHT[0]] -= config.inset_shoulder_outward * np.minimum(_outwardness(w, rays), config.most_outward)
     return inset
+
+
+def _behind_the_trunk(
+    rays: Float[ndarray, "8 3"],
+    z: Float[ndarray, "8"],
+    w: Float[ndarray, "8 3"],
+    far: Bool[ndarray, "8"],
+    config: LiftingConfig,
+) -> Float[ndarray, "8"]:
+    """Depth of a shoulder that the trunk hides [m], a human breadth from the other one; NaN for all other joints.
+
+    So is the farther one of two that are seen nearer to each other than any person's are: both are on the same skin.
+    """
+    out, shoulders = np.full(len(z), np.nan), _HEIGHT[0]
+    away = max(shoulders, key=lambda row: float(w[row, 2]))
+    near = shoulders[1 - shoulders.index(away)]
+    apart = float(np.linalg.norm(rays[away] * z[away] - rays[near] * z[near]))
+    if np.isfinite(z[near]) and (far[away] or apart < config.breadth_range[0]):
+        aside = float(np.linalg.norm(rays[away] - rays[near])) * z[near]
+        out[away] = z[near] + max(np.mean(config.breadth_range) ** 2 - aside**2, 0.0) ** 0.5
+    return out
+
+
+def _aboveness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> float:
+    """Cosine between a trunk, downwards, and the way from the camera to its shoulders: 0.3 from the front, 1 from above."""
+    down, ray = w[_HEIGHT[1]].mean(0) - w[_HEIGHT[0]].mean(0), rays[_HEIGHT[0]].mean(0)
+    return float(down @ ray / max(float(np.linalg.norm(down) * np.linalg.norm(ray)), 1e-6))
 
 
 def _outwardness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "2"]:

@@ -20,6 +20,8 @@ class LiftingConfig:
     the next were fitted on rendered people, seen from both sides."""
     inset_shoulder_outward: float = 0.040
     """So much less from the outside, and more across the chest [m]: the joint lies near the shoulder's outer skin."""
+    most_outward: float = 0.6
+    """From further outside it is no less: muscle covers the joint there, too."""
     inset_elbow: float = 0.055
     """The same for the elbow [m], to compare with the body's shape only: `arm.radius_elbow` places it."""
     inset_wrist: float = 0.028
@@ -73,6 +75,14 @@ class LiftingConfig:
     held 90 %, and are a little wider."""
     lateral_shoulder_side: float = 0.012
     """So much more, where it is seen from its side or through the chest [m]."""
+    sigma_shoulder_side: float = 0.02
+    """So much more along the ray, where it is seen from its own side [m]."""
+    lateral_above: float = 0.15
+    """So much more across the ray, for shoulders and elbows [m], for each by which the cosine between trunk and ray is ..."""
+    above: float = 0.4
+    """... above this: from above the network draws them worse, and is as sure of them."""
+    landmark_pixels: float = 1.0
+    """What landmarks err by in the picture [px of 640], which is much from afar."""
     lateral_elbow: float = 0.0165
     """The same for the elbow [m]."""
     lateral_wrist: float = 0.0065
@@ -103,6 +113,12 @@ class LiftingConfig:
     """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
     sigma_depth: float = 0.009
     """Standard deviation along the ray of a joint whose depth was measured [m]."""
+    sigma_square: float = 0.0014
+    """So much more at 1 m [m], and four times as much at 2 m: a stereo camera's depth (`depth_noise`)."""
+    sigma_breadth: float = 0.05
+    """Standard deviation along the ray of a shoulder that the trunk hides, placed by the other one [m], ..."""
+    lateral_breadth: float = 0.025
+    """... and across it."""
     sigma_hand: float = 0.025
     """Standard deviation along the ray of a hand that was placed by its wrist [m]."""
     sigma_shape: float = 0.08
@@ -114,7 +130,8 @@ class LiftingConfig:
         deviation = (1e-4, 1.0)
         require_within(
             self, 0.0, 0.5,
-            min_visibility=(0.0, 1.0), forearm_seen=(0.0, 1.0), far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0),
+            min_visibility=(0.0, 1.0), forearm_seen=(0.0, 1.0), most_outward=(0.0, 1.0), above=(0.0, 1.0),
+            far_shoulder=(-1.0, 1.0), wrist_pixels=(0.1, 100.0), landmark_pixels=(0.0, 100.0),
             finger_sigma=deviation, finger_gate=(0.1, 100.0), hand_size=(0.01, 10.0), hand_hidden=(1e-6, 0.49),
             patch=(0.001, 0.1), max_disagreement=(0.0, 2.0), limb_range=(0.01, 1.0), hidden_growth=(0.0, 100.0),
             doubted_growth=(0.0, 100.0),
