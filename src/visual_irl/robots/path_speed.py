@@ -17,7 +17,7 @@ from scipy.linalg import solveh_banded
 
 from visual_irl.errors import InvalidInput
 
-FASTEST = 25.0
+FASTEST = 100.0
 """Largest b at the bent ends, where the demonstrated timing bounds it no more."""
 BARRIER = (1.0, 6.0, 36.0, 216.0, 1300.0)
 """Weight of the time against the barrier, one after the other; the last one costs about 0.1 % of the time."""
