@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -365,6 +366,9 @@ VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Why nothing more can be written to a disk."""
+
 
 def main(args: list[str] | None = None) -> None:
     """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file.
@@ -390,6 +394,12 @@ def main(args: list[str] | None = None) -> None:
         raise SystemExit(128 + signal.SIGPIPE) from None
     except VisualIrlError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"'{error.filename}'" if error.filename else "what was made"
+        print(f"error: cannot write {where}: {error.strerror}; free some space, or choose another --out", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)

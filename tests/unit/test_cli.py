@@ -89,6 +89,15 @@ def test_a_broken_pipe_of_a_verb_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
         cli.main(["models"])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(cli.VERBS, "models", lambda: Path("/dev/full").write_text("curve"))
+    assert "No space left on device; free some space" in run(capsys, "models")
+    monkeypatch.setitem(cli.VERBS, "models", lambda: Path("/nowhere/to/write").write_text("curve"))
+    with pytest.raises(FileNotFoundError):
+        cli.main(["models"])
+
+
 def test_empty_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     message = run(capsys, "extract", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "demo.npz"))

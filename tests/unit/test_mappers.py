@@ -166,6 +166,40 @@ def test_smoothing_lowers_jerk_and_keeps_the_hand(name: str) -> None:
         np.testing.assert_allclose(robot.fk(q)[:3], np.column_stack([R, p]), atol=1e-6)
 
 
+def test_the_elbow_stands_where_the_arm_does_and_keeps_to_a_pace() -> None:
+    """The hand rests, and the limbs swing to and fro along the arm's self-motion."""
+    robot, frames, middle = load_robot("panda"), 60, 27
+    solver = solver_of(robot)
+    swing = np.tile(robot.home, (frames, 1))
+    swing[:, 2] = 0.25 * np.sin(0.15 * np.arange(frames))
+    pose, ends = pose_of(solver.chain), np.zeros((frames, 3, 3))
+    for q, points in zip(swing, ends, strict=True):
+        forward(solver.chain, q, pose)
+        for point in range(3):
+            limb_point(solver.chain, pose, point, points[point])
+    upper, fore = (d / np.linalg.norm(d, axis=1, keepdims=True) for d in np.moveaxis(np.diff(ends, axis=1), 1, 0))
+    T, home, joined = robot.fk(robot.home), np.tile(robot.home, (frames, 1)), np.r_[False, np.ones(frames - 1, bool)]
+    targets = ArmTargets(
+        np.arange(frames) / 40.0, np.tile(T[:3, :3], (frames, 1, 1)), np.tile(T[:3, 3], (frames, 1)), upper, fore, home,
+        np.zeros(frames, bool),
+    )  # fmt: skip
+    costs, stands, pace = (
+        SmoothCosts(jerk=1e4, haste=10.0),
+        np.arange(frames) == middle,
+        np.stack([robot.velocity, np.full(7, 2.0)]),
+    )
+    free, standing, paced = (
+        smoothed(solver, targets, home, joined, costs, **how) for how in ({}, {"stands": stands}, {"pace": pace})
+    )
+    speed = [np.abs(q[middle + 1] - q[middle - 1]).max() for q in (free, standing)]
+    assert speed[1] < 0.2 * speed[0]
+    most = [float((np.abs(np.diff(q, 2, axis=0)).max(axis=0) * 40.0**2 / pace[1]).max()) for q in (free, paced)]
+    assert most[0] > 1.5 and most[1] < 1.1
+    for q in (*standing, *paced):
+        np.testing.assert_allclose(robot.fk(q), T, atol=1e-6)
+    assert np.abs(free - home).max() > 0.1, "the arm swings [rad]"
+
+
 def test_smoothing_does_not_fold_the_arm_into_itself() -> None:
     """The hand rests; in the middle the limbs are those of a posture in which the arm meets itself, else of a free one."""
     robot, frames = load_robot("panda"), 40

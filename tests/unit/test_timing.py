@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from visual_irl.errors import InvalidInput
+from visual_irl.robots import path_speed
 from visual_irl.robots.timing import Timed, blend, time_parametrised
 
 V, A, J = np.array([2.0, 1.0]), np.array([5.0, 4.0]), np.array([50.0, 80.0])
@@ -69,6 +70,23 @@ def test_it_is_slower_only_where_it_must() -> None:
     slow = np.diff(motion.times) / np.diff(t)
     far = (np.abs(t[:-1] - 6.0) > 1.5) & (t[:-1] > 0.5) & (t[:-1] < 11.5)
     assert slow[far].max() < 1.005 and slow.max() > 1.5
+
+
+def test_what_must_be_slower_becomes_so_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = np.linspace(0.0, 6.0, 301)
+    q = np.stack(
+        [0.3 * t + 0.02 * np.sin(10.0 * np.clip(t - 2.0, 0.0, 0.4 * np.pi)), 0.2 * t], axis=1
+    )  # two ripples on the way
+
+    def motion(even: float) -> tuple[float, float]:
+        monkeypatch.setattr(path_speed, "EVEN", even)
+        timed_path = timed(t, q)
+        limits_hold(timed_path)
+        b = (np.diff(t) / np.diff(timed_path.times))[20:-20] ** 2
+        return timed_path.slowdown, float((np.diff(b) ** 2).sum())
+
+    (slower, even), (shortest, hurried) = motion(path_speed.EVEN), motion(0.0)
+    assert 1.0 < shortest < slower < 1.05 * shortest and even < 0.5 * hurried
 
 
 def test_nearly_the_shortest_time_of_a_straight_move() -> None:

@@ -134,7 +134,8 @@ class Cell(Generic[L]):
     ) -> tuple[ApprovedTrajectory, MappingReport]:
         """The part of an arm's motion that is done now, mapped, repaired if it may be, and approved; after all of it was, where
         it is to be `foreseen`."""
-        followed = follow(whole, self.executor.robot, self.T_world_base, config, q_start=self.commanded)
+        stands = (0, step.samples - 1)
+        followed = follow(whole, self.executor.robot, self.T_world_base, config, q_start=self.commanded, stands=stands)
         if foreseen:
             self._checked(followed.timed(), step, steady, repairs)
         return self._checked(followed.timed(step.samples), step, steady, repairs)

@@ -82,8 +82,13 @@ def map_offline(
     progress: Callable[[int, int], None] = lambda done, total: None,
     q_start: Float[ndarray, "J"] | None = None,
     table: Float[ndarray, "4"] | None = None,
+    stands: Bool[ndarray, "T"] | None = None,
+    pace: Float[ndarray, "2 J"] | None = None,
 ) -> MappedPath:
     """The best path of an arm for a whole motion; from `q_start` [rad], where the arm goes on from there.
+
+    `stands` is true where the whole arm is at rest; `pace` are joint speeds [rad/s] and accelerations [rad/s^2] that its
+    self-motion is to keep to.
 
     Its links keep above `table` where they can: unit normal in the base frame, and height along it [m].
 
@@ -104,7 +109,8 @@ def map_offline(
     whole = joined & solved & np.r_[False, solved[:-1]]
     for part in _runs(whole):
         fixed = 1 if part.start == 0 and q_start is not None else 0
-        q[part] = smoothed(solver, cut(targets, part), q[part], np.r_[False, whole[part][1:]], config.smooth, fixed)
+        still, joins = None if stands is None else stands[part], np.r_[False, whole[part][1:]]
+        q[part] = smoothed(solver, cut(targets, part), q[part], joins, config.smooth, fixed, still, pace)
         progress((total + part.stop) // 2, total)
     position, rotation = hand_errors(robot, targets, q)
     progress(total, total)

@@ -8,7 +8,7 @@ branch at rest to rest, and goes on; the report says where.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 
@@ -33,6 +33,9 @@ STREAMED_JERK = 0.85
 """Share of the jerk limits to plan with: what is streamed between samples passes the planned jerk by up to 60 % where that
 switches from one limit to the other, and must keep within the limits at the usual speed share, too."""
 
+PACE = 0.9
+"""Share of the speeds and accelerations that timing allows which the self-motion is to keep to: the motion between frames takes
+a little more."""
 SWINGING = 0.6
 """Share of the frames' margin to the joint limits that the motion keeps between them, for the guard wants a part of it."""
 UPPER_ON_TABLE, FORE_ON_TABLE = 1.5, 0.6
@@ -68,7 +71,7 @@ class RetargetConfig:
 ON_TABLE = RetargetConfig(
     OfflineConfig(
         costs=BranchCosts(upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
-        smooth=SmoothCosts(jerk=1e6, upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
+        smooth=SmoothCosts(jerk=1e6, haste=5.0, upper=UPPER_ON_TABLE, fore=FORE_ON_TABLE),
     )
 )
 """For an arm that stands on a table and does what was planned. No noisy hand hurries its self-motion, which is as smooth as the
@@ -173,17 +176,22 @@ def follow(
     progress: Callable[[int, int], None] = lambda done, total: None,
     start: Bool[ndarray, "T"] | None = None,
     q_start: Float[ndarray, "J"] | None = None,
+    stands: Sequence[int] = (),
 ) -> Followed:
     """The robot's path for a human arm's motion.
 
-    `start` is true where a new recording begins in the motion; `q_start` is where the robot goes on from [rad].
+    `start` is true where a new recording begins in the motion; `q_start` is where the robot goes on from [rad]; in the frames
+    `stands` its whole arm is at rest, as between two steps.
 
     Raises:
         InvalidInput: the hand cannot be smoothed over `smooth_hand`, or is not at its start in `q_start`.
     """
     hand = smoothed_hand(arm, config.smooth_hand, start)
     targets = targets_of(hand.arm, robot, T_world_base, config.elbow_up, start)
-    path = map_offline(robot, targets, config.offline, progress, q_start, table_of(config, T_world_base))
+    still = np.zeros(len(arm.t), bool)
+    still[list(stands)] = True
+    pace = PACE * config.speed_share * np.stack([robot.velocity, robot.acceleration])
+    path = map_offline(robot, targets, config.offline, progress, q_start, table_of(config, T_world_base), still, pace)
     leaps = np.r_[False, jumps(targets.t, path.q, config.speed_share * robot.velocity)]
     path = replace(path, joined=path.joined & ~leaps)  # most often where the hand goes out of reach
     return Followed(robot, T_world_base, config, hand, targets, path)

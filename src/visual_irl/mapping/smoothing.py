@@ -58,6 +58,8 @@ class SmoothCosts(NamedTuple):
     """Distance from a joint limit below which it costs [rad]."""
     fold: float = 3000.0
     """Overlap of the arm's capsules, per m^2."""
+    haste: float = 0.0
+    """Joint speeds and accelerations beyond a pace, per squared relative excess."""
     iterations: int = 20
     """Gauss-Newton rounds."""
     reach: float = 0.15
@@ -71,17 +73,23 @@ def smoothed(
     joined: Bool[ndarray, "T"],
     costs: SmoothCosts,
     fixed: int = 0,
+    stands: Bool[ndarray, "T"] | None = None,
+    pace: Float[ndarray, "2 J"] | None = None,
 ) -> Float[ndarray, "T J"]:
-    """The path with its self-motion smoothed; `joined` is true where a frame continues the one before it.
+    """The path with its self-motion smoothed; `joined` is true where a frame continues the one before it, `stands` where the
+    whole arm is at rest. `pace` are speeds [rad/s] and accelerations [rad/s^2] beyond which the arm is hasty.
 
     Every frame must be exact on entry, and is on return. The first `fixed` frames stay as they are, and the arm meets itself
     in no frame in which it did not before.
     """
     if len(solver.chain.p) != 7 or len(q) < 4:
         return q
-    scaled = costs._replace(jerk=costs.jerk / (60.0 * targets.interval()) ** 6)
+    h = targets.interval()
+    scaled = costs._replace(jerk=costs.jerk / (60.0 * h) ** 6)
     out, work, held = np.array(q), work_of(solver.chain), np.arange(len(q)) < fixed
-    _smooth(solver, work, targets.R, targets.p, targets.upper, targets.fore, joined, scaled, held, out)
+    stands = np.zeros(len(q), bool) if stands is None else stands
+    pace = np.full((2, q.shape[1]), np.inf) if pace is None else pace * np.array([[h], [h * h]])
+    _smooth(solver, work, targets.R, targets.p, targets.upper, targets.fore, joined, stands, scaled, pace, held, out)
     return out
 
 
@@ -95,7 +103,7 @@ def _overlap(solver, work, q):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
+def _smooth(solver, work, R, p, upper, fore, joined, stands, costs, pace, held, q):
     """Gauss-Newton rounds on `q` (T, J) in place, but for the frames that are held; the best path met is kept. A round that
     went too far is repeated with more damping (Levenberg 1944)."""
     chain, (frames, joints) = solver.chain, q.shape
@@ -106,7 +114,8 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
     normal, slope = band.copy(), rhs.copy()
     best, kept, damping = np.inf, q.copy(), DAMPING
     pull = Pull(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-    zero, third = np.zeros(joints), np.zeros(joints)
+    zero, third, steps = np.zeros(joints), np.zeros(joints), np.full((2, joints), np.inf)
+    steps[0] = costs.step
     for _ in range(costs.iterations + 1):
         band[:] = 0.0
         rhs[:] = 0.0
@@ -115,8 +124,9 @@ def _smooth(solver, work, R, p, upper, fore, joined, costs, held, q):
             total += _frame_terms(
                 solver, work, R[t], p[t], upper[t], fore[t], costs, q[t], overlap[t], free[max(t - 1, 0)], free[t], band, rhs, t
             )
-        total += _difference_terms(joined, costs, q, free, band, rhs, third)
-        total += _step_terms(joined, costs, q, free, band, rhs)
+        total += _difference_terms(joined, stands, costs, q, free, band, rhs, third)
+        total += _haste_terms(joined, costs.fast * costs.step**2, steps, q, free, band, rhs)
+        total += _haste_terms(joined, costs.haste, pace, q, free, band, rhs)
         if total < best:
             gained = best - total
             best = total
@@ -214,51 +224,60 @@ def _frame_terms(solver, work, R, p, u, f, costs, q, overlap, before, free, band
 
 @njit(**LEAN)
 @no_type_check
-def _difference_terms(joined, costs, q, free, band, rhs, third):
-    """Cost of third differences over frames that are joined; adds to the normal equations."""
+def _difference_terms(joined, stands, costs, q, free, band, rhs, third):
+    """Cost of third differences over frames that are joined; to those on either side of a frame in which the arm stands it has
+    stood, and will stand, there for ever. Adds to the normal equations."""
     frames, joints = q.shape
     c = (-1.0, 3.0, -3.0, 1.0)
-    total = 0.0
-    for t in range(frames - 3):
-        if not (joined[t + 1] and joined[t + 2] and joined[t + 3]):
-            continue
-        for j in range(joints):
-            third[j] = q[t + 3, j] - 3.0 * q[t + 2, j] + 3.0 * q[t + 1, j] - q[t, j]
-            total += costs.jerk * third[j] * third[j]
-        for i in range(4):
-            slope = 0.0
+    total, a = 0.0, 0
+    while a < frames - 1:
+        b = a
+        while b + 1 < frames and joined[b + 1] and (b == a or not stands[b]):
+            b += 1
+        for t in range(a - 2 if stands[a] else a, b if stands[b] else b - 2):
             for j in range(joints):
-                slope += free[t + i, j] * third[j]
-            rhs[t + i] -= costs.jerk * c[i] * slope
-            for k in range(i + 1):
-                dot = 0.0
+                third[j] = 0.0
+                for i in range(4):
+                    third[j] += c[i] * q[min(max(t + i, a), b), j]
+                total += costs.jerk * third[j] * third[j]
+            for i in range(4):
+                m = min(max(t + i, a), b)
                 for j in range(joints):
-                    dot += free[t + i, j] * free[t + k, j]
-                band[t + i, i - k] += costs.jerk * c[i] * c[k] * dot
+                    rhs[m] -= costs.jerk * c[i] * free[m, j] * third[j]
+                for k in range(4):
+                    n = min(max(t + k, a), b)
+                    if n <= m:
+                        for j in range(joints):
+                            band[m, m - n] += costs.jerk * c[i] * c[k] * free[m, j] * free[n, j]
+        a = b if b > a and b + 1 < frames and joined[b + 1] else b + 1
     return total
 
 
 @njit(**LEAN)
 @no_type_check
-def _step_terms(joined, costs, q, free, band, rhs):
-    """Cost of joint steps beyond `costs.step` between joined frames; adds to the normal equations."""
+def _haste_terms(joined, weight, pace, q, free, band, rhs):
+    """Cost of first and second differences of joined frames beyond `pace` (2, J), `weight` times their squared relative
+    excess; adds to the normal equations."""
     frames, joints = q.shape
     total = 0.0
     for t in range(1, frames):
-        if not joined[t]:
-            continue
-        for j in range(joints):
-            d = q[t, j] - q[t - 1, j]
-            over = abs(d) - costs.step
-            if over <= 0.0:
+        for order in range(1, 3):
+            if t < order or not (joined[t] and (order == 1 or joined[t - 1])):
                 continue
-            total += costs.fast * over * over
-            slope = costs.fast * (over if d > 0.0 else -over)
-            rhs[t] -= slope * free[t, j]
-            rhs[t - 1] += slope * free[t - 1, j]
-            band[t, 0] += costs.fast * free[t, j] * free[t, j]
-            band[t - 1, 0] += costs.fast * free[t - 1, j] * free[t - 1, j]
-            band[t, 1] -= costs.fast * free[t, j] * free[t - 1, j]
+            c = (1.0, -1.0, 0.0) if order == 1 else (1.0, -2.0, 1.0)
+            for j in range(joints):
+                most, d = pace[order - 1, j], 0.0
+                for i in range(order + 1):
+                    d += c[i] * q[t - i, j]
+                over = abs(d) / most - 1.0
+                if not over > 0.0:
+                    continue
+                total += weight * over * over
+                slope, curvature = weight * (over if d > 0.0 else -over) / most, weight / (most * most)
+                for i in range(order + 1):
+                    rhs[t - i] -= slope * c[i] * free[t - i, j]
+                    for k in range(i, order + 1):
+                        band[t - i, k - i] += curvature * c[i] * c[k] * free[t - i, j] * free[t - k, j]
     return total
 
 

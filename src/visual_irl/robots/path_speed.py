@@ -17,8 +17,13 @@ from scipy.linalg import solveh_banded
 
 from visual_irl.errors import InvalidInput
 
-FASTEST = 25.0
+FASTEST = 100.0
 """Largest b at the bent ends, where the demonstrated timing bounds it no more."""
+EVEN = 0.03
+"""Weight of changes of the speed: its product with the integral of (db/ds)^2 ds is added to the time [s^2], but at bent ends.
+A motion that is slowed down for a joint's sake is so over a longer way, without a jerk of the hand."""
+MOVING = 0.1
+"""Share of a speed limit from which that counts in full: a pause may be as long as it was, whatever comes before."""
 BARRIER = (1.0, 6.0, 36.0, 216.0, 1300.0)
 """Weight of the time against the barrier, one after the other; the last one costs about 0.1 % of the time."""
 
@@ -41,9 +46,9 @@ class Grid(NamedTuple):
 
 
 def fastest(grid: Grid, limits: tuple[ndarray, ndarray, ndarray], tight: ndarray, start: ndarray | None) -> ndarray:
-    """Coefficients (N + 2,) of the B-spline b: a locally shortest time, every constraint kept; `tight` (N,) scales limits.
+    """Coefficients (N + 2,) of the B-spline b: a locally shortest time, but for `EVEN`, with every constraint kept.
 
-    `start` are coefficients to begin from, if there are any.
+    `tight` (N,) scales limits; `start` are coefficients to begin from, if there are any.
     """
     h = np.diff(grid.u)
     h = np.concatenate([h[:1], h, h[-1:]])
@@ -54,7 +59,9 @@ def fastest(grid: Grid, limits: tuple[ndarray, ndarray, ndarray], tight: ndarray
     most = np.concatenate([most[:1], most, most[-1:]])
     knot = np.minimum(np.append(tight, 1.0), np.append(1.0, tight))[:, None]
     a = a * knot**2
-    rows = (h, grid.d1 / a, grid.d2 / a, grid.d1 / j, grid.d2 / j, grid.d3 / j, tight**3, most)
+    moving = np.minimum(1.0, (np.abs(grid.d1) / v).max(axis=1) / MOVING)
+    even = EVEN * moving * (grid.slope > 1.0 - 1e-9) / (0.5 * (h[1:] + h[:-1]))
+    rows = (h, even, grid.d1 / a, grid.d2 / a, grid.d1 / j, grid.d2 / j, grid.d3 / j, tight**3, most)
     b = 0.5 * most if start is None else start
     while not np.isfinite(_barrier(b, 0.0, *rows)):
         b = 0.7 * b if start is not None else np.full_like(b, 0.5 * b.min())
@@ -89,13 +96,15 @@ def _of_pieces(x: ndarray) -> ndarray:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _barrier(c, tau, h, a1, a2, j1, j2, j3, tight, most):
-    """Time weighted by `tau`, minus the logarithms of all slacks; infinite outside."""
+def _barrier(c, tau, h, even, a1, a2, j1, j2, j3, tight, most):
+    """Time and unevenness weighted by `tau`, minus the logarithms of all slacks; infinite outside."""
     total = 0.0
     for k in range(len(c)):
         if not 0.0 < c[k] < most[k]:
             return np.inf
         total += tau * h[k] / np.sqrt(c[k]) - np.log(1.0 - c[k] / most[k])
+    for k in range(len(even)):
+        total += tau * even[k] * (c[k + 1] - c[k]) ** 2
     n, joints = a1.shape
     b_next = a_next = 0.0
     for k in range(n):
@@ -127,13 +136,20 @@ def _barrier(c, tau, h, a1, a2, j1, j2, j3, tight, most):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _newton(c, tau, h, a1, a2, j1, j2, j3, tight, most):
+def _newton(c, tau, h, even, a1, a2, j1, j2, j3, tight, most):
     """Gradient (N + 2,) and lower bands (3, N + 2) of the barrier's curvature, without that of the jerk itself."""
     g, H = np.zeros(len(c)), np.zeros((3, len(c)))
     for k in range(len(c)):
         slack = most[k] - c[k]
         g[k] = -0.5 * tau * h[k] * c[k] ** -1.5 + 1.0 / slack
         H[0, k] = 0.75 * tau * h[k] * c[k] ** -2.5 + 1.0 / (slack * slack)
+    for k in range(len(even)):
+        pull = 2.0 * tau * even[k]
+        g[k] -= pull * (c[k + 1] - c[k])
+        g[k + 1] += pull * (c[k + 1] - c[k])
+        H[0, k] += pull
+        H[0, k + 1] += pull
+        H[1, k] -= pull
     n, joints = a1.shape
     wb, wa, wd, row = np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(3), np.zeros(3)
     for k in range(n):
