@@ -94,7 +94,7 @@ def iterate_keypoints(
     says where in a frame the person's shoulders should be [px].
 
     Raises:
-        InvalidInput: no frame has any usable depth although the source has depth.
+        InvalidInput: no frame has any usable depth although the source has depth, or depth contradicts the person's size.
         NoPersonFound: an arm is complete in too few frames.
     """
     frames = persons = arms = with_depth = 0
