@@ -21,6 +21,7 @@ from visual_irl.perception.lifting import LiftingConfig, apparent_scale, lift_ke
 from visual_irl.perception.sources import FrameSource
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.torso import ARM, arm_seen
+from visual_irl.perception.upright_camera import turned_upright
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
 
 Progress = Callable[[str, int, int | None], None]
@@ -89,17 +90,18 @@ def iterate_keypoints(
 ) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
     """Each frame with its keypoints, see `KeypointStream.step`; frames that are not newer than the last are left out.
 
-    `health`, where it is given, counts what was wrong; `expected` says where in a frame the person's shoulders should be [px].
+    Frames of a camera that lies on its side are turned upright. `health`, where it is given, counts what was wrong; `expected`
+    says where in a frame the person's shoulders should be [px].
 
     Raises:
-        InvalidInput: no frame has any usable depth although the source has depth.
+        InvalidInput: no frame has any usable depth although the source has depth, or depth contradicts the person's size.
         NoPersonFound: an arm is complete in too few frames.
     """
     frames = persons = arms = with_depth = 0
     stream = KeypointStream(config, detector)
     stream.health = health or stream.health
     for raw in source:
-        frame = with_possible_depth(raw)
+        frame = turned_upright(with_possible_depth(raw))
         if expected is not None and isinstance(detector, GuidedDetector):
             detector.expect(expected(frame))
         newer, bare = stream.health.newer(frame), stream.health.no_depth

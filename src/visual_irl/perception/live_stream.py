@@ -13,6 +13,7 @@ from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
 from visual_irl.perception.live import LiveConfig, LiveFilter
 from visual_irl.perception.objects import ObjectsConfig
 from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
+from visual_irl.perception.upright_camera import turned_upright
 from visual_irl.types import KeypointFrame, RgbdFrame
 
 STAYS = 15
@@ -90,7 +91,7 @@ class LiveStream:
             health.begin_anew()
         c = self._config  # the whole frame is perceived by one configuration, whichever thread replaces it
         self._stream.config, self._filter.config, self._hands.config = c.keypoints, c.smoothing, c.hands
-        frame = with_possible_depth(frame)
+        frame = turned_upright(with_possible_depth(frame))
         newer = self.health.newer(frame)
         keypoints = self._stream.step(frame)
         if not newer:
