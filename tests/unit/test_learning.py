@@ -19,7 +19,7 @@ from visual_irl.io.event_file import EventFile
 from visual_irl.pipeline import LearnConfig, learn, load_skill, plan
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.optimal import plan_episodes
-from visual_irl.policy.skill import Thing, decide
+from visual_irl.policy.skill import Thing, decide, released_in
 from visual_irl.reward import max_ent
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
@@ -256,6 +256,18 @@ def test_policy_sorts_new_scenes_over_ten_seeds() -> None:
         1 + z * z / total
     )
     assert low > 0.9, f"{right} of {total}"
+
+
+def test_things_farther_away_than_demonstrated_ones_are_sorted_too(skill: SortingSkill) -> None:
+    """As a left-handed person's lie, or a whole table away."""
+    scene = OnionSorting().sample_scene(np.random.default_rng(5), 6)
+    for away in (np.array([1.0, -1.0, 1.0]), np.array([1.0, 4.0, 1.0])):
+        things = [Thing(o.name, away * o.p_world, o.radius, o.attributes[BLEMISHED]) for o in scene.objects]
+        decisions = decide(skill.reward, skill.relations, skill.motion.rest, things)
+        goals = [
+            (released_in(best, skill.relations), OnionSorting().goal({BLEMISHED: thing.attribute})) for thing, best in decisions
+        ]
+        assert len(goals) == 6 and all(is_in == belongs for is_in, belongs in goals)
 
 
 def test_plan_grasps_at_the_object_and_keeps_clear_of_the_table(skill: SortingSkill, demo: Demonstration) -> None:

@@ -126,7 +126,8 @@ def _smooth(solver, work, R, p, upper, fore, joined, stands, costs, pace, held, 
             )
         total += _difference_terms(joined, stands, costs, q, free, band, rhs, third)
         total += _haste_terms(joined, costs.fast * costs.step**2, steps, q, free, band, rhs)
-        total += _haste_terms(joined, costs.haste, pace, q, free, band, rhs)
+        if costs.haste > 0.0:
+            total += _haste_terms(joined, costs.haste, pace, q, free, band, rhs)
         if total < best:
             gained = best - total
             best = total

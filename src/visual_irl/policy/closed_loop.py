@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import LearningFailed
 from visual_irl.policy.hand_path import HandState, PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
-from visual_irl.policy.optimal import GraphPlan, plan_episodes
-from visual_irl.policy.skill import HORIZON, Reward, SortingPath, Thing, grasp_yaw, inspects, released_in
+from visual_irl.policy.optimal import GraphPlan
+from visual_irl.policy.skill import Reward, SortingPath, Thing, grasp_yaw, inspects, plans_into_fixtures, released_in
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
 from visual_irl.tasks.scene import Fixture
 
@@ -124,19 +123,11 @@ class ClosedLoop:
         return [replace(thing, attribute=a) for a in (0.0, 1.0)] if np.isnan(thing.attribute) else [thing]
 
     def _plan(self, thing: Thing, held: bool = False, looked: bool = False, hand: HandState | None = None) -> GraphPlan:
-        """The best moves that end as demonstrations do, with the thing in a fixture: what else there is was never seen to be
-        good, and a thing that lies farther away than any demonstrated one is not to be left for that."""
         attribute = self._kinds(thing)[0].attribute
         start = (hand or self.hand).p_world
         graph = build_graph(self.relations, [{"start": start, "object": thing.p_world, "attribute": attribute}])
-        reward = self.reward(graph.before, graph.after)
-        fixtures = {name for name, _ in self.relations.fixtures}
-        for s, (place, *_) in enumerate(graph.states):
-            for m, move in enumerate(graph.moves[s]):
-                if move == "stop" or (move == "release" and place not in fixtures):
-                    reward[:, s, m] = -torch.inf
         now = graph.state("inspect" if looked else "object", True, looked) if held else None
-        return plan_episodes(graph, reward, HORIZON, now)[0]
+        return plans_into_fixtures(self.reward, self.relations, graph, now)[0]
 
     def _path(self) -> SortingPath:
         path = SortingPath(self.motion, self.relations, self.config, self.hand)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
@@ -15,7 +16,7 @@ from visual_irl.errors import LearningFailed
 from visual_irl.policy.hand_path import HandPath, HandState, PolicyConfig
 from visual_irl.policy.motion import MotionLibrary
 from visual_irl.policy.optimal import GraphPlan, plan_episodes
-from visual_irl.tasks.pick_place_graph import Relations, build_graph
+from visual_irl.tasks.pick_place_graph import Graph, Relations, build_graph
 from visual_irl.tasks.scene import Fixture
 
 HORIZON = 8
@@ -56,13 +57,28 @@ def decide(
         episodes: list[Mapping[str, ndarray | float]] = [
             {"start": hand, "object": thing.p_world, "attribute": thing.attribute} for thing in left
         ]
-        graph = build_graph(relations, episodes)
-        plans = plan_episodes(graph, reward(graph.before, graph.after), HORIZON)
+        plans = plans_into_fixtures(reward, relations, build_graph(relations, episodes))
         best = max(range(len(left)), key=lambda i: plans[i].value)
         thing = left.pop(best)
         decisions.append((thing, plans[best]))
         hand = _end_of(plans[best], relations, hand, thing)
     return decisions
+
+
+def plans_into_fixtures(reward: Reward, relations: Relations, graph: Graph, now: int | None = None) -> list[GraphPlan]:
+    """The best moves of each episode that end as demonstrations do, with the thing in a fixture; from the state `now`, or the
+    graph's start.
+
+    What else there is was never seen to be good, and a thing that lies farther away than any demonstrated one is not to be left
+    for that.
+    """
+    worth = reward(graph.before, graph.after)
+    fixtures = {name for name, _ in relations.fixtures}
+    for s, (place, *_) in enumerate(graph.states):
+        for m, move in enumerate(graph.moves[s]):
+            if move == "stop" or (move == "release" and place not in fixtures):
+                worth[:, s, m] = -torch.inf
+    return plan_episodes(graph, worth, HORIZON, now)
 
 
 def _end_of(plan: GraphPlan, relations: Relations, start: ndarray, thing: Thing) -> ndarray:
