@@ -50,3 +50,22 @@ def test_each_attribute_may_move_with_a_thing_of_its_own_or_with_none(count: int
     stand = {name: torch.full((1, 1, 3), value) for name, value in (("lamp", 9.0), ("red shelf", 1.0), ("blue shelf", -1.0))}
     found = place.at(torch.tensor([[0, 1, 2]]), stand).numpy()
     assert np.allclose(found, [[[-1, -1, -0.94], [1, 1, 1.06], [0.4, 0.1, 0.05]]], atol=0.015)
+
+
+@pytest.mark.parametrize("others", [4, 9])
+def test_one_example_of_an_attribute_is_seen_beside_what_it_lies_beside_as_others_lie_beside_theirs(others: int) -> None:
+    attribute = np.array([1, *[0] * others])
+    for _ in range(20):
+        anchors = {name: RNG.uniform(-0.5, 0.5, (others + 1, 3)) for name in ("lamp", "red shelf", "blue shelf")}
+        base = np.where(attribute[:, None] == 0, anchors["blue shelf"], anchors["red shelf"])
+        place = fit_place(near(base + [0.0, 0.0, 0.06]), attribute, anchors)
+        assert place.frames == ("blue shelf", "red shelf") and place.spread < 0.02
+        box = fit_place(near(anchors["lamp"]), attribute, anchors)
+        assert {*box.frames} == {"lamp"} and np.abs(box.table).max() < 0.03  # both lie in it
+
+
+def test_one_example_among_others_that_stand_in_the_world_stands_there_too() -> None:
+    attribute = np.array([1, *[0] * 9])
+    bins = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05]])
+    place = fit_place(near(bins[attribute]), attribute, {"cup": RNG.uniform(0, 1, (10, 3))})
+    assert place.frames == (WORLD, WORLD) and np.abs(place.table - bins).max() < 0.02

@@ -68,11 +68,11 @@ def fit_place(
         ways = [(world, attribute), *ways, *([(world | moving, attribute)] if moving else [])]
     errors = [round(_left_out_error(frames, cell), 4) for frames, cell in ways]
     frames, cell = ways[errors.index(min(errors))]  # of equals the first
-    known = set(cell.tolist())
+    known = _frames_of_cells(frames, cell)
     rows = [cell == a if a in known else pooled == 0 for a in range(max(known) + 1)]
-    names = tuple(_best_frame(_of(frames, row)) for row in rows)
+    names = tuple(known.get(a) or _best_frame(_of(frames, row)) for a, row in enumerate(rows))
     table = np.stack([np.median(frames[name][row], axis=0) for name, row in zip(names, rows, strict=True)])
-    local = np.stack([frames[names[a]][i] for i, a in enumerate(cell)])
+    local = _local(frames, known, cell)
     freedom = len(points) - len(known)
     square = np.square(local - table[cell]).sum()
     return Place(names, table, float(np.sqrt(square / freedom)) if freedom > 0 else float("nan"))
@@ -80,19 +80,45 @@ def fit_place(
 
 def _left_out_error(frames: Frames, cell: Int[ndarray, "E"]) -> float:
     """Mean distance [m] of each point from the median of the others in its cell, or of all others where it is alone, in the
-    frame that is best for those."""
-    count = len(cell)
-    if count == 1:
+    frames that are best for those."""
+    if len(cell) == 1:
         return 0.0
-    everyone = np.arange(count)
     distances = []
-    for i in everyone:
-        others = (cell == cell[i]) & (everyone != i)
-        if not others.any():
-            others = everyone != i
-        local = frames[_best_frame(_of(frames, others))]
+    for i in range(len(cell)):
+        rest = np.arange(len(cell)) != i
+        others = rest & (cell == cell[i])
+        if others.sum() > 1:
+            local = frames[_best_frame(_of(frames, others))]
+        elif others.any():  # one is left, which does not tell its frame
+            local = frames[_frames_of_cells(_of(frames, rest), cell[rest])[cell[i]]]
+        else:
+            others, names = rest, _frames_of_cells(frames, cell)
+            moves = names[cell[i]] != WORLD
+            local = _local(frames, names, cell) if moves else frames[_best_frame(_of(frames, rest))]
         distances.append(np.linalg.norm(local[i] - np.median(local[others], axis=0)))
     return float(np.mean(distances))
+
+
+def _frames_of_cells(frames: Frames, cell: Int[ndarray, "E"]) -> dict[int, str]:
+    """For each cell the frame in which its points agree best.
+
+    A point alone agrees with itself in every frame. Where all other cells move with something, so does it: with what it lies
+    beside as their points lie beside theirs.
+    """
+    rows = {a: cell == a for a in sorted(set(cell.tolist()))}
+    names = {a: _best_frame(_of(frames, row)) for a, row in rows.items()}
+    told = {a: names[a] for a, row in rows.items() if row.sum() > 1}
+    if told and WORLD not in told.values():
+        usual = np.median(_local(frames, names, cell)[np.isin(cell, [*told])], axis=0)
+        for a in names.keys() - told.keys():
+            alone = {n: points[rows[a]][0] for n, points in frames.items() if n != WORLD}
+            names[a] = min(alone, key=lambda n: float(np.linalg.norm(alone[n] - usual)))
+    return names
+
+
+def _local(frames: Frames, names: Mapping[int, str], cell: Int[ndarray, "E"]) -> Float[ndarray, "E 3"]:
+    """Each point in the frame of its cell [m]."""
+    return np.stack([frames[names[a]][i] for i, a in enumerate(cell.tolist())])
 
 
 def _best_frame(frames: Frames) -> str:
