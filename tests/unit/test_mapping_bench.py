@@ -20,7 +20,7 @@ from visual_irl.robots.model import RobotModel
 RATE = 60.0
 FIGURES = {
     "ok", "pos_mm_median", "pos_mm_p95", "pos_mm_max", "upper_deg", "fore_deg", "jerk_rms", "jumps", "limit_violations",
-    "us_p50", "us_p99", "jerk_relative", "jerk_rms_between_jumps",
+    "us_p50", "us_p99", "jerk_relative", "jerk_rms_between_jumps", "avoidable_jumps", "way_relative",
 }  # fmt: skip
 REASON = "an optional rival of the benchmark: install the extra 'bench'"
 
@@ -128,6 +128,19 @@ def test_jerk_of_a_cubic_is_its_third_derivative_and_ends_at_segments() -> None:
     assert f["jerk_rms_between_jumps"] == pytest.approx(12.0, rel=1e-6)
 
 
+def test_a_jump_is_avoidable_where_the_reference_has_none_and_a_sway_goes_a_longer_way() -> None:
+    robot = load_robot("ur5e")
+    reference = robot.home + np.linspace(0.0, 0.2, 21)[:, None] * np.ones(6)
+    reference[10:] += 0.5
+    targets, q = targets_at(robot, reference), reference.copy()
+    assert measured(robot, targets, q)["avoidable_jumps"] == 0 and measured(robot, targets, q)["jumps"] == 1
+    q[15:] += 0.5
+    f = measured(robot, targets, q)
+    assert f["jumps"] == 2 and f["avoidable_jumps"] == 1 and f["way_relative"] == pytest.approx(1.0)
+    q[3] += 0.05  # one joint's worth there and back, of 18 steps of 0.01 rad
+    assert measured(robot, targets, q)["way_relative"] == pytest.approx((18 * 0.01 + 2 * 0.05 - 0.02) / (18 * 0.01), rel=1e-6)
+
+
 def test_jerk_is_told_beside_that_of_the_target() -> None:
     """Only the last joint turns, about the tool's own axis: its jerk is the hand's, and the mean over six joints a sixth."""
     robot = load_robot("ur5e")
@@ -147,8 +160,8 @@ def test_pooling_weighs_by_frames() -> None:
     def samples(n: int, mm: float) -> Samples:
         limbs = np.full((n, 2), np.radians(mm))
         return Samples(
-            np.full(n, mm < 1.0), np.full(n, mm / 1e3), limbs, limbs, np.zeros(n), np.zeros((n, 6)), np.ones(n, bool),
-            np.zeros((n, 6), bool), np.full(n, mm), np.full(n, np.nan), np.zeros((n, 6)),
+            np.full(n, mm < 1.0), np.full(n, mm / 1e3), limbs, limbs, np.zeros(n), np.ones((n, 2)), np.ones(n, bool),
+            np.zeros((n, 6)), np.ones(n, bool), np.zeros((n, 6), bool), np.full(n, mm), np.full(n, np.nan), np.zeros((n, 6)),
         )  # fmt: skip
 
     f = figures(pooled([samples(30, 0.5), samples(10, 2.5)]))

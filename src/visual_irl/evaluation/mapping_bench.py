@@ -136,7 +136,8 @@ class MappingBench:
         lines = [
             f"{self.robot}: {reachable} of {frames} frames reachable; hand and limbs over those",
             f"{'method':<26}{'ok':>8}{'hand mm p50/p95/max':>24}{'upper/fore deg':>16}{'regret deg':>14}"
-            f"{'jerk k':>8}{'between jumps':>15}{'jumps':>7}{'limits':>8}{'us p50/p99':>15}{'core p99':>10}",
+            f"{'jerk k':>8}{'between jumps':>15}{'way':>6}{'jumps':>7}{'avoidable':>11}{'limits':>8}{'us p50/p99':>15}"
+            f"{'core p99':>10}",
         ]
         for name, f in self.methods().items():
             hand = "/".join(_text(f[key], 3 - i) for i, key in enumerate(("pos_mm_median", "pos_mm_p95", "pos_mm_max")))
@@ -147,7 +148,8 @@ class MappingBench:
             jerk, between = (_text(None if value is None else value / 1e3, 1) for value in rough)
             lines.append(
                 f"{name:<26}{_text(f['ok'], 4):>8}{hand:>24}{limbs:>16}{regret:>14}"
-                f"{jerk:>8}{between:>15}{f['jumps']:>7}{f['limit_violations']:>8}{us:>15}"
+                f"{jerk:>8}{between:>15}{_text(f['way_relative'], 2):>6}{f['jumps']:>7}{f['avoidable_jumps']:>11}"
+                f"{f['limit_violations']:>8}{us:>15}"
                 f"{_text(f['core_us_p99'], 0):>10}"
             )
         return "\n".join(lines)

@@ -34,6 +34,10 @@ class Samples:
     """The same minus those of the reference."""
     step: Float[ndarray, "S"]
     """Largest joint step between two frames of a segment [rad]."""
+    way: Float[ndarray, "S 2"]
+    """What all joints turn in it together, of the method and of the reference [rad]."""
+    continuous: Bool[ndarray, "S"]
+    """Whether the reference has no jump there."""
     jerk: Float[ndarray, "K J"]
     """Third differences inside segments [rad/s^3]."""
     calm: Bool[ndarray, "K"]
@@ -63,9 +67,13 @@ def measure(
     regret = limbs - limb_errors(robot, targets, reference)
     inside = (q >= robot.lower - LIMIT_SLACK) & (q <= robot.upper + LIMIT_SLACK)
     steps, jerks, asked, calm = [np.zeros(0)], [np.zeros((0, q.shape[1]))], [np.zeros((0, 6))], [np.zeros(0, bool)]
+    ways, continuous = [np.zeros((0, 2))], [np.zeros(0, bool)]
     reach = sum(robot.limb_lengths())
     for part in targets.segments():
-        steps.append(np.abs(np.diff(q[part], axis=0)).max(axis=1, initial=0.0))
+        turned = np.abs(np.diff([q[part], reference[part]], axis=1))
+        steps.append(turned[0].max(axis=1, initial=0.0))
+        continuous.append(turned[1].max(axis=1, initial=0.0) <= JUMP)
+        ways.append(turned.sum(axis=2).T)
         t = targets.t[part]
         if len(t) > 3:
             cubed = (((t[3:] - t[:-3]) / 3.0) ** 3)[:, None]
@@ -77,8 +85,9 @@ def measure(
             asked.append(np.hstack([np.diff(targets.p[part], 3, axis=0) / reach, np.diff(turns, 2, axis=0)]) / cubed)
     exact = (position < EXACT_POSITION) & (rotation < EXACT_ROTATION)
     return Samples(
-        exact[reachable], position[reachable], limbs[reachable], regret[reachable], np.concatenate(steps),
-        np.concatenate(jerks), np.concatenate(calm), ~inside, us, np.full(len(us), np.nan), np.concatenate(asked),
+        exact[reachable], position[reachable], limbs[reachable], regret[reachable], np.concatenate(steps), np.concatenate(ways),
+        np.concatenate(continuous), np.concatenate(jerks), np.concatenate(calm), ~inside, us, np.full(len(us), np.nan),
+        np.concatenate(asked),
     )  # fmt: skip
 
 
@@ -92,11 +101,15 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
 
     `jerk_relative` is the joints' jerk over that of the target itself: what a noisy or fast recording asks for is in both.
     `jerk_rms_between_jumps` leaves out what a jump is in, of which one outweighs some thousand steady frames.
+    `avoidable_jumps` are those where the reference has none. `way_relative` is what all joints turn over what the reference's
+    do, where neither jumps: an elbow that sways goes a longer way.
 
     Hand, limbs and regret are over reachable frames; the rest is over all of them.
     """
     mm = samples.position * 1e3
     upper, fore = (np.degrees(samples.limbs[:, k]) for k in range(2))
+    jumps = ~(samples.step <= JUMP)
+    way, reference_way = samples.way[~jumps & samples.continuous].sum(axis=0)
     regret_upper, regret_fore = (np.degrees(samples.regret[:, k]) for k in range(2))
     return {
         "frames": len(samples.position),
@@ -111,7 +124,9 @@ def figures(samples: Samples) -> dict[str, float | int | None]:
         "jerk_rms": _root_mean_square(samples.jerk),
         "jerk_rms_between_jumps": _root_mean_square(samples.jerk[samples.calm]),
         "jerk_relative": _ratio(samples.jerk, samples.asked_jerk),
-        "jumps": int((~(samples.step <= JUMP)).sum()),
+        "jumps": int(jumps.sum()),
+        "avoidable_jumps": int((jumps & samples.continuous).sum()),
+        "way_relative": float(way / reference_way) if reference_way > 0.0 else None,
         "limit_violations": int(samples.outside.sum()),
         "us_p50": _percentile(samples.us, 50.0),
         "us_p99": _percentile(samples.us, 99.0),

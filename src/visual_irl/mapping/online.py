@@ -60,7 +60,7 @@ class Steadiness(NamedTuple):
 
     stride: float = 0.18
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
-    inertia: float = 1.0
+    inertia: float = 0.5
     """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2. How much of that is wanted
     follows from how the limbs hold the self-motion: as much as does not swing through their optimum (critical damping)."""
     farthest: float = 0.16
