@@ -16,7 +16,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.robots.chain import (
-    FAST,
+    INNERMOST,
     LEAN,
     Chain,
     Pose,
@@ -172,7 +172,7 @@ def _add_limits(chain, work, q, j, weight, zone):
         work.g[j] -= weight * high
 
 
-@njit(**LEAN, fastmath=FAST)
+@njit(**INNERMOST)
 @no_type_check
 def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, damping: float, rest: float) -> None:
     """Fill `work.dq` from `work.H` (lower half), `work.g`, `work.J` and `work.e`; the box [lower, upper] holds for q + dq.
@@ -236,7 +236,7 @@ def constrained_step(work: Work, q: ndarray, lower: ndarray, upper: ndarray, dam
             return
 
 
-@njit(**LEAN, fastmath=FAST)
+@njit(**INNERMOST)
 @no_type_check
 def _whiten(work, rest):
     """Fill `work.L`, one over its diagonal, and `work.Y`; rows of fixed joints are zero."""

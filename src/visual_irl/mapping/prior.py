@@ -24,7 +24,7 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile
 from visual_irl.io.tensors import load_weights
 from visual_irl.mapping.hand_first import Work, limb_direction
-from visual_irl.robots.chain import FAST, LEAN, Chain, limb_jacobian
+from visual_irl.robots.chain import INNERMOST, LEAN, Chain, limb_jacobian
 from visual_irl.robots.model import RobotModel
 
 JOINTS = 7
@@ -199,7 +199,7 @@ def wished(prior: Prior, state: PriorState) -> float:
     return s
 
 
-@njit(**LEAN, fastmath=FAST)
+@njit(**INNERMOST)
 @no_type_check
 def _weigh(W, b, x, out):
     """Fill `out` with `b` and what the weights of the inputs add."""

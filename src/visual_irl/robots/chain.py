@@ -17,11 +17,14 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput
 from visual_irl.robots.model import RobotModel
 
-FAST = {"contract", "reassoc", "arcp", "nsz"}
-"""What the compiler may do to sums and products in the innermost loops; numbers that are not finite stay what they are."""
 LEAN = {"cache": True, "nogil": True, "_nrt": False}
 """How what runs in a live arm's loop is compiled: numba refuses what allocates, and so need not count the users of any array.
 Counting them, an atomic addition for every array that is handed over, had taken a third of a live step.
+"""
+INNERMOST = LEAN | {"fastmath": {"contract", "reassoc", "arcp", "nsz"}, "forceinline": True}
+"""How its innermost loops are: sums and products may be reordered and fused; numbers that are not finite stay what they are.
+They become part of whoever calls them. Compiled apart they differ in the last bits from the copy inside of a caller that comes
+from the cache, so that the process that compiles would compute otherwise than all later ones.
 """
 
 
@@ -197,7 +200,7 @@ def manipulability(J: ndarray, S: ndarray) -> float:
     return product
 
 
-@njit(**LEAN, fastmath=FAST)
+@njit(**INNERMOST)
 @no_type_check
 def solve_hand(S: ndarray, m: ndarray) -> None:
     """Solve the symmetric positive definite system whose lower half is `S` (6, 6), in place; the solution is in `m` (6,)."""
