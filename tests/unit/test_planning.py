@@ -21,6 +21,7 @@ from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.seen_objects import with_objects
 from visual_irl.planning.timed_path import rounded
 from visual_irl.robots import load_robot
+from visual_irl.robots.interpolation import JERK, first_beyond, motion_through
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import Obstacle, World
 from visual_irl.types import JointTrajectory, ObjectEstimate
@@ -201,3 +202,17 @@ def test_a_motion_is_approached_from_where_the_arm_stands() -> None:
     moving = JointTrajectory(robot.joint_names, t, motion.q, np.ones((11, 6)), motion.opening)
     with pytest.raises(InvalidInput, match="from rest"):
         approached(moving, planner, robot.joint_names, robot.home, World())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_way_and_the_motion_keep_the_guard_s_jerk_where_they_meet(seed: int) -> None:
+    """Their steps differ in length, so that the acceleration there is not estimated as at the end of the way alone."""
+    robot = load_robot("ur5e")
+    t = np.linspace(0.0, 3.0, 151)
+    s, turn = (t / 3.0)[:, None], 0.4 * np.eye(6)[0]
+    q = robot.home - 2.0 * turn + (10 * s**3 - 15 * s**4 + 6 * s**5) * turn
+    motion = JointTrajectory(robot.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) / 3.0 * turn, np.zeros(len(t)))
+    start = robot.home + np.random.default_rng(seed).normal(size=6) * 2e-3
+    whole = approached(motion, PLANNERS.load("ompl")(robot), robot.joint_names, start, World())
+    most = GuardConfig().jerk_share * robot.jerk
+    assert first_beyond(motion_through(whole.t, whole.q, whole.qd), JERK, -most, most)[0] < 0

@@ -8,11 +8,14 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
 from visual_irl.planning.planner import Planner
+from visual_irl.robots.interpolation import JERK, first_beyond, motion_through
 from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
 NEAR = 0.01
 """An arm that stands this near to the first posture needs no way there: the guard bridges it [rad]."""
+SLOWING, SLOWINGS = 1.03, 20
+"""Factor by which the way is slowed, and how often at most, where joining raises its jerk."""
 
 
 def approached(
@@ -33,6 +36,17 @@ def approached(
     if (np.abs(q_start - motion.q[0]) <= NEAR).all():
         return motion
     way = planner.plan(np.asarray(q_start, float), motion.q[0], world, float(motion.opening[0]))
+    most = np.maximum(_jerk(way), _jerk(motion))
+    for _ in range(SLOWINGS):
+        whole = _joined(way, motion)
+        if first_beyond(motion_through(whole.t, whole.q, whole.qd), JERK, -most, most)[0] < 0:
+            break
+        way = JointTrajectory(way.joint_names, SLOWING * way.t, way.q, way.qd / SLOWING, way.opening)
+    return whole
+
+
+def _joined(way: JointTrajectory, motion: JointTrajectory) -> JointTrajectory:
+    """One after the other. Where they meet the acceleration at rest is estimated from steps of both, not quite as alone."""
     t = motion.t[1:] - motion.t[0] + way.t[-1]
     return JointTrajectory(
         motion.joint_names,
@@ -41,3 +55,11 @@ def approached(
         np.concatenate([way.qd, motion.qd[1:]]),
         np.concatenate([way.opening, motion.opening[1:]]),
     )
+
+
+def _jerk(motion: JointTrajectory) -> Float[ndarray, "J"]:
+    """Largest jerk of each joint at the ends and middles of what is streamed between samples [rad/s^3]."""
+    streamed = motion_through(motion.t, motion.q, motion.qd)
+    h, c = np.diff(streamed.t)[:, None], streamed.c
+    at = [np.abs(6.0 * c[..., 3] + 24.0 * c[..., 4] * x * h + 60.0 * c[..., 5] * (x * h) ** 2) for x in (0.0, 0.5, 1.0)]
+    return np.asarray(np.max(at, axis=(0, 1)) * (1.0 + 1e-6))
