@@ -25,6 +25,7 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from visual_irl import cli, se3
+from visual_irl.evaluation import view_stage
 from visual_irl.evaluation.view_page import (
     BAD,
     ELLIPSOID,
@@ -243,6 +244,16 @@ def test_a_port_in_use_or_out_of_range(capsys: pytest.CaptureFixture[str]) -> No
         assert f"127.0.0.1:{port}" in message and "--port" in message
     assert "70000" in fails(capsys, str(RECORDING), "--port", "70000")
     assert free_port("127.0.0.1", 0) > 0
+
+
+def test_what_cannot_be_read_is_refused_before_there_is_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.npz").write_bytes(b"no demonstration")
+    monkeypatch.setattr(view_stage, "ViewPage", None)
+    assert "no known format" in fails(capsys, str(tmp_path), "--port", "0")
+    assert "notes.npz" in fails(capsys, str(tmp_path / "notes.npz"), "--port", "0")
+    assert "notes.npz" in fails(capsys, str(RECORDING), "--port", "0", "--demonstration", str(tmp_path / "notes.npz"))
 
 
 def test_unknown_sources_and_demonstrations_of_other_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,7 +32,9 @@ _SAME_FRAME = 2e-3
 """A frame belongs to the demonstration's sample whose time differs by less [s]."""
 
 
-def view(source: str, demonstration: Path | None, every: int, host: str, port: int, seconds: float | None) -> None:
+def view(
+    source: str, demonstration: Path | None, task: str, every: int, host: str, port: int, seconds: float | None
+) -> None:
     """Show a source; see `visual-irl view --help`."""
     if seconds is not None and not seconds > 0.0:
         raise InvalidInput(f"seconds is {seconds}, must be above 0")
@@ -46,8 +48,12 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
     if not path.exists():
         known = ", ".join(CAMERAS.names)
         raise InvalidInput(f"'{source}' is neither a file or folder nor a camera; known cameras: {known}")
+    given = demonstration or (path if path.suffix == ".npz" else None)
+    known_demo = None if given is None else artifacts.load_demonstration(given)
+    if path.suffix != ".npz":
+        open_frames(path)  # what cannot be read is refused before there is a page
     with ViewPage(host, port) as page:  # a port that is in use is found before any long work
-        demo = _demonstration(path, demonstration, every)
+        demo = known_demo or _extracted(path, task, every)
         shown, note = _snapshots(page, path, demo)
         if note:
             say(f"note: {note}")
@@ -55,12 +61,10 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
             play(page, demo.t, shown, seconds)
 
 
-def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
-    """The demonstration to show: a file's, or what is extracted now."""
-    if given is not None or path.suffix == ".npz":
-        return artifacts.load_demonstration(given or path)
+def _extracted(path: Path, task: str, every: int) -> Demonstration:
+    """The demonstration that a recording shows."""
     with progress_bar("keypoints and objects", "frame") as show:
-        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), every=every), 0, show)
+        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), task=task, every=every), 0, show)
     if demo.provenance["note"]:
         say(f"note: {demo.provenance['note']}")
     return demo
