@@ -21,5 +21,5 @@ def test_it_says_what_was_seen_instead_and_is_not_learned_from(tmp_path: Path, c
     said = " ".join(capsys.readouterr().out.split())
     assert "no object of task 'pouring' was found" in said and "shows onion, as --task onion_sorting has" in said
     assert "0 of 3 objects found" in said and "nan" not in said
-    with pytest.raises(LearningFailed, match="no object of task 'pouring' was seen.*extract it again with"):
+    with pytest.raises(LearningFailed, match=r"no object of task 'pouring' was seen.*extract it again with"):
         learn([artifacts.load_demonstration(out)], LearnConfig())

@@ -32,9 +32,7 @@ _SAME_FRAME = 2e-3
 """A frame belongs to the demonstration's sample whose time differs by less [s]."""
 
 
-def view(
-    source: str, demonstration: Path | None, task: str, every: int, host: str, port: int, seconds: float | None
-) -> None:
+def view(source: str, demonstration: Path | None, task: str, every: int, host: str, port: int, seconds: float | None) -> None:
     """Show a source; see `visual-irl view --help`."""
     if seconds is not None and not seconds > 0.0:
         raise InvalidInput(f"seconds is {seconds}, must be above 0")
