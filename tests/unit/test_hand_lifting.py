@@ -76,6 +76,19 @@ def test_a_fingertip_that_touches_something_may_go_on() -> None:
     assert across[12] == CONFIG.lateral_touching and across[[8, 16, 20]].max() == CONFIG.lateral_hand
 
 
+def test_a_thumb_on_the_skin_of_what_it_holds_goes_on_around_it() -> None:
+    depth = depth_of(LANDMARKS, HAND)
+    u, v = np.round(CAMERA.project(HAND[4])).astype(int)
+    free = lift_keypoints(person_of(LANDMARKS, HAND), depth, CAMERA, CONFIG)
+    depth[v + 5 : v + 40, u - 8 : u + 8] = HAND[4, 2]
+    held = lift_keypoints(person_of(LANDMARKS, HAND), depth, CAMERA, CONFIG)
+    assert free is not None and held is not None
+    further = held.p_camera[HAND_ROWS, 2] - free.p_camera[HAND_ROWS, 2]
+    assert np.allclose(further[[2, 3, 4]], [0.0, 0.5 * CONFIG.thumb_around, CONFIG.thumb_around], atol=0.003)
+    assert (held.sigma_lateral[HAND_ROWS][3:5] == CONFIG.sigma_thumb_touching).all()
+    assert (free.sigma_lateral[HAND_ROWS][3:5] < CONFIG.sigma_thumb_touching).all()
+
+
 def test_a_hand_at_another_depth_than_the_wrist_is_not_this_arms() -> None:
     near = HAND - [0.0, 0.0, 0.35]
     person = person_of(LANDMARKS, HAND)
