@@ -114,11 +114,14 @@ def _cloud(frame: RgbdFrame) -> dict[str, Any]:
 
 def demonstrated(demo: Demonstration, i: int, grasp: str) -> Snapshot:
     """Sample `i` of a demonstration and its grasp, without points."""
-    up = {name: 0.5 * demo.heights[name] * demo.turns[name][i, :, 2] for name in demo.heights}
+    axis = {name: demo.turns[name][i, :, 2] for name in demo.heights}
     objects = tuple(
-        ObjectEstimate(name, "", path[i] + up.get(name, 0.0), demo.radii[name], 1.0, demo.attributes[name])
+        ObjectEstimate(
+            name, "", path[i] + (0.5 * demo.heights[name] * axis[name] if name in axis else 0.0), demo.radii[name], 1.0,
+            demo.attributes[name], demo.heights.get(name), axis.get(name),
+        )
         for name, path in demo.objects.items()
-    )
+    )  # fmt: skip
     lost = "" if demo.seen[i] else ", **nobody is seen**"
     aperture = f"{1e3 * demo.aperture[i]:.0f} mm" if np.isfinite(demo.aperture[i]) else "unknown"
     held = f" {demo.held[i]}" if demo.held[i] else ""
