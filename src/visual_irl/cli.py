@@ -243,6 +243,7 @@ def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | N
 def view(
     source: Positional[str],
     demonstration: Path | None = None,
+    task: str = "onion_sorting",
     every: int = 1,
     host: str = "127.0.0.1",
     port: int = 8080,
@@ -255,6 +256,7 @@ def view(
     Args:
         source: Recording, folder of pictures, video or demonstration file; or the name of a camera.
         demonstration: What was extracted from the recording; without it, that is done first.
+        task: Task whose objects are looked for, when extracting.
         every: Use every n-th frame, when extracting.
         host: Address to serve on; only this machine can open the default. Whoever can open the page sees everything on it.
         port: Port to serve on; 0 takes a free one.
@@ -262,7 +264,7 @@ def view(
     """
     from visual_irl.evaluation import view_stage
 
-    view_stage.view(source, demonstration, every, host, port, seconds)
+    view_stage.view(source, demonstration, task, every, host, port, seconds)
 
 
 def models(

@@ -38,6 +38,11 @@ def learn(
     if len(tasks) > 1:
         raise LearningFailed(f"the demonstrations are of {' and '.join(tasks)}: learn one skill from those of one task")
     plain = [i for i, d in enumerate(demos) if d.frame != "world" or not d.fixtures or not d.objects]
+    if plain and demos[plain[0]].frame == "world" and demos[plain[0]].fixtures:
+        raise LearningFailed(
+            f"demonstration {plain[0] + 1}: no object of task '{tasks[0]}' was seen, so there is nothing to learn; if it shows "
+            "another task, extract it again with that --task"
+        )
     if plain:
         raise LearningFailed(
             f"demonstration {plain[0] + 1} has no objects or fixtures in a calibrated world (a plain video?): a task is "
