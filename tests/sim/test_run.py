@@ -138,6 +138,8 @@ def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: P
     artifacts.save_demonstration(truth, SyntheticCamera(task="pouring", seed=0, rate=10.0).truth)
     stages.learn((truth,), tmp_path / "skill", "max_ent")
     map_arm(truth, None, "ur5e", tmp_path / "skill", file, None, False, None, None, None)
+    mapped = artifacts.load_trajectory(file)[1]["summary"]
+    assert mapped["branch_changes"] == 0 and mapped["reachable"] == 1.0  # what is in the bottle stays in it
     asked = RunOptions("ur5e", trajectory=file, world=truth, out=tmp_path / "run", preview=False, speed=1.0, yes=True)
     plan = plan_of(tmp_path / "skill", file, asked)
     assert CUP in {o.name for o in plan.world.obstacles} and BOTTLE not in {o.name for o in plan.world.obstacles}
