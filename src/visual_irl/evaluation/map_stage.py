@@ -145,7 +145,8 @@ def _demonstration(path: Path, skill_path: Path | None, robot: RobotModel, T_wor
         "reward": skill_path / pipeline.REWARD_FILE,
         "motion": skill_path / pipeline.MOTION_FILE,
     }
-    what = f"what the skill does with {len(demo.objects)} objects"
+    count = len(demo.objects)
+    what = f"what the skill does with {count} object{'' if count == 1 else 's'}"
     return Mapped(what, arm, inputs, False, True, about=about, held=_in_hand(plan))
 
 
