@@ -159,19 +159,22 @@ def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:
     assert begin < held.begin < held.end < end and held.carried.radius == header["objects"]["onion_0"]["radius"]
 
 
-def test_ctrl_c_stops_the_arm_on_its_path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_stops_the_arm_on_its_path(
+    how: signal.Signals, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(show: object, cycle: run_stage.Cycle, total: int) -> None:
         if cycle.s > 1.0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(how)
 
-    before = signal.getsignal(signal.SIGINT)  # ignored where the tests run in a shell's background
+    before = signal.getsignal(how)  # Ctrl-C is ignored where the tests run in a shell's background
     monkeypatch.setattr(run_stage, "_shown", interrupt)
     with pytest.raises(MotionStopped, match="cancelled"):
         run_skill(made / "skill", options(made, tmp_path, yes=True))
     assert last_outcome(tmp_path / "log") == ("cancelled", "cancelled")
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["outcome"] == "cancelled" and 1.0 < report["motion_s"] < 2.0
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(how) is before
 
 
 def test_without_a_yes_nothing_moves(made: Path, tmp_path: Path) -> None:

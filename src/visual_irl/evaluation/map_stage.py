@@ -164,7 +164,8 @@ def _done(skilled: Skilled, way: pipeline.Way, inputs: dict[str, Path]) -> Mappe
     """What a skill does in some way."""
     plan, arm = way
     about = _about(skilled.demo) | {"phases": [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]}
-    what = f"what the skill does with {len(skilled.demo.objects)} objects"
+    count = len(skilled.demo.objects)
+    what = f"what the skill does with {count} object{'' if count == 1 else 's'}"
     return Mapped(what, arm, inputs, False, True, about=about, held=_in_hand(plan), skilled=skilled)
 
 

@@ -19,6 +19,8 @@ from visual_irl.types import HumanArmTrajectory
 
 matplotlib.use("Agg")
 HUMAN, ROBOT, MUTED = "#c2452d", "#1f6fb4", "#888888"
+EXACT_MM = 1.0
+"""What counts as an exact hand [mm]; an axis of errors reaches to it, so that rounding does not look like an error."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -90,20 +92,16 @@ def plot_tracking(path: Path, report: MappingReport) -> None:
     """The hand's error and the limbs' angles over time."""
     figure = Figure(figsize=(10, 4))
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot(report.t, report.position_error * 1e3, color=ROBOT)
-    upper.fill_between(
-        report.t,
-        0,
-        1,
-        where=~report.reachable,
-        color=HUMAN,
-        alpha=0.3,
-        lw=0,
-        transform=upper.get_xaxis_transform(),
-        label="out of reach",
-    )
+    error = report.position_error * 1e3
+    upper.plot(report.t, error, color=ROBOT)
+    if not report.reachable.all():
+        across = upper.get_xaxis_transform()
+        upper.fill_between(
+            report.t, 0, 1, where=~report.reachable, color=HUMAN, alpha=0.3, lw=0, transform=across, label="out of reach"
+        )
+        upper.legend(fontsize=8, loc="upper right")
+    upper.set_ylim(0.0, max(EXACT_MM, 1.05 * float(error.max())))
     upper.set_ylabel("hand error [mm]")
-    upper.legend(fontsize=8, loc="upper right")
     lower.plot(report.t, np.degrees(report.upper_error), color=HUMAN, label="upper arm")
     lower.plot(report.t, np.degrees(report.fore_error), color=ROBOT, label="forearm")
     lower.set_ylabel("to the human's [deg]")

@@ -72,8 +72,9 @@ class PouringEpisodes:
         """One line about the scores."""
         low, high = content["success_ci"]
         return (
-            f"{100 * content['success_rate']:.1f} % of the grains in the cup [{100 * low:.1f}, {100 * high:.1f}], the bottle "
-            f"disposed of upright in {100 * content['disposed_upright']:.0f} % of the episodes, by the physics"
+            f"{100 * content['success_rate']:.1f} % of the grains in the cup "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), the bottle disposed of upright in "
+            f"{100 * content['disposed_upright']:.0f} % of the episodes, by the physics"
         )
 
 
