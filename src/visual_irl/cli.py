@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
@@ -381,7 +382,8 @@ def main(args: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="replace")  # a locale without the bullets of --help shows question marks
     try:
         try:
-            with interruptible():
+            with interruptible(), warnings.catch_warnings():
+                warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
                 tyro.cli(
                     _verbs(args),
                     prog="visual-irl",

@@ -49,6 +49,12 @@ def skill(demo: Demonstration) -> SortingSkill:
     return learn([demo], LearnConfig())
 
 
+def test_a_skill_from_one_kind_of_onion_is_warned_of(demo: Demonstration) -> None:
+    alike = replace(demo, attributes={name: {**each, BLEMISHED: 1.0} for name, each in demo.attributes.items()})
+    with pytest.warns(UserWarning, match=r"have blemished = 1: where the others belong is not shown"):
+        learn([alike], LearnConfig())
+
+
 def episode(attribute: float) -> dict[str, object]:
     return {"start": np.array([0.1, -0.2, 0.1]), "object": np.array([0.2, -0.1, 0.03]), "attribute": attribute}
 

@@ -155,9 +155,10 @@ class Strategy:
             return
         others = sorted(set(attribute.unique().tolist()) - {*self.handled, *self.idle})
         if others:
+            missing, shown = (", ".join(map(str, kinds)) for kinds in (others, self.handled))
             warnings.warn(
-                f"no demonstration shows where things with attribute {others[0]} belong; they are taken to where others go: "
-                "demonstrate every attribute",
+                f"no demonstration shows where things with attribute {missing} belong (shown: {shown}); they are taken to "
+                "where others go, which is a guess: add a demonstration with one of each",
                 stacklevel=2,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +77,13 @@ class SortingSkill:
         episodes = [cut_episodes(d, hand) for d, hand in zip(demos, hands, strict=True)]
         relations = learn_relations(demos, hands, episodes)
         graph, sequences = demonstrated_states(relations, hands, episodes, config.attribute)
+        kinds = {_attribute(e.attributes, config.attribute) for cut in episodes for e in cut}
+        if len(kinds) == 1:
+            warnings.warn(
+                f"all objects that are handled have {config.attribute} = {kinds.pop():.0f}: where the others belong is not "
+                "shown, and the skill will guess; learn from demonstrations with both kinds",
+                stacklevel=2,
+            )
         reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
         motions = [
             ObservedMotion(
