@@ -268,7 +268,7 @@ def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: st
         f"{s['position_mm_max']:.2f} mm), upper arm {s['upper_deg_mean']:.0f} and forearm {s['fore_deg_mean']:.0f} degrees "
         f"from the person's{' (its elbow mirrored upwards)' if mapped.elbow_up else ''}, {shown * s['slowdown']:.1f} s for a "
         f"motion of {shown:.1f} s"
-        + (f", {s['branch_changes']:.0f} changes of branch" if s["branch_changes"] else "")
+        + (f", changes of branch: {s['branch_changes']:.0f}" if s["branch_changes"] else "")
         + (f", arm scaled by {scale:.2f}" if scale is not None else "")
         + (
             f"; its hand's path was smoothed, which moved it by {s['smoothed_mm_mean']:.1f} mm (at most "
