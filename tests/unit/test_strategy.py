@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,9 @@ def test_what_is_done_on_the_way_and_not_told_is_warned_of() -> None:
     touched = [shown(start, (0,), [(0, start[0])], via=torch.tensor([0.5, 0.3, 0.2])) for start in starts]
     with pytest.warns(UserWarning, match=r"the reward tells 0\.\d\d of the demonstrations' time .* besides taking, pouring"):
         Progress().reward_of(touched)
+    with pytest.warns(UserWarning, match="an attribute changes") as heard:
+        Progress().reward_of([replace(d, attribute=(d.held.cumsum(0) > 4).long()) for d in touched])
+    assert len(heard) == 1  # what a thing becomes is none of the kinds that were not shown
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Progress().reward_of([shown(start, (0,), [(0, BOX)]) for start in starts])

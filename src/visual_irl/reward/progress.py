@@ -201,8 +201,8 @@ class Progress:
                     stand_at_end[name].append(phases.at_the_end(at))
         if not handled:
             raise LearningFailed(
-                f"in none of the {len(demos)} demonstrations is a thing picked up and let go: they show another task, or the "
-                "held flags are wrong"
+                f"in none of the {len(demos)} demonstrations is a thing picked up and let go: they show another task (one that "
+                "ends with a thing in the hand is none that this reward can tell), or the held flags are wrong"
             )
         attribute = np.array(attributes)
         release, rest = (
@@ -285,8 +285,8 @@ def _kinds(demos: Sequence[Situation]) -> tuple[tuple[int, ...], tuple[int, ...]
     handled, there = set(), set()
     for demo in demos:
         for n in range(demo.things.shape[1]):
-            kind = int(demo.attribute[0, n])
-            there.add(kind)
+            kinds = set(demo.attribute[:, n].tolist())
+            there |= kinds
             if None not in phases.last_handling(demo.held[:, n].numpy()):
-                handled.add(kind)
+                handled |= kinds
     return tuple(sorted(handled)), tuple(sorted(there - handled))

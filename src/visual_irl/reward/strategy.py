@@ -150,9 +150,7 @@ class Strategy:
         return over, place, torch.where(finished, lean, towards), missing, lost, upright
 
     def _warn_of_others(self, attribute: Int[Tensor, "*B N"]) -> None:
-        """Places that several attributes share are taken to be those of all; one attribute says nothing of others."""
-        if len(self.handled) > 1 and not (self.release.by_attribute or self.rest.by_attribute):
-            return
+        """What no demonstration shows is a guess, even where several attributes share a place."""
         others = sorted(set(attribute.unique().tolist()) - {*self.handled, *self.idle})
         if others:
             missing, shown = (", ".join(map(str, kinds)) for kinds in (others, self.handled))
