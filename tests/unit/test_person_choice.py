@@ -13,8 +13,8 @@ import pytest
 from visual_irl.assets import asset_path
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.body_geometry import trunk_length
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection
-from visual_irl.perception.person_choice import KEEP_NS, Chosen, Look, demonstrator, look_of, place_of, same_person
+from visual_irl.perception.detection import POSE_INDEX, PersonDetection, mirrored
+from visual_irl.perception.person_choice import KEEP_NS, Chosen, Look, demonstrator, look_of, place_of, same_person, turned
 from visual_irl.perception.sources import open_frames
 
 RECORDING = asset_path("models/recordings/onion_sorting")
@@ -41,7 +41,7 @@ def test_the_nearest_person_demonstrates_and_the_middle_one_among_equals() -> No
 
 
 def test_a_person_moves_on_but_does_not_jump_or_shrink() -> None:
-    chosen = Chosen(person_at(300.0, 100.0), 0)
+    chosen = Chosen.seen(person_at(300.0, 100.0), UNSEEN, 0, None)
     assert same_person(person_at(380.0, 110.0), UNSEEN, chosen, 33_000_000)
     assert not same_person(person_at(430.0, 100.0), UNSEEN, chosen, 33_000_000)
     assert same_person(person_at(430.0, 100.0), UNSEEN, chosen, 300_000_000)
@@ -62,6 +62,7 @@ def test_who_walks_past_is_told_by_size_distance_and_clothes() -> None:
         look = look_of(person, picture, depth - step)
         assert same_person(person, look, before, STEP_NS) == same
         assert same_person(person, look, before, 5 * STEP_NS) == (step < 0.5), "there was time to come nearer, but not so far"
+    assert turned(mirrored(person), before) and not turned(person, before)
     white = np.full_like(picture, 200)
     assert not same_person(person, look_of(person, white, None), before, STEP_NS)
 

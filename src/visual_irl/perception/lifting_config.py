@@ -110,9 +110,10 @@ class LiftingConfig:
     touching: tuple[float, float] = (0.05, 0.025)
     """A finger may touch what is seen beyond its tip when that is nearer or farther than the tip by less [m]."""
     thumb_around: float = 0.020
-    """How much farther than it is drawn the tip of a thumb is that touches something: it goes on around that [m], ..."""
+    """How much farther than it is drawn the tip of a thumb is, where what it touches bulges beyond it: it goes on around that
+    [m]. Where it touches anything, ..."""
     sigma_thumb_touching: float = 0.020
-    """... and its standard deviation in every direction [m]."""
+    """... its standard deviation in every direction [m]."""
     sigma_guessed: float = 0.05
     """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
     sigma_depth: float = 0.009

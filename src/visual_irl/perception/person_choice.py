@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
-from visual_irl.perception.body_geometry import trunk_length
+from visual_irl.perception.body_geometry import BROAD, frontness, trunk_length
 from visual_irl.perception.detection import POSE_INDEX, PersonDetection, pixels_per_metre
 from visual_irl.perception.region import Region
 from visual_irl.types import BODY_KEYPOINTS, SIDES
@@ -19,9 +19,10 @@ KEEP_NS = 5_000_000_000
 MAX_STEP, MAX_SPEED, FARTHEST = 1.0, 3.0, 2.5
 """How far the shoulders of one person move at most from one sighting to the next: so many trunk lengths (0.5 m), so many
 more per second [1/s], and no further than the last however long it takes. Another person's are mostly further."""
-MAX_GROWTH = 1.4
-"""By which factor the size of a person in the picture [px/m] changes at most: 1.1 about its mean while somebody works. Whoever
-stands behind looks smaller, whoever walks in front larger."""
+MAX_GROWTH, DOUBT, GROWN = 1.4, 1.2, 0.5
+"""By which factor the size of a person in the picture [px/m] differs at most from what it was, where no distance is known, from
+which factor on a smoothed body is doubted, and over how long that is remembered [s]. It is 1.1 while somebody works; whoever
+stands behind looks smaller, whoever walks in front larger, and smoothing passes from one to the other."""
 MAX_NEARER, MAX_APPROACH, NEAREST = 0.25, 1.5, 0.5
 """How much nearer or farther the trunk's skin is at most [m], so much more per second [m/s], and no more than the last: it
 is the same to 30 mm while somebody works."""
@@ -53,6 +54,8 @@ class Chosen:
 
     person: PersonDetection
     stamp_ns: int
+    size: float
+    """In the picture [px/m], over the last pictures."""
     distance: float = np.nan
     """Of the trunk's skin [m]."""
     clothes: Float[ndarray, "3"] | None = None
@@ -61,13 +64,15 @@ class Chosen:
     @staticmethod
     def seen(person: PersonDetection, look: Look, stamp_ns: int, before: Chosen | None) -> Chosen:
         """The person who was found, with what is known from `before`."""
-        distance, clothes = look.distance, None if before is None else before.clothes
-        if before is not None and np.isnan(distance):
-            distance = before.distance
+        distance, clothes, size = look.distance, None, size_of(person)
+        if before is not None:
+            newest = 1.0 - np.exp(-1e-9 * abs(stamp_ns - before.stamp_ns) / GROWN)
+            distance, clothes = before.distance if np.isnan(distance) else distance, before.clothes
+            size = before.size * (size / before.size) ** newest
         if len(look.colours):
             now = np.median(look.colours, axis=0)
             clothes = now if clothes is None else (1.0 - _FADE) * clothes + _FADE * now
-        return Chosen(person, stamp_ns, distance, clothes)
+        return Chosen(person, stamp_ns, size, distance, clothes)
 
 
 def look_of(person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], depth: Float32[ndarray, "H W"] | None) -> Look:
@@ -88,17 +93,17 @@ def demonstrator(people: Sequence[PersonDetection], width: int) -> PersonDetecti
     """
     nearest = max(trunk_length(person) for person in people)
     about_as_near = [person for person in people if trunk_length(person) >= 0.85 * nearest]
-    return min(about_as_near, key=lambda person: abs(float(_shoulders(person)[0]) - 0.5 * width))
+    return min(about_as_near, key=lambda person: abs(float(middle_of_shoulders(person)[0]) - 0.5 * width))
 
 
 def nearest_to(people: Sequence[PersonDetection], place: Float[ndarray, "2"]) -> PersonDetection:
     """The one whose shoulders are nearest to a pixel."""
-    return min(people, key=lambda person: float(np.linalg.norm(_shoulders(person) - place)))
+    return min(people, key=lambda person: float(np.linalg.norm(middle_of_shoulders(person) - place)))
 
 
 def far_from(person: PersonDetection, place: Float[ndarray, "2"]) -> bool:
     """Whether a body's shoulders are too far from where they should be to be that person's, other camera's errors and all."""
-    return bool(np.linalg.norm(_shoulders(person) - place) > MAX_STEP * trunk_length(person))
+    return bool(np.linalg.norm(middle_of_shoulders(person) - place) > MAX_STEP * trunk_length(person))
 
 
 def same_person(person: PersonDetection, look: Look, chosen: Chosen, stamp_ns: int) -> bool:
@@ -106,11 +111,28 @@ def same_person(person: PersonDetection, look: Look, chosen: Chosen, stamp_ns: i
     colour of its clothes."""
     elapsed = 1e-9 * abs(stamp_ns - chosen.stamp_ns)
     reach = min(MAX_STEP + MAX_SPEED * elapsed, FARTHEST) * trunk_length(chosen.person)
-    step = float(np.linalg.norm(_shoulders(person) - _shoulders(chosen.person)))
-    growth = abs(float(np.log(_size(person) / _size(chosen.person))))
+    step = float(np.linalg.norm(middle_of_shoulders(person) - middle_of_shoulders(chosen.person)))
+    distant = np.isfinite(look.distance - chosen.distance)
+    grown = not distant and growth(person, chosen) > MAX_GROWTH
     nearer = abs(look.distance - chosen.distance) > min(MAX_NEARER + MAX_APPROACH * elapsed, NEAREST)  # NaN: not known
     alike = chosen.clothes is None or not len(look.colours) or wears(look, chosen.clothes)
-    return bool(step <= reach and growth <= np.log(MAX_GROWTH) and not nearer and alike)
+    return bool(step <= reach and not grown and not nearer and alike)
+
+
+def turned(person: PersonDetection, chosen: Chosen) -> bool:
+    """Whether a body shows its other side than the chosen one did: who turns is seen from the side meanwhile."""
+    now, before = frontness(person), frontness(chosen.person)
+    return min(abs(now), abs(before)) > BROAD and now * before < 0.0
+
+
+def doubtful(person: PersonDetection, look: Look, chosen: Chosen) -> bool:
+    """Whether a body that may be the chosen one's is perhaps on its way to somebody else's, by smoothing."""
+    return bool(np.isnan(look.distance - chosen.distance) and growth(person, chosen) > DOUBT)
+
+
+def growth(person: PersonDetection, chosen: Chosen) -> float:
+    """By which factor a body's size in the picture differs from the chosen one's, at least 1."""
+    return float(np.exp(abs(np.log(size_of(person) / chosen.size))))
 
 
 def wears(look: Look, clothes: Float[ndarray, "3"]) -> bool:
@@ -129,11 +151,12 @@ def middle_of(person: PersonDetection) -> Float[ndarray, "2"]:
     return 0.5 * (person.uv.min(0) + person.uv.max(0))
 
 
-def _shoulders(person: PersonDetection) -> np.ndarray:
+def middle_of_shoulders(person: PersonDetection) -> Float[ndarray, "2"]:
+    """Where a body's shoulders are [px]."""
     return np.asarray(person.uv[[POSE_INDEX[f"{side}_shoulder"] for side in SIDES]].mean(0))
 
 
-def _size(person: PersonDetection) -> float:
+def size_of(person: PersonDetection) -> float:
     """How large a body's trunk and arms appear [px/m]."""
     rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
     return max(pixels_per_metre(person.uv[rows], person.shape[rows]), 1e-3)

@@ -24,11 +24,15 @@ from visual_irl.perception.person_choice import (
     KEEP_NS,
     Chosen,
     demonstrator,
+    doubtful,
     far_from,
     look_of,
+    middle_of_shoulders,
     nearest_to,
     place_of,
     same_person,
+    size_of,
+    turned,
 )
 from visual_irl.perception.region import Region, hand_around
 from visual_irl.types import SIDES
@@ -158,8 +162,10 @@ class PersonFinder:
             c = self.config
             self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
         person = self._headless.find(rgb, stamp_ns, found)
-        if person is not None and not followed and self._chosen is not None and not self._same(person, rgb, stamp_ns):
-            self._headless, person = None, None  # somebody without a head came, or passes before who is followed by the face
+        if person is None or followed or self._chosen is None:
+            return person
+        if turned(person, self._chosen) or not self._same(person, rgb, stamp_ns):
+            self._headless, person = None, None  # somebody without a head, who came or passes before the one with a face
         return person
 
     def _body(self, stamp_ns: int) -> PersonDetection | None:
@@ -183,6 +189,9 @@ class PersonFinder:
             person = None
         elif self._chosen is None:
             person = self._choose(person, found, rgb)
+        elif doubtful(person, look_of(person, rgb, self._depth), self._chosen):
+            person = self._again(rgb, stamp_ns, person)
+            self._crowded |= person is None
         if person is None:
             self._last_hands = {}
             self._near = place_of(self._chosen.person) if self._chosen and self._crowded else None
@@ -200,17 +209,23 @@ class PersonFinder:
         """Remember how the chosen one looks now."""
         self._chosen = Chosen.seen(person, look_of(person, rgb, self._depth), stamp_ns, self._chosen)
 
-    def _again(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
-        """The chosen one among all bodies in a picture in which the networks follow somebody else."""
+    def _again(
+        self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, doubted: PersonDetection | None = None
+    ) -> PersonDetection | None:
+        """The chosen one among all bodies in a picture in which the networks follow somebody else, or one who is `doubted`: who
+        is the chosen one still, where nobody else is found there."""
         height, width = rgb.shape[:2]
         bodies = [body for body in self.networks.bodies() if self._plausible(body, [], width, height)]
-        return next((body for body in bodies if self._same(body, rgb, stamp_ns)), None)  # `same_person` lets hardly two pass
+        same = next((body for body in bodies if self._same(body, rgb, stamp_ns)), None)
+        if same is None and doubted is not None and all(far_from(body, middle_of_shoulders(doubted)) for body in bodies):
+            return doubted
+        return same
 
     def _choose(self, followed: PersonDetection, found: list[HandDetection], rgb: UInt8[ndarray, "H W 3"]) -> PersonDetection:
         """Who of all people in the picture is followed from here on; asked once, for it costs a run of all networks."""
         height, width = rgb.shape[:2]
         others = [person for person in self.networks.bodies() if self._plausible(person, found, width, height)]
-        itself = Chosen(followed, 0)
+        itself = Chosen(followed, 0, size_of(followed))
         distinct_others = [other for other in others if not same_person(other, look_of(other, rgb, None), itself, 0)]
         self._crowded = bool(distinct_others)
         everybody = [followed, *distinct_others]
