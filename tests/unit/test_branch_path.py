@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reached_targets import targets_along
 
+from reached_targets import targets_along
 from visual_irl.mapping.branch_path import BranchCosts, best_path, price, refined, step_cost, wound
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.targets import cut

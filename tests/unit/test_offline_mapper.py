@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reached_targets import targets_along
 
+from reached_targets import targets_along
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_path import BranchCosts, best_path
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline

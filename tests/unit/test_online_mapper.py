@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reached_targets import targets_along
 
+from reached_targets import targets_along
 from visual_irl.mapping import online
 from visual_irl.mapping.branch_change import limb_end, tightness, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, step_cost
