@@ -203,13 +203,12 @@ def _followed(
     world = surroundings(TASKS.load(skilled.demo.task)().scene_of(things_in(skilled.demo), skilled.demo.fixtures), T_world_base)
     reasons: list[str] = []
     for way in islice(_steady_ways(skilled, robot, placement, config, world, reasons), TRIED):
-        trajectory, report = retargeted(way[1])
-        if not (report.reachable.all() and report.joined[1:].all()):
-            reasons.append("mapped frame by frame it is not in reach without a change of branch")
-            continue
         try:
+            trajectory, report = retargeted(way[1])
+            if not (report.reachable.all() and report.joined[1:].all()):
+                raise Unreachable("mapped frame by frame it is not in reach without a change of branch")
             approve(trajectory, robot, RobotState.at_rest(robot.joint_names, trajectory.q[0]), world, SIMULATED)
-        except RefusedTrajectory as error:
+        except (Unreachable, RefusedTrajectory) as error:
             reasons.append(str(error))
             continue
         return _done(skilled, way, mapped.inputs), (trajectory, report)
