@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, NoPersonFound, UnreadableFile
 from visual_irl.perception.assembly import assemble
+from visual_irl.perception.depth_alignment import DepthAlignment
 from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.exposure import well_exposed
 from visual_irl.perception.fusion import FusionConfig
@@ -135,6 +136,7 @@ def _watched(
     frames: list[KeypointFrame] = []
     calibrated = metric = True
     failure = example = None
+    alignment = DepthAlignment()
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
@@ -155,6 +157,7 @@ def _watched(
                         example = frame
                 frames.append(keypoints)
                 if health.sound:  # many videos end in black
+                    alignment.look(frame)
                     album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
                 progress(len(frames), source.count or len(frames))
         except (UnreadableFile, NoPersonFound) as error:
@@ -164,7 +167,7 @@ def _watched(
         finally:
             detector.close()
         fixtures, note = source.fixtures, source.note
-    said = "; ".join(part for part in (note, _unusable(health), failure) if part) or None
+    said = "; ".join(part for part in (note, _unusable(health), _beside(alignment), failure) if part) or None
     notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
     title = f"{path.stem}, " if cameras > 1 else ""
     return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages], example)
@@ -221,6 +224,15 @@ def _unusable(health: StreamHealth) -> str | None:
     """Which frames of a source could not be used."""
     unused = [f"{n} {name.replace('_', ' ')}" for name, n in health.problems().items() if name != "no_person"]
     return f"unusable frames: {', '.join(unused)} of {health.frames}" if unused else None
+
+
+def _beside(alignment: DepthAlignment) -> str | None:
+    """Where depth does not lie on colour."""
+    offset = alignment.offset()
+    if offset is None:
+        return None
+    where = f"{abs(offset)} pixels to the {'right' if offset > 0 else 'left'} of colour"
+    return f"depth lies {where}, so fingers and objects are off: align it in the driver (align_depth.enable:=true) or calibrate"
 
 
 def _provenance(notes: dict[str, Any], frames: list[KeypointFrame]) -> dict[str, Any]:
