@@ -14,7 +14,7 @@ from visual_irl.io.evaluations import Evaluations
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills import SKILLS
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Skill, Way, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Skill, Way, silent
 from visual_irl.types import Demonstration
 
 __all__ = ["MOTION_FILE", "REWARD_FILE", "LearnConfig", "Skill", "Way", "learn", "load_skill", "plan", "ways"]
@@ -38,6 +38,11 @@ def learn(
     if len(tasks) > 1:
         raise LearningFailed(f"the demonstrations are of {' and '.join(tasks)}: learn one skill from those of one task")
     plain = [i for i, d in enumerate(demos) if d.frame != "world" or not d.fixtures or not d.objects]
+    if plain and demos[plain[0]].frame == "world" and demos[plain[0]].fixtures:
+        raise LearningFailed(
+            f"demonstration {plain[0] + 1}: no object of task '{tasks[0]}' was seen, so there is nothing to learn; if it shows "
+            "another task, extract it again with that --task"
+        )
     if plain:
         raise LearningFailed(
             f"demonstration {plain[0] + 1} has no objects or fixtures in a calibrated world (a plain video?): a task is "
@@ -60,15 +65,16 @@ def load_skill(folder: Path) -> Skill:
     return skill
 
 
-def ways(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
-    """What the learned policy does where things stand as at a demonstration's start: the person's way first.
+def ways(skill: Skill, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
+    """What the learned policy does where things stand as at a demonstration's start: the person's way first, or those that look
+    possible, see `Skill.ways`.
 
     Raises:
         LearningFailed: the demonstration is of another task.
     """
     if demo.task != skill.task:
         raise LearningFailed(f"the skill is for {skill.task}, the demonstration is of {demo.task}: choose one of the same task")
-    return skill.ways(demo, policy)
+    return skill.ways(demo, policy, outlook)
 
 
 def plan(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Way:

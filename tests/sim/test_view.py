@@ -25,6 +25,7 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from visual_irl import cli, se3
+from visual_irl.evaluation import view_stage
 from visual_irl.evaluation.view_page import (
     BAD,
     ELLIPSOID,
@@ -33,7 +34,7 @@ from visual_irl.evaluation.view_page import (
     Snapshot,
     ViewPage,
     free_port,
-    object_balls,
+    object_ellipsoids,
     regions,
     skeleton_lines,
 )
@@ -208,9 +209,17 @@ def test_lost_keypoints_are_not_drawn_and_regions_hold_90_percent() -> None:
 def test_an_onion_is_drawn_as_what_it_is_known_to_be() -> None:
     known = [{"blemished": 0.9}, {"blemished": 0.1}, {}]
     onions = tuple(ObjectEstimate(f"onion{i}", "onion", np.full(3, 0.1 * i), 0.04, 1.0, a) for i, a in enumerate(known))
-    centres, radii, _, colours = object_balls(onions)
+    centres, radii, _, colours = object_ellipsoids(onions)
     assert np.array_equal(centres[:, 0], [0.0, 0.1, 0.2]) and np.all(radii == 0.04)
     assert [tuple(rgb) for rgb in colours] == [BAD, SOUND, UNTOLD]
+
+
+def test_a_bottle_is_drawn_as_high_as_it_is_and_tilted_as_it_is() -> None:
+    axis = np.array([0.6, 0.0, 0.8])
+    bottle = ObjectEstimate("bottle", "bottle", np.array([0.2, 0.0, 0.1]), 0.03, 1.0, {}, 0.2, axis)
+    _, axes, turns, _ = object_ellipsoids((bottle,))
+    assert np.allclose(axes, [[0.03, 0.03, 0.1]])
+    assert np.allclose(se3.rotation_of_quaternion(turns[0]) @ [0.0, 0.0, 1.0], axis)
 
 
 def test_an_empty_snapshot_and_a_full_one_replace_each_other() -> None:
@@ -243,6 +252,16 @@ def test_a_port_in_use_or_out_of_range(capsys: pytest.CaptureFixture[str]) -> No
         assert f"127.0.0.1:{port}" in message and "--port" in message
     assert "70000" in fails(capsys, str(RECORDING), "--port", "70000")
     assert free_port("127.0.0.1", 0) > 0
+
+
+def test_what_cannot_be_read_is_refused_before_there_is_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.npz").write_bytes(b"no demonstration")
+    monkeypatch.setattr(view_stage, "ViewPage", None)
+    assert "no known format" in fails(capsys, str(tmp_path), "--port", "0")
+    assert "notes.npz" in fails(capsys, str(tmp_path / "notes.npz"), "--port", "0")
+    assert "notes.npz" in fails(capsys, str(RECORDING), "--port", "0", "--demonstration", str(tmp_path / "notes.npz"))
 
 
 def test_unknown_sources_and_demonstrations_of_other_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,14 +13,16 @@ import pytest
 from visual_irl.assets import asset_path
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.body_geometry import trunk_length
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection
-from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, place_of, same_person
+from visual_irl.perception.detection import POSE_INDEX, PersonDetection, mirrored
+from visual_irl.perception.person_choice import KEEP_NS, Chosen, Look, demonstrator, look_of, place_of, same_person, turned
 from visual_irl.perception.sources import open_frames
 
 RECORDING = asset_path("models/recordings/onion_sorting")
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BEHIND = 0.6
 """Size of the person who stands further back."""
+UNSEEN = Look(np.zeros((0, 3)), np.nan)
+STEP_NS = 33_000_000
 
 
 def person_at(x: float, size: float) -> PersonDetection:
@@ -28,7 +30,7 @@ def person_at(x: float, size: float) -> PersonDetection:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         uv[POSE_INDEX[f"{side}_shoulder"]] = [x + sign * 0.35 * size, 200.0]
         uv[POSE_INDEX[f"{side}_hip"]] = [x + sign * 0.25 * size, 200.0 + size]
-    return PersonDetection(uv, np.ones(33), np.zeros((33, 3)), {})
+    return PersonDetection(uv, np.ones(33), np.column_stack([(uv - [x, 200.0]) / (2.0 * size), np.zeros(33)]), {})
 
 
 def test_the_nearest_person_demonstrates_and_the_middle_one_among_equals() -> None:
@@ -39,14 +41,42 @@ def test_the_nearest_person_demonstrates_and_the_middle_one_among_equals() -> No
 
 
 def test_a_person_moves_on_but_does_not_jump_or_shrink() -> None:
-    chosen = Chosen(person_at(300.0, 100.0), 0)
-    assert same_person(person_at(380.0, 110.0), chosen, 33_000_000)
-    assert not same_person(person_at(430.0, 100.0), chosen, 33_000_000)
-    assert same_person(person_at(430.0, 100.0), chosen, 300_000_000)
-    assert not same_person(person_at(570.0, 100.0), chosen, KEEP_NS)
-    assert not same_person(person_at(300.0, 50.0), chosen, 33_000_000)
+    chosen = Chosen.seen(person_at(300.0, 100.0), UNSEEN, 0, None)
+    assert same_person(person_at(380.0, 110.0), UNSEEN, chosen, 33_000_000)
+    assert not same_person(person_at(430.0, 100.0), UNSEEN, chosen, 33_000_000)
+    assert same_person(person_at(430.0, 100.0), UNSEEN, chosen, 300_000_000)
+    assert not same_person(person_at(570.0, 100.0), UNSEEN, chosen, KEEP_NS)
+    assert not same_person(person_at(300.0, 50.0), UNSEEN, chosen, 33_000_000)
     place = place_of(chosen.person)
     assert abs(place.x - 300.0) < 1.0 and place.side >= 100.0
+
+
+def test_who_walks_past_is_told_by_size_distance_and_clothes() -> None:
+    person = person_at(300.0, 100.0)
+    picture, depth = np.full((480, 640, 3), 60, np.uint8), np.full((480, 640), 1.8, np.float32)
+    before = Chosen.seen(person, look_of(person, picture, depth), 0, None)
+    assert same_person(person, look_of(person, picture, depth), before, STEP_NS)
+    larger = replace(person, uv=person.uv * 1.5 - [150.0, 100.0])
+    assert not same_person(larger, UNSEEN, before, STEP_NS), "as many metres look larger"
+    for step, same in ((0.2, True), (0.4, False), (0.6, False)):
+        look = look_of(person, picture, depth - step)
+        assert same_person(person, look, before, STEP_NS) == same
+        assert same_person(person, look, before, 5 * STEP_NS) == (step < 0.5), "there was time to come nearer, but not so far"
+    assert turned(mirrored(person), before) and not turned(person, before)
+    white = np.full_like(picture, 200)
+    assert not same_person(person, look_of(person, white, None), before, STEP_NS)
+
+
+def test_what_somebody_holds_before_the_trunk_makes_nobody_else_of_them() -> None:
+    person = person_at(300.0, 100.0)
+    picture, depth = np.full((480, 640, 3), 60, np.uint8), np.full((480, 640), 1.8, np.float32)
+    before = Chosen.seen(person, look_of(person, picture, depth), 0, None)
+    picture[200:300, 260:300], depth[200:300, 260:300] = 200, 1.3  # half of it
+    assert same_person(person, look_of(person, picture, depth), before, STEP_NS)
+    outside = replace(person, uv=person.uv + 1000.0)
+    assert len(look_of(outside, picture, depth).colours) == 0 and np.isnan(look_of(outside, picture, depth).distance)
+    unknown = Chosen.seen(person, UNSEEN, STEP_NS, before)
+    assert unknown.distance == before.distance and unknown.clothes is before.clothes
 
 
 @pytest.mark.parametrize("name", ["mediapipe", "torch"])

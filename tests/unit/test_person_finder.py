@@ -137,3 +137,35 @@ def test_another_camera_tells_which_of_two_people_is_meant() -> None:
         assert middle(finder.detect(PICTURE, i * STEP_NS)) == seen
     finder.expect(None)
     assert middle(finder.detect(PICTURE, 4 * STEP_NS)) == 320.0
+
+
+class Passing(Scripted):
+    """Networks that follow whoever is nearest; in some pictures somebody walks past in front of the person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes = self.hides = False
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        return self.stranger() if self.passes else person()
+
+    def bodies(self) -> list[PersonDetection]:
+        self.asked.append("bodies")
+        return [self.stranger(), *([] if self.hides else [person()])] if self.passes else [person()]
+
+    def stranger(self) -> PersonDetection:
+        return replace(person(), uv=(person().uv - [320.0, 240.0]) * 1.2 + [330.0, 240.0])
+
+
+def test_who_walks_past_is_not_taken_and_the_person_is_found_beside_and_after_them() -> None:
+    networks = Passing()
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), networks)
+    near, far = np.full(PICTURE.shape[:2], 1.0, np.float32), np.full(PICTURE.shape[:2], 1.6, np.float32)
+    seen = []
+    for i, (passes, hides) in enumerate([(False, False), (True, False), (True, True), (False, False)]):
+        networks.passes, networks.hides = passes, hides
+        finder.show_depth(near if hides else far)
+        found = finder.detect(PICTURE, i * STEP_NS)
+        assert ("bodies" in networks.asked) == (i == 0 or hides)
+        seen.append(None if found is None else float(found.uv[POSE_INDEX["left_shoulder"], 0]))
+    assert seen[2] is None and seen[3] == seen[0] == 400.0

@@ -201,7 +201,7 @@ def test_depth_in_another_unit_is_told_and_gives_no_keypoint(
     def frames() -> Iterator[RgbdFrame]:
         for i, frame in enumerate(sound):
             assert frame.depth is not None
-            yield replace(frame, stamp_ns=HOUR + STEP * i, depth=frame.depth * np.float32(unit))
+            yield replace(frame, stamp_ns=int(1 + unit) * HOUR + STEP * i, depth=frame.depth * np.float32(unit))
 
     health, found = StreamHealth(), []
     with pytest.raises(InvalidInput, match="depth's unit"):

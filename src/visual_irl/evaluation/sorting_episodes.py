@@ -75,7 +75,7 @@ class SortingEpisodes:
         low, high = content["success_ci"]
         return (
             f"{100 * content['success_rate']:.1f} % of {content['onions']} onions in the right bin "
-            f"[{100 * low:.1f}, {100 * high:.1f}], by the physics"
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), by the physics"
         )
 
 

@@ -148,9 +148,10 @@ def extract(
         from visual_irl.evaluation.metrics import extraction_error
 
         error = extraction_error(demo, artifacts.load_demonstration(truth))
-        right = error["attributes_right"]
-        say(f"against the truth: arm joints {error['arm_mm_mean']:.0f} mm mean, {error['arm_mm_p95']:.0f} mm p95; objects "
-            f"{np.mean(list(error['objects_mm'].values()) or [np.nan]):.1f} mm"
+        right, apart = error["attributes_right"], list(error["objects_mm"].values())
+        say(f"against the truth: arm joints {error['arm_mm_mean']:.0f} mm mean, {error['arm_mm_p95']:.0f} mm p95; "
+            f"{error['objects_found']} of {error['objects_true']} objects found"
+            + (f", {np.mean(apart):.1f} mm off" if apart else "")
             + (f"; attributes right {100 * right:.0f} %" if np.isfinite(right) else ""))  # fmt: skip
     say(f"wrote {out}")
     return demo

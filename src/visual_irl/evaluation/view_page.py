@@ -25,6 +25,7 @@ COLOURS = {"left": (185, 15, 10), "right": (5, 45, 185), "both": (110, 110, 110)
 """RGB of each side as elsewhere, left red and right blue, but dark: the page's tone mapping makes lines and meshes paler."""
 SOUND, BAD, UNTOLD = (235, 150, 40), (90, 55, 35), (150, 150, 150)
 """Colours of objects without a blemish, with one, and of those of which neither is known."""
+_UP = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class ViewPage:
                 shown = on["skeleton"] and len(ends) > 0
                 scene.add_line_segments(f"/skeleton/{name}", ends, colours, thickness=thickness, visible=shown)
             self._balls("/regions", *regions(snapshot.p_world, snapshot.covariance), opacity=0.2, visible=on["90 % regions"])
-            self._balls("/objects", *object_balls(snapshot.objects), opacity=0.6, visible=on["objects"])
+            self._balls("/objects", *object_ellipsoids(snapshot.objects), opacity=0.6, visible=on["objects"])
 
     def _balls(
         self, name: str, centres: ndarray, axes: ndarray, q_wxyz: ndarray, colours: ndarray, opacity: float, visible: bool
@@ -181,14 +182,18 @@ def regions(
     return p_world[found], ELLIPSOID * np.sqrt(np.maximum(variances, 0.0)), turns, sides[found]
 
 
-def object_balls(
+def object_ellipsoids(
     objects: tuple[ObjectEstimate, ...],
 ) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], Float[ndarray, "N 4"], UInt8[ndarray, "N 3"]]:
-    """Centres, radii [m] on three axes, orientations and colours; a blemished one is dark, one that may be either is grey."""
+    """Centres, semi-axes [m], orientations and colours; what stands is as high as it is and turned as it is; a blemished one is
+    dark, one that may be either is grey."""
     centres = np.array([item.p_world for item in objects]).reshape(-1, 3)
-    radii = np.array([[item.radius] * 3 for item in objects]).reshape(-1, 3)
+    axes = [[item.radius, item.radius, item.radius if item.height is None else 0.5 * item.height] for item in objects]
+    turns = [se3.quaternion_wxyz(se3.rotation_between(_UP, _UP if item.axis is None else item.axis)) for item in objects]
     rgb = [_colour(item) for item in objects]
-    return centres, radii, np.tile([1.0, 0.0, 0.0, 0.0], (len(centres), 1)), np.array(rgb, np.uint8).reshape(-1, 3)
+    return (
+        centres, np.array(axes).reshape(-1, 3), np.array(turns).reshape(-1, 4), np.array(rgb, np.uint8).reshape(-1, 3)
+    )  # fmt: skip
 
 
 def _colour(item: ObjectEstimate) -> tuple[int, int, int]:

@@ -32,7 +32,7 @@ _SAME_FRAME = 2e-3
 """A frame belongs to the demonstration's sample whose time differs by less [s]."""
 
 
-def view(source: str, demonstration: Path | None, every: int, host: str, port: int, seconds: float | None) -> None:
+def view(source: str, demonstration: Path | None, task: str, every: int, host: str, port: int, seconds: float | None) -> None:
     """Show a source; see `visual-irl view --help`."""
     if seconds is not None and not seconds > 0.0:
         raise InvalidInput(f"seconds is {seconds}, must be above 0")
@@ -46,8 +46,12 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
     if not path.exists():
         known = ", ".join(CAMERAS.names)
         raise InvalidInput(f"'{source}' is neither a file or folder nor a camera; known cameras: {known}")
+    given = demonstration or (path if path.suffix == ".npz" else None)
+    known_demo = None if given is None else artifacts.load_demonstration(given)
+    if path.suffix != ".npz":
+        open_frames(path)  # what cannot be read is refused before there is a page
     with ViewPage(host, port) as page:  # a port that is in use is found before any long work
-        demo = _demonstration(path, demonstration, every)
+        demo = known_demo or _extracted(path, task, every)
         shown, note = _snapshots(page, path, demo)
         if note:
             say(f"note: {note}")
@@ -55,12 +59,10 @@ def view(source: str, demonstration: Path | None, every: int, host: str, port: i
             play(page, demo.t, shown, seconds)
 
 
-def _demonstration(path: Path, given: Path | None, every: int) -> Demonstration:
-    """The demonstration to show: a file's, or what is extracted now."""
-    if given is not None or path.suffix == ".npz":
-        return artifacts.load_demonstration(given or path)
+def _extracted(path: Path, task: str, every: int) -> Demonstration:
+    """The demonstration that a recording shows."""
     with progress_bar("keypoints and objects", "frame") as show:
-        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), every=every), 0, show)
+        demo, _ = extract_demonstration([path], replace(ExtractionConfig(), task=task, every=every), 0, show)
     if demo.provenance["note"]:
         say(f"note: {demo.provenance['note']}")
     return demo
@@ -112,11 +114,14 @@ def _cloud(frame: RgbdFrame) -> dict[str, Any]:
 
 def demonstrated(demo: Demonstration, i: int, grasp: str) -> Snapshot:
     """Sample `i` of a demonstration and its grasp, without points."""
-    up = {name: 0.5 * demo.heights[name] * demo.turns[name][i, :, 2] for name in demo.heights}
+    axis = {name: demo.turns[name][i, :, 2] for name in demo.heights}
     objects = tuple(
-        ObjectEstimate(name, "", path[i] + up.get(name, 0.0), demo.radii[name], 1.0, demo.attributes[name])
+        ObjectEstimate(
+            name, "", path[i] + (0.5 * demo.heights[name] * axis[name] if name in axis else 0.0), demo.radii[name], 1.0,
+            demo.attributes[name], demo.heights.get(name), axis.get(name),
+        )
         for name, path in demo.objects.items()
-    )
+    )  # fmt: skip
     lost = "" if demo.seen[i] else ", **nobody is seen**"
     aperture = f"{1e3 * demo.aperture[i]:.0f} mm" if np.isfinite(demo.aperture[i]) else "unknown"
     held = f" {demo.held[i]}" if demo.held[i] else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 POSE_LANDMARKS = 33
@@ -67,10 +67,14 @@ class Detector(Protocol):
 
 @runtime_checkable
 class GuidedDetector(Detector, Protocol):
-    """One that can be told which of several people is meant."""
+    """One that can be told more about the next picture, so that it tells people apart."""
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where the middle between the person's shoulders will be in the next picture [px]; None: nobody knows."""
+        ...
+
+    def show_depth(self, depth: Float32[ndarray, "H W"] | None) -> None:
+        """The depth of the next picture [m], NaN where it is not known; None: it has none."""
         ...
 
 

@@ -21,13 +21,13 @@ from visual_irl.perception.exposure import well_exposed
 from visual_irl.perception.fusion import FusionConfig
 from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.moments import expected_shoulders, fuse_cameras
-from visual_irl.perception.objects import ObjectsConfig
+from visual_irl.perception.objects import OF_TASK, ObjectsConfig
 from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
 from visual_irl.perception.stream_health import StreamHealth
 from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.perception.tracking import TrackingConfig
-from visual_irl.types import SIDES, Demonstration, KeypointFrame
+from visual_irl.types import SIDES, Demonstration, KeypointFrame, RgbdFrame
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,10 @@ def extract_demonstration(
     frames = _smoothed(frames, config.smoothing)
     world = "world" if calibrated else "torso"
     demo = assemble(frames, side, fixtures, config.task, world, _provenance(notes, frames), config.tracking)
+    examples = [view.example for view in found if view.example is not None]
+    if examples and not any(demo.held):
+        note = "; ".join(part for part in (notes["note"], _nothing_held(demo, config, examples)) if part)
+        demo = dataclasses.replace(demo, provenance={**demo.provenance, "note": note})
     return demo, [page for view in views for page in view.pages]
 
 
@@ -112,6 +116,8 @@ class _View:
     fixtures: Mapping[str, Float[ndarray, "4 4"]]
     notes: dict[str, Any]
     pages: list[tuple[str, ndarray]]
+    example: RgbdFrame | None
+    """The first frame in which objects were looked for."""
 
 
 def _watched(
@@ -128,7 +134,7 @@ def _watched(
     album = _Album(-(-pictures // cameras))
     frames: list[KeypointFrame] = []
     calibrated = metric = True
-    failure = None
+    failure = example = None
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
@@ -145,6 +151,8 @@ def _watched(
                     )
                 if frame.depth is not None and frame.T_world_camera is not None:
                     keypoints = dataclasses.replace(keypoints, objects=finder.detect(well_exposed(frame)))
+                    if example is None and health.sound:
+                        example = frame
                 frames.append(keypoints)
                 if health.sound:  # many videos end in black
                     album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
@@ -159,7 +167,18 @@ def _watched(
     said = "; ".join(part for part in (note, _unusable(health), failure) if part) or None
     notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
     title = f"{path.stem}, " if cameras > 1 else ""
-    return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages])
+    return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages], example)
+
+
+def _nothing_held(demo: Demonstration, config: ExtractionConfig, examples: Sequence[RgbdFrame]) -> str:
+    """What to say when no object of the task was ever in the hand, and what some frames show of other tasks."""
+    said = [f"no object of task '{config.task}' was {'ever held' if demo.objects else 'found'}"]
+    others = [task for task in OF_TASK if task != config.task and config.objects.detector == "auto"]
+    for task in others:
+        finder = config.objects.build(task)
+        labels = sorted({thing.label for frame in examples for thing in finder.detect(well_exposed(frame))})
+        said += [f"the first picture shows {' and '.join(labels)}, as --task {task} has"] if labels else []
+    return "; ".join(said)
 
 
 def _fused(views: Sequence[_View], config: FusionConfig) -> tuple[list[KeypointFrame], dict[str, Any]]:

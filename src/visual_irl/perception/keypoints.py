@@ -63,6 +63,8 @@ class KeypointStream:
         A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
         `StreamHealth`. No keypoint is carried over from other frames.
         """
+        if isinstance(self.detector, GuidedDetector):
+            self.detector.show_depth(frame.depth)
         person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if self.health.admit(frame) else None
         self.health.no_person += self.health.sound and person is None
         if person is not None and frame.depth is not None:

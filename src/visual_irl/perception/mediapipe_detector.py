@@ -18,6 +18,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 from numpy import ndarray
 
 from visual_irl.perception.detection import HandDetection, PersonDetection
+from visual_irl.perception.person_choice import middle_of
 from visual_irl.perception.person_finder import MOST_PEOPLE, PersonFinder, PersonFinderConfig
 from visual_irl.perception.region import HAND_INPUT, Region, body_in, hand_in
 from visual_irl.perception.region_network import BODY_OUTPUTS, HAND_OUTPUTS, RegionNetwork
@@ -53,7 +54,7 @@ class MediapipeNetworks:
         self._near: Region | None = None
         self._body_region: RegionNetwork | None = None
         self._hand_region: RegionNetwork | None = None
-        self._square, self._offset = Image(image_format=ImageFormat.SRGB, data=np.zeros((1, 1, 3), np.uint8)), np.zeros(2)
+        self._square, self._offset = _picture(np.zeros((1, 1, 3), np.uint8)), np.zeros(2)
         self._ms = -1
 
     def _pose_landmarker(self, mode: vision.RunningMode, people: int) -> vision.PoseLandmarker:
@@ -81,7 +82,7 @@ class MediapipeNetworks:
     def begin(self, rgb: UInt8[ndarray, "H W 3"], stamp_ms: int) -> None:
         """The picture that `hands` and `body` look at from here on."""
         square, self._offset = letterbox(rgb)
-        self._square, self._ms = Image(image_format=ImageFormat.SRGB, data=square), stamp_ms
+        self._square, self._ms = _picture(square), stamp_ms
         self._found = self._beside.submit(self._hands_in, self._square, self._ms, self._offset)
 
     def _hands_in(self, square: Image, ms: int, offset: ndarray) -> list[HandDetection]:
@@ -93,18 +94,21 @@ class MediapipeNetworks:
         return self._found.result()
 
     def body(self, near: Region | None = None) -> PersonDetection | None:
-        """The body in the picture, without hands; all but the square `near` is black for it.
+        """The body in the picture, without hands; `near`: the one nearest to the middle of this square, searched for anew.
 
-        Where somebody else was followed, MediaPipe notices only now that they are gone: the picture is searched at once.
+        MediaPipe smooths places and visibilities, and would pass slowly from one person to another: it is shown nobody
+        meanwhile, and in the next picture only the square.
         """
-        near = near or self._near
-        square = self._square if near is None else self._only(near)
+        if near is not None:
+            self._near = near
+            with QUIET:
+                self._pose.detect_for_video(_picture(np.zeros_like(self._square.numpy_view())), self._ms)
+            people = self._all_in(self._only(near))
+            return min(people, key=lambda body: np.linalg.norm(middle_of(body) - [near.x, near.y])) if people else None
+        square, self._near = self._square if self._near is None else self._only(self._near), None
         with QUIET:
             pose = self._pose.detect_for_video(square, self._ms)
         people = people_of(pose, square.width, self._offset)
-        self._near = None
-        if near is not None and not people:
-            people, self._near = self._all_in(square), near
         return people[0] if people else None
 
     def bodies(self) -> list[PersonDetection]:
@@ -124,12 +128,12 @@ class MediapipeNetworks:
         whole = self._square.numpy_view()
         part = np.zeros_like(whole)
         part[top:bottom, left:right] = whole[top:bottom, left:right]
-        return Image(image_format=ImageFormat.SRGB, data=part)
+        return _picture(part)
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own."""
         with QUIET:
-            result = self._crop_hands.detect(Image(image_format=ImageFormat.SRGB, data=crop))
+            result = self._crop_hands.detect(_picture(crop))
         hands = hands_of(result, crop.shape[0], np.zeros(2))
         return hands[0] if hands else None
 
@@ -158,6 +162,10 @@ class MediapipeNetworks:
             for network in (self._pose, self._people, self._hands, self._crop_hands, self._body_region, self._hand_region):
                 if network is not None:
                     network.close()
+
+
+def _picture(rgb: UInt8[ndarray, "H W 3"]) -> Image:
+    return Image(image_format=ImageFormat.SRGB, data=rgb)
 
 
 def letterbox(rgb: UInt8[ndarray, "H W 3"]) -> tuple[UInt8[ndarray, "S S 3"], Float[ndarray, "2"]]:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from visual_irl.bounds import require_within
@@ -20,7 +20,20 @@ from visual_irl.perception.body_geometry import fits, head_seen
 from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.headless import HeadlessSearch
-from visual_irl.perception.person_choice import KEEP_NS, Chosen, demonstrator, far_from, nearest_to, place_of, same_person
+from visual_irl.perception.person_choice import (
+    KEEP_NS,
+    Chosen,
+    demonstrator,
+    doubtful,
+    far_from,
+    look_of,
+    middle_of_shoulders,
+    nearest_to,
+    place_of,
+    same_person,
+    size_of,
+    turned,
+)
 from visual_irl.perception.region import Region, hand_around
 from visual_irl.types import SIDES
 
@@ -47,7 +60,8 @@ class Networks(Protocol):
         ...
 
     def body(self, near: Region | None = None) -> PersonDetection | None:
-        """The body in the picture that was found by its face, without hands; `near`: only one in this square counts."""
+        """The body in the picture that was found by its face, without hands; `near`: the one nearest to the middle of this
+        square, searched for anew."""
         ...
 
     def bodies(self) -> list[PersonDetection]:
@@ -108,11 +122,16 @@ class PersonFinder:
         self._near: Region | None = None
         self._crowded = False
         self._expected: ndarray | None = None
+        self._depth: ndarray | None = None
         self._shape: tuple[int, ...] = ()
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where another camera says that the middle between the person's shoulders will be in the next picture [px]."""
         self._expected = shoulders
+
+    def show_depth(self, depth: Float32[ndarray, "H W"] | None) -> None:
+        """The depth of the next picture [m]: who walks in front is nearer."""
+        self._depth = depth
 
     def next_ms(self, stamp_ns: int) -> int:
         """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
@@ -142,7 +161,12 @@ class PersonFinder:
         if self._headless is None:
             c = self.config
             self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
-        return self._headless.find(rgb, stamp_ns, found)
+        person = self._headless.find(rgb, stamp_ns, found)
+        if person is None or followed or self._chosen is None:
+            return person
+        if turned(person, self._chosen) or not self._same(person, rgb, stamp_ns):
+            self._headless, person = None, None  # somebody without a head, who came or passes before the one with a face
+        return person
 
     def _body(self, stamp_ns: int) -> PersonDetection | None:
         """What the pose networks find, near whoever is followed."""
@@ -158,28 +182,51 @@ class PersonFinder:
         """Whom the pose networks follow, unless it is no body with a head, or somebody else."""
         person = followed
         height, width = rgb.shape[:2]
+        if person is not None and self._chosen is not None and not self._same(person, rgb, stamp_ns):
+            person, self._crowded = self._again(rgb, stamp_ns), True
         # hands tell a new body from what only looks like one; of a known one's, some may be other people's
-        if person is None or not self._plausible(person, [] if self._chosen else found, width, height):
+        elif person is None or not self._plausible(person, [] if self._chosen else found, width, height):
             person = None
         elif self._chosen is None:
-            person = self._choose(person, found, width, height)
-            self._near = None if person is followed else place_of(person)
-        elif same_person(person, self._chosen, stamp_ns):
-            self._near = None
-        else:
-            person, self._crowded = None, True
+            person = self._choose(person, found, rgb)
+        elif doubtful(person, look_of(person, rgb, self._depth), self._chosen):
+            person = self._again(rgb, stamp_ns, person)
+            self._crowded |= person is None
         if person is None:
             self._last_hands = {}
             self._near = place_of(self._chosen.person) if self._chosen and self._crowded else None
             return None
-        self._chosen = Chosen(person, stamp_ns)
+        self._near = None if person is followed else place_of(person)
+        self._keep(person, rgb, stamp_ns)
         self._last_hands = self._assign(rgb, person, found, stamp_ns)
         return replace(person, hands=self._last_hands)
 
-    def _choose(self, followed: PersonDetection, found: list[HandDetection], width: int, height: int) -> PersonDetection:
+    def _same(self, person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> bool:
+        """Whether a body may be the chosen one's."""
+        return self._chosen is not None and same_person(person, look_of(person, rgb, self._depth), self._chosen, stamp_ns)
+
+    def _keep(self, person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> None:
+        """Remember how the chosen one looks now."""
+        self._chosen = Chosen.seen(person, look_of(person, rgb, self._depth), stamp_ns, self._chosen)
+
+    def _again(
+        self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, doubted: PersonDetection | None = None
+    ) -> PersonDetection | None:
+        """The chosen one among all bodies in a picture in which the networks follow somebody else, or one who is `doubted`: who
+        is the chosen one still, where nobody else is found there."""
+        height, width = rgb.shape[:2]
+        bodies = [body for body in self.networks.bodies() if self._plausible(body, [], width, height)]
+        same = next((body for body in bodies if self._same(body, rgb, stamp_ns)), None)
+        if same is None and doubted is not None and all(far_from(body, middle_of_shoulders(doubted)) for body in bodies):
+            return doubted
+        return same
+
+    def _choose(self, followed: PersonDetection, found: list[HandDetection], rgb: UInt8[ndarray, "H W 3"]) -> PersonDetection:
         """Who of all people in the picture is followed from here on; asked once, for it costs a run of all networks."""
+        height, width = rgb.shape[:2]
         others = [person for person in self.networks.bodies() if self._plausible(person, found, width, height)]
-        distinct_others = [other for other in others if not same_person(other, Chosen(followed, 0), 0)]
+        itself = Chosen(followed, 0, size_of(followed))
+        distinct_others = [other for other in others if not same_person(other, look_of(other, rgb, None), itself, 0)]
         self._crowded = bool(distinct_others)
         everybody = [followed, *distinct_others]
         return demonstrator(everybody, width) if self._expected is None else nearest_to(everybody, self._expected)

@@ -78,7 +78,7 @@ class TorchNetworks:
         return self._hands
 
     def body(self, near: Region | None = None) -> PersonDetection | None:
-        """The body in the picture, without hands; `near`: only one in this square counts."""
+        """The body in the picture, without hands; `near`: the one in the middle of this square, searched for anew."""
         if self._body is None or near is not None:
             look([self], hands=False, near=near)
         assert self._body is not None
@@ -109,7 +109,7 @@ class TorchNetworks:
 def look(streams: Sequence[TorchNetworks], hands: bool = True, bodies: bool = True, near: Region | None = None) -> None:
     """Run the networks on the pictures of all streams together, which share one tracker; each keeps what it saw.
 
-    `near`: only a body in this square counts.
+    `near`: the body in the middle of this square, searched for anew.
     """
     tracker, followed = streams[0].tracker, [stream.followed for stream in streams]
     pictures = [stream.picture for stream in streams if stream.picture is not None]

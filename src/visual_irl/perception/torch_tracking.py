@@ -134,12 +134,11 @@ class TorchTracker:
     ) -> list[PersonDetection | None]:
         """The body of each stream's picture, smoothed, without hands; each stream follows it from here on.
 
-        `near`: only a body in the middle of this square counts.
+        `near`: the body nearest to the middle of this square, within it, searched for anew.
         """
-        lost = [i for i, stream in enumerate(streams) if stream.body is None or not _within(stream.body, near[i])]
+        lost = [i for i, stream in enumerate(streams) if stream.body is None or near[i] is not None]
         for i, boxes in zip(lost, self._bodies_found([pictures[i] for i in lost]), strict=True):
-            inside = [box for box in boxes if _within(box, near[i])]
-            streams[i].body, streams[i].filter = (inside[0] if inside else None), BodyFilter()
+            streams[i].body, streams[i].filter = _nearest(boxes, near[i]), BodyFilter()
         looked = [i for i, stream in enumerate(streams) if stream.body is not None]
         regions = [[streams[i].body] for i in looked]
         out: list[PersonDetection | None] = [None] * len(pictures)
@@ -239,9 +238,12 @@ class TorchTracker:
         return torch.cat(cut)
 
 
-def _within(body: Region, near: Region | None) -> bool:
-    """Whether the middle of a body lies in a square."""
-    return near is None or max(abs(body.x - near.x), abs(body.y - near.y)) <= 0.5 * near.side
+def _nearest(bodies: Sequence[Region], near: Region | None) -> Region | None:
+    """The body nearest to the middle of a square, if that lies in it; the first one of all without a square."""
+    if near is None:
+        return bodies[0] if bodies else None
+    off = [max(abs(body.x - near.x), abs(body.y - near.y)) for body in bodies]
+    return bodies[int(np.argmin(off))] if bodies and min(off) <= 0.5 * near.side else None
 
 
 def _refined(points: Float[Tensor, "N K 2"], heat: Float[Tensor, "N H W K"]) -> Float[Tensor, "N K 2"]:

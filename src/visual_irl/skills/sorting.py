@@ -23,7 +23,7 @@ from visual_irl.policy.open_loop import perform
 from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Way, arm_for, limb_lengths, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Way, arm_for, limb_lengths, silent
 from visual_irl.tasks import RELATIONS, TASKS
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
 from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
@@ -39,6 +39,7 @@ class SortingSkill:
     attribute: str = LearnConfig.attribute
 
     task: ClassVar[str] = Relations.task
+    steady: ClassVar[bool] = False
 
     @property
     def relations(self) -> Relations:
@@ -93,7 +94,7 @@ class SortingSkill:
         ]  # fmt: skip
         return cls(reward, learn_motion(motions), config.attribute)
 
-    def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
+    def ways(self, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
         """What the learned policy does with the objects of a demonstration's start: one way."""
         relations = relations_at(self.relations, demo.fixtures)
         reward = LinearReward(relations, self.reward.theta)

@@ -72,7 +72,7 @@ def cut_episodes(demo: Demonstration, hand: Float[ndarray, "T 3"]) -> list[Episo
     if not episodes:
         raise LearningFailed(
             f"no object was ever held in this demonstration ({len(demo.objects)} objects, {len(demo.t)} frames): the task "
-            "cannot be learned from it; check the pictures of `visual-irl extract --report`"
+            "cannot be learned from it; check `--task` and `--pictures` of `visual-irl extract`"
         )
     return episodes
 

@@ -73,7 +73,7 @@ def cut_pouring(demo: Demonstration) -> PourEpisode:
     if not names:
         raise LearningFailed(
             f"no object was ever held in this demonstration ({len(demo.objects)} objects, {len(demo.t)} frames): the task "
-            "cannot be learned from it; check the pictures of `visual-irl extract --report`"
+            "cannot be learned from it; check `--task` and `--pictures` of `visual-irl extract`"
         )
     vessel = max(names, key=lambda name: int((held == name).sum()))
     frames = np.nonzero(held == vessel)[0]
