@@ -28,6 +28,7 @@ from visual_irl.skills.parts import arm_for
 from visual_irl.skills.pour_ways import possible_ways
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import Pouring
+from visual_irl.tasks.pouring_demonstrator import pouring_table_for
 from visual_irl.tasks.scene import Scene
 from visual_irl.types import HandPlan
 
@@ -46,7 +47,7 @@ class Poured(Worked):
 
 @dataclass(frozen=True)
 class PouringEpisodes:
-    """Episodes with bottle, cup and zone at random places."""
+    """Episodes with bottle, cup and zone at random places, on the table of the hand that demonstrated."""
 
     doing: ClassVar[str] = "pouring"
 
@@ -54,7 +55,7 @@ class PouringEpisodes:
         self, skill: PouringSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Poured:
         """The episode of a seed."""
-        task = Pouring()
+        task = pouring_table_for(skill.motion.side)
         return pour(skill, robot, task, task.sample_scene(np.random.default_rng([seed, 0])), seed, on_frame=on_frame)
 
     def scores(self, results: Sequence[Poured]) -> dict[str, Any]:
