@@ -7,7 +7,9 @@ import os
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
@@ -344,10 +346,8 @@ def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> No
         name: The launch file: sim, perception, record or robot.
         arguments: Its arguments as NAME:=VALUE.
     """
-    from visual_irl.evaluation.up import heed_every_end
     from visual_irl.evaluation.up import up as start
 
-    heed_every_end()
     raise SystemExit(start(name, arguments))
 
 
@@ -373,14 +373,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130; neither leaves a half-written file.
+    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130, SIGTERM with 143; none leaves a half-written file.
 
     A reader that has left (`visual-irl bench --help | head -5`) ends it without a word, with 141 as it ends other programs.
     """
     args = sys.argv[1:] if args is None else args
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without the bullets of --help shows question marks
     try:
         try:
-            with interruptible():
+            with interruptible(), warnings.catch_warnings():
+                warnings.showwarning = lambda message, *rest: print(f"warning: {message}", file=sys.stderr)
                 tyro.cli(
                     _verbs(args),
                     prog="visual-irl",
@@ -403,9 +406,18 @@ def main(args: list[str] | None = None) -> None:
         where = f"'{error.filename}'" if error.filename else "what was made"
         print(f"error: cannot write {where}: {error.strerror}; free some space, or choose another --out", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
+    except RuntimeError as error:
+        if "no locator available" not in str(error):  # what Numba says of its cache
+            raise
+        print(
+            "error: compiled functions can be kept neither beside the source nor in the home folder's .cache; set "
+            "NUMBA_CACHE_DIR to a folder that can be written to",
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+    except KeyboardInterrupt as interrupt:
         print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(128 + (interrupt.args or (signal.SIGINT,))[0]) from None
 
 
 def _verbs(args: list[str]) -> Any:

@@ -14,7 +14,7 @@ from visual_irl.io.evaluations import Evaluations
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills import SKILLS
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Skill, Way, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Skill, Way, silent
 from visual_irl.types import Demonstration
 
 __all__ = ["MOTION_FILE", "REWARD_FILE", "LearnConfig", "Skill", "Way", "learn", "load_skill", "plan", "ways"]
@@ -65,15 +65,16 @@ def load_skill(folder: Path) -> Skill:
     return skill
 
 
-def ways(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
-    """What the learned policy does where things stand as at a demonstration's start: the person's way first.
+def ways(skill: Skill, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
+    """What the learned policy does where things stand as at a demonstration's start: the person's way first, or those that look
+    possible, see `Skill.ways`.
 
     Raises:
         LearningFailed: the demonstration is of another task.
     """
     if demo.task != skill.task:
         raise LearningFailed(f"the skill is for {skill.task}, the demonstration is of {demo.task}: choose one of the same task")
-    return skill.ways(demo, policy)
+    return skill.ways(demo, policy, outlook)
 
 
 def plan(skill: Skill, demo: Demonstration, policy: PolicyConfig) -> Way:

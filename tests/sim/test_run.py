@@ -138,6 +138,8 @@ def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: P
     artifacts.save_demonstration(truth, SyntheticCamera(task="pouring", seed=0, rate=10.0).truth)
     stages.learn((truth,), tmp_path / "skill", "max_ent")
     map_arm(truth, None, "ur5e", tmp_path / "skill", file, None, False, None, None, None)
+    mapped = artifacts.load_trajectory(file)[1]["summary"]
+    assert mapped["branch_changes"] == 0 and mapped["reachable"] == 1.0  # what is in the bottle stays in it
     asked = RunOptions("ur5e", trajectory=file, world=truth, out=tmp_path / "run", preview=False, speed=1.0, yes=True)
     plan = plan_of(tmp_path / "skill", file, asked)
     assert CUP in {o.name for o in plan.world.obstacles} and BOTTLE not in {o.name for o in plan.world.obstacles}
@@ -157,19 +159,22 @@ def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:
     assert begin < held.begin < held.end < end and held.carried.radius == header["objects"]["onion_0"]["radius"]
 
 
-def test_ctrl_c_stops_the_arm_on_its_path(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_it_stops_the_arm_on_its_path(
+    how: signal.Signals, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(show: object, cycle: run_stage.Cycle, total: int) -> None:
         if cycle.s > 1.0:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(how)
 
-    before = signal.getsignal(signal.SIGINT)  # ignored where the tests run in a shell's background
+    before = signal.getsignal(how)  # Ctrl-C is ignored where the tests run in a shell's background
     monkeypatch.setattr(run_stage, "_shown", interrupt)
     with pytest.raises(MotionStopped, match="cancelled"):
         run_skill(made / "skill", options(made, tmp_path, yes=True))
     assert last_outcome(tmp_path / "log") == ("cancelled", "cancelled")
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["outcome"] == "cancelled" and 1.0 < report["motion_s"] < 2.0
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(how) is before
 
 
 def test_without_a_yes_nothing_moves(made: Path, tmp_path: Path) -> None:

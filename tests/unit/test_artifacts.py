@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile, UnwritableOutput
-from visual_irl.io import artifacts
+from visual_irl.io import artifacts, tensors
 from visual_irl.io.atomic import atomic_path, require_writable_folder
 from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import KEYPOINTS, Demonstration, JointTrajectory
@@ -208,10 +209,19 @@ def test_failed_write_leaves_old_file_and_no_partial(tmp_path: Path) -> None:
     assert (tmp_path / "x.json").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_skill_does_not_fit_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "atomic_path", lambda path: nullcontext(Path("/dev/full")))
+    with pytest.raises(OSError, match="No space left"):  # and no error of the library that writes
+        tensors.save_tensors(Path("skill"), "weights", tensors.Tensors({"w": np.ones(3)}, {}))
+
+
 def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnwritableOutput, match="choose another --out"):
         require_writable_folder(tmp_path / "file" / "out")
+    with pytest.raises(UnwritableOutput, match="it is a file; choose another --out"):
+        require_writable_folder(tmp_path / "file")
 
 
 def test_sidecar_records_config_digest_and_versions(tmp_path: Path) -> None:

@@ -163,6 +163,18 @@ def test_wrong_usage_is_said_before_any_work(
     assert not list(tmp_path.rglob("*.*"))  # folders at most
 
 
+def test_where_compiled_functions_cannot_be_kept_the_way_out_is_said(tmp_path: Path) -> None:
+    nowhere = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}  # as if no folder could be written to
+    done = subprocess.run([*COMMAND, "map", "d.npz"], env=nowhere, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "NUMBA_CACHE_DIR" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_help_is_shown_in_any_locale() -> None:
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*COMMAND, "--help"], env=ascii_only, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "extract" in done.stdout, done.stderr
+
+
 def test_existing_recording_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "rec").mkdir()
     (tmp_path / "rec" / "precious").write_text("data")
@@ -202,14 +214,15 @@ def started(folder: Path, *args: str, stderr: int = subprocess.PIPE) -> subproce
     )  # fmt: skip
 
 
-def interrupted(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, and what must come of it."""
-    process.send_signal(signal.SIGINT)
+def interrupted(process: subprocess.Popen[str], how: signal.Signals = signal.SIGINT) -> None:
+    """Ctrl-C, or another request to end, and what must come of it."""
+    process.send_signal(how)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in error and "Traceback" not in error, error
+    assert process.returncode == 128 + how and "interrupted" in error and "Traceback" not in error, error
 
 
-def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_no_broken_file(how: signal.Signals, tmp_path: Path) -> None:
     from visual_irl.io.recording import open_recording
 
     out = tmp_path / "recording"
@@ -218,7 +231,7 @@ def test_interrupt_leaves_no_broken_file(tmp_path: Path) -> None:
     while not (out.exists() and any(f.stat().st_size > 300_000 for f in out.glob("*.mcap"))):
         assert process.poll() is None and time.monotonic() < deadline, "the recording did not start"
         time.sleep(0.05)
-    interrupted(process)
+    interrupted(process, how)
     assert not list(tmp_path.rglob("*partial*"))
     assert len(list(open_recording(out))) >= 1  # what was filmed until then opens
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that comes where an exception cannot pass."""
+"""Ctrl-C that comes where an exception cannot pass, and the other ends."""
 
 import ctypes
 import signal
@@ -60,3 +60,15 @@ def test_an_interrupt_that_was_asked_for_is_no_failure(swallowed: list[object]) 
             raise AssertionError("goes on")
         show(2, 2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_every_end_says_which_it_was_and_one_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with pytest.raises(KeyboardInterrupt) as ended, interruptible():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("goes on")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.value.args == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -28,6 +28,7 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
     marked |= {"shows_all": False, "reoptimised": [], "behaviour_accuracy": 0.25} | dict.fromkeys(MEASURES)
+    marked |= {"warnings": ["one kind is not shown"]}
     kept = {"config": repr(SMALL), "part": "bc 0", "value": marked}
     out.with_suffix(".parts.jsonl").write_text(json.dumps(kept) + '\n{"config": "cut o')
     seen: list[tuple[int, int]] = []
@@ -52,7 +53,15 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
     assert (tmp_path / "profiles.png").stat().st_size > 10_000
     assert content["seeds_not_showing_all"] == [0] and content["methods"]["bc"]["success_iqm_where_all_shown"] is None
     assert "seeds 0 leave out an attribute" in result.table()
+    assert "warning, seeds 0: one kind is not shown" in result.table()
     assert "re-optimised" in result.table() and content["methods"]["bco"]["starc"] is None
+
+
+def test_what_a_seed_was_warned_of_is_in_the_table_whichever_process_ran_it(tmp_path: Path) -> None:
+    tiny = replace(SMALL, demos=3, seeds=2, fresh=0, episodes=8, named=("ours",), ppo=PPO(iterations=1))
+    table = bench_irl(tiny, tmp_path / "irl.json").table()
+    assert r"warning, seeds 1: no demonstration shows where things with attribute 0 belong (shown: 1)" in table
+    assert "warning, seeds 0" not in table
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path) -> None:

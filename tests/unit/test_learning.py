@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from visual_irl.policy.skill import Thing, decide, released_in
 from visual_irl.reward import max_ent
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
+from visual_irl.skills import SKILLS
 from visual_irl.skills.sorting import SortingSkill, demonstrated_states, reward_over_time
+from visual_irl.tasks import RELATIONS, TASKS
 from visual_irl.tasks.body import sample_body
 from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate
 from visual_irl.tasks.episodes import cut_episodes
@@ -47,6 +50,39 @@ def demo() -> Demonstration:
 @pytest.fixture(scope="module")
 def skill(demo: Demonstration) -> SortingSkill:
     return learn([demo], LearnConfig())
+
+
+def test_a_task_of_another_package_is_learned_and_mapped(
+    demo: Demonstration, skill: SortingSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module in the docs, registered as its entry points would be."""
+    docs = Path(__file__).parents[2] / "docs" / "tasks.md"
+    code = re.search(r"```python\n(.*?)```", docs.read_text().split("## A task of your own", 1)[1], re.DOTALL)
+    assert code is not None
+    (tmp_path / "my_apples.py").write_text(code[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    for registry, name in ((TASKS, "Apples"), (RELATIONS, "AppleRelations"), (SKILLS, "AppleSkill")):
+        monkeypatch.setitem(registry._table, "apples", (f"my_apples:{name}", "my-apples"))
+
+    def of_apples(name: str) -> str:
+        return name.replace("bin_blemished", "crate_green").replace("bin_unblemished", "crate_ripe")
+
+    fixtures = {of_apples(name): T for name, T in demo.fixtures.items()}
+    apples = replace(demo, task="apples", fixtures=fixtures)
+    learn([apples], LearnConfig()).save(tmp_path / "skill")
+    again = load_skill(tmp_path / "skill")
+    assert again.task == "apples" and type(again).__name__ == "AppleSkill"
+    assert torch.equal(again.reward.theta, skill.reward.theta)
+    hand, onions = (plan(of, at, PolicyConfig())[0] for of, at in ((again, apples), (skill, demo)))
+    assert np.array_equal(hand.Ts_world_hand, onions.Ts_world_hand)
+    with pytest.raises(LearningFailed, match="the skill is for apples, the demonstration is of onion_sorting"):
+        plan(again, demo, PolicyConfig())
+
+
+def test_a_skill_from_one_kind_of_onion_is_warned_of(demo: Demonstration) -> None:
+    alike = replace(demo, attributes={name: {**each, BLEMISHED: 1.0} for name, each in demo.attributes.items()})
+    with pytest.warns(UserWarning, match=r"have blemished = 1: where the others belong is not shown"):
+        learn([alike], LearnConfig())
 
 
 def episode(attribute: float) -> dict[str, object]:

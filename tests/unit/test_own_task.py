@@ -49,6 +49,15 @@ def test_a_worker_knows_the_task_by_its_name_and_what_is_none_is_refused() -> No
 
 
 @pytest.mark.usefixtures("installed")
+def test_a_demonstrator_that_never_succeeds_is_refused() -> None:
+    task = kinematic.kinematic_task("shelving")
+    kinematic.require_sound("shelving", task)
+    short = type("Short", (type(task),), {"horizon": 10})()
+    with pytest.raises(InvalidInput, match="'short': its demonstrator succeeds in none of 8 episodes of 10 steps"):
+        kinematic.require_sound("short", short)
+
+
+@pytest.mark.usefixtures("installed")
 def test_the_task_in_the_docs_is_measured_like_ours() -> None:
     demonstrator = score(IrlBench("shelving", episodes=64), kinematic.kinematic_task("shelving").expert, seed=0)
     assert demonstrator == pytest.approx({"success": 1, "let_go": 1, "return": 1, "behaviour_accuracy": 1})

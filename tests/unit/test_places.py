@@ -69,3 +69,11 @@ def test_one_example_among_others_that_stand_in_the_world_stands_there_too() -> 
     bins = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05]])
     place = fit_place(near(bins[attribute]), attribute, {"cup": RNG.uniform(0, 1, (10, 3))})
     assert place.frames == (WORLD, WORLD) and np.abs(place.table - bins).max() < 0.02
+
+
+@pytest.mark.parametrize("attribute", [[1, 1, 2, 1, 1, 2, 3, 2, 2, 0], [0, 0, 0, 0, 0, 1]])
+def test_one_example_far_from_where_others_lie_has_a_place_of_its_own(attribute: list[int]) -> None:
+    bins, kinds = np.array([[0.3, 0.35, 0.05], [0.3, -0.35, 0.05], [0.3, -0.35, 0.05], [0.3, 0.35, 0.05]]), np.array(attribute)
+    for _ in range(20):
+        place = fit_place(near(bins[kinds]), kinds, {})
+        assert place.by_attribute and place.spread < 0.02  # one place for all, at any rate, would be .3 m from some

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, LearningFailed, UnreadableFile
+from visual_irl.errors import InvalidInput, LearningFailed, Unreachable, UnreadableFile
+from visual_irl.evaluation import map_stage
 from visual_irl.io import artifacts
+from visual_irl.mapping.feasibility import Outlook
 from visual_irl.pipeline import LearnConfig, learn, load_skill
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion_file import Packed, save_motion
@@ -26,7 +28,7 @@ from visual_irl.tasks.pour_graph import STATE, PourRelations, build_graph
 from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE, Pouring
 from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
 from visual_irl.tasks.scene import Outcome, Scene, SeenThing
-from visual_irl.types import Demonstration
+from visual_irl.types import Demonstration, HumanArmTrajectory
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -205,6 +207,32 @@ def test_the_persons_way_comes_first() -> None:
     every = list(ways())
     assert every[0] == Way() and len(set(every)) == len(every)
     assert all(a.strangeness <= b.strangeness for a, b in itertools.pairwise(every))
+
+
+def test_of_the_first_ways_that_can_be_gone_the_most_human_is_first(skill: PouringSkill, shown: list[Performance]) -> None:
+    demo = shown[0].demonstration
+    looked: list[HumanArmTrajectory] = []
+
+    def pitched(arm: HumanArmTrajectory) -> Outlook:
+        """A robot that can go only where its fingers point down from the first, and later ways the better."""
+        looked.append(arm)
+        can = bool(arm.Ts_world_hand[0, 2, 2] < -0.3)
+        return Outlook("" if can else "the wrist is in the table", 1e4 - len(looked), can)
+
+    _, arm = next(skill.ways(demo, PolicyConfig(), pitched))
+    assert arm.Ts_world_hand[0, 2, 2] == pytest.approx(-np.sin(0.4))
+    assert np.array_equal(arm.Ts_world_hand, looked[-1].Ts_world_hand)  # the last of those that were compared
+    assert not list(skill.ways(demo, PolicyConfig(), lambda arm: Outlook("the wrist is in the table", 0.0, False)))
+
+
+def test_map_says_why_there_is_no_way(skill: PouringSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out = tmp_path / "shown.npz", tmp_path / "t.npz"
+    artifacts.save_demonstration(file, perform(14, rate=12.0).demonstration)
+    skill.save(tmp_path / "skill")
+    monkeypatch.setattr(map_stage, "look", lambda *_: Outlook("the cup is in the way", 0.0, False))
+    with pytest.raises(Unreachable, match=r"'ur5e' can do this in none of .* the cup is in the way.*--mount"):
+        map_stage.map_arm(file, None, "ur5e", tmp_path / "skill", out, None, False, None, None, None)
+    assert not out.exists()
 
 
 def test_skill_round_trip_and_garbage(skill: PouringSkill, tmp_path: Path) -> None:

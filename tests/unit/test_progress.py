@@ -138,9 +138,17 @@ def test_a_file_gives_the_same_reward(tmp_path: Path) -> None:
         ProgressReward.load(tmp_path / "broken.safetensors")
 
 
-@pytest.mark.parametrize(("name", "shown", "missing"), [("onion_sorting", {1}, 0), ("onion_sorting_three_bins", {0, 2}, 1)])
-def test_an_attribute_that_was_never_shown_is_not_passed_over_in_silence(name: str, shown: set[int], missing: int) -> None:
-    task = kinematic_task(name)
+@pytest.mark.parametrize(
+    ("task", "shown", "missing"),
+    [
+        (kinematic_task("onion_sorting"), {1}, 0),
+        (kinematic_task("onion_sorting_three_bins"), {0, 2}, 1),
+        (KinematicSorting(rule=(0, 1, 0)), {0, 2}, 1),  # both that are shown go into one bin
+    ],
+)
+def test_an_attribute_that_was_never_shown_is_not_passed_over_in_silence(
+    task: KinematicSorting, shown: set[int], missing: int
+) -> None:
     seen, _, _ = roll_out(task.build(30, 0), task.expert)
     demos = [task.split(s) for s in seen]
     reward = Progress().reward_of([d for d in demos if int(d.attribute[0]) in shown])

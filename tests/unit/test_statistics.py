@@ -10,6 +10,7 @@ from visual_irl.evaluation.statistics import (
     bootstrap_interval,
     interquartile_mean,
     performance_profile,
+    pooled_share,
     probability_of_improvement,
 )
 
@@ -52,3 +53,11 @@ def test_failed_runs_may_not_be_left_out() -> None:
         interquartile_mean(np.zeros((0, 3)))
     with pytest.raises(InvalidInput, match="confidence"):
         bootstrap_interval(np.mean, np.zeros((2, 2)), rng=np.random.default_rng(0), confidence=95.0)
+
+
+def test_runs_without_a_failure_promise_no_more_than_their_number() -> None:
+    share, (low, high) = pooled_share(np.full(20, 6.0), np.full(20, 6.0))
+    assert share == high == 1.0 and low**20 == pytest.approx(0.025)  # at the bound, 20 such runs are that improbable
+    assert pooled_share(np.zeros(20), np.full(20, 6.0))[1] == pytest.approx([0.0, 1.0 - low])
+    mixed = pooled_share(np.r_[np.full(19, 6.0), 3.0], np.full(20, 6.0))
+    assert mixed[0] == pytest.approx(0.975) and low < mixed[1][0] < 0.975 < mixed[1][1] == 1.0  # as the runs are drawn anew

@@ -1,4 +1,4 @@
-"""Ctrl-C that is never lost.
+"""Ctrl-C, or another request to end, that is never lost.
 
 An exception that a signal handler raises while Python runs inside a C callback (Numba that compiles or loads its cache, ctypes)
 is printed and dropped. So the signal is remembered, too, and whoever shows progress asks for it.
@@ -12,24 +12,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+ENDS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""Ctrl-C, a request to end (`kill`, `timeout`, a batch system) and a terminal that closes, with what Python does by itself. One
+that is ignored, as under `nohup`, stays ignored."""
+
 
 class _Signal:
-    asked = False
+    asked: int | None = None
     """Plain, as a lock may be held by what a signal handler interrupts."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Remember Ctrl-C while a verb runs; whatever it then fails with, it was interrupted.
+    """Remember Ctrl-C and the other `ENDS` while a verb runs; whatever it then fails with, it was interrupted.
 
     Raises:
-        KeyboardInterrupt: Also where the interrupted code made another error of it, or went on to its end.
+        KeyboardInterrupt: Also where the interrupted code made another error of it, or went on to its end; its argument is the
+            signal's number.
     """
-    usual = (
-        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if usual:
-        signal.signal(signal.SIGINT, _remember)
+    main = threading.current_thread() is threading.main_thread()
+    usual = {number: handler for number, handler in ENDS.items() if main and signal.getsignal(number) == handler}
+    for number in usual:
+        signal.signal(number, _remember)
     try:
         yield
         raise_if_asked()
@@ -37,9 +45,9 @@ def interruptible() -> Iterator[None]:
         raise_if_asked()
         raise
     finally:
-        _Signal.asked = False
-        if usual:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _Signal.asked = None
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -50,20 +58,21 @@ def until_interrupted() -> Iterator[None]:
     except KeyboardInterrupt:
         pass
     finally:
-        _Signal.asked = False
+        _Signal.asked = None
 
 
 def raise_if_asked() -> None:
-    """The Ctrl-C that was dropped.
+    """The interrupt that was dropped.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed before; once.
     """
-    if _Signal.asked:
-        _Signal.asked = False
-        raise KeyboardInterrupt
+    number = _Signal.asked
+    if number is not None:
+        _Signal.asked = None
+        raise KeyboardInterrupt(number)
 
 
 def _remember(number: int, frame: FrameType | None) -> None:
-    _Signal.asked = True
-    raise KeyboardInterrupt
+    _Signal.asked = number
+    raise KeyboardInterrupt(number)

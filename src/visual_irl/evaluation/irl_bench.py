@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -191,6 +192,10 @@ class Result:
             without = ", ".join(f"{m} {iqm:.3f}" for m, iqm in rest.items() if iqm is not None) or "no seed is left"
             few = f"the demonstrations of seeds {', '.join(map(str, self.seeds_not_showing_all))} leave out an attribute"
             lines.append(f"{few}: where its things belong cannot be known; success without these seeds: {without}")
+        heard = [(warning, r["seed"]) for r in self.runs for warning in r["warnings"]]
+        for warning in sorted({w for w, _ in heard}):
+            seeds = sorted({seed for w, seed in heard if w == warning})
+            lines.append(f"warning, seeds {', '.join(map(str, seeds))}: {warning}")
         return "\n".join(lines)
 
 
@@ -225,7 +230,15 @@ def bench_irl(
 
 
 def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
-    """One method with one seed: its policy's score, and for a reward its measures and what fresh policies reach."""
+    """One method with one seed: its policy's score, for a reward its measures and what fresh policies reach, and what was
+    warned of: it must reach whoever reads the table, whichever process or machine this is."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
+        run = _run_method(config, method, seed)
+    return run | {"warnings": sorted({str(w.message) for w in heard if w.category is UserWarning})}
+
+
+def _run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     task = kinematic_task(config.task)
@@ -258,7 +271,7 @@ def run_method(config: IrlBench, method: str, seed: int) -> dict[str, Any]:
         act = _acting(task, policy) if isinstance(policy, PolicyNetwork) else policy
     cpu = time.process_time() - began
     run: dict[str, Any] = {"method": method, "seed": seed, "cpu_s": cpu, "env_steps": steps, **score(config, act, seed)}
-    shows_all = len(task.split(shown[:, 0]).attribute.unique()) == task.attributes
+    shows_all = len(task.split(shown).attribute.unique()) == task.attributes
     run |= {"shows_all": shows_all, "reoptimised": []} | dict.fromkeys(MEASURES)
     if reward is not None:
         for i in range(1, config.fresh + 1):

@@ -17,20 +17,23 @@ PANELS = {
 
 def plot_profiles(path: Path, summary: dict[str, Any]) -> None:
     """Draw the profiles in a summary of `irl_bench`: share of runs above each success, for policies and for fresh ones."""
-    figure = Figure(figsize=(10, 3.8))
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     methods = list(summary["methods"])
     for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
         for k, method in enumerate(methods):
             profile = summary["methods"][method][name]
             if profile is not None:
-                axis.step(
-                    summary["profile_thresholds"], profile, where="post", color=f"C{k}", label=method.replace("_", " "), lw=2
-                )
+                width = 2.0 + 1.5 * (len(methods) - 1 - k)  # one that lies below another shows beside it
+                x = summary["profile_thresholds"]
+                axis.step(x, profile, where="post", color=f"C{k}", label=method.replace("_", " "), lw=width)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("success above")
-        axis.set_ylim(-0.03, 1.03)
-        axis.legend(fontsize=8, loc="lower left")
+        axis.set_ylim(-0.06, 1.06)
     axes[0].set_ylabel("share of runs")
-    figure.suptitle(f"{summary['task']}, {summary['demos']} demonstrations, {summary['seeds']} seeds", fontsize=10)
+    axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    seeds = summary["seeds"]
+    figure.suptitle(
+        f"{summary['task']}, {summary['demos']} demonstrations, {seeds} seed{'' if seeds == 1 else 's'}", fontsize=10
+    )
     save_figure(figure, path)

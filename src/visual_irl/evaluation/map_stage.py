@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,45 @@ from numpy import ndarray
 
 from visual_irl import pipeline, se3
 from visual_irl.config import load_config
-from visual_irl.errors import InvalidInput
+from visual_irl.errors import InvalidInput, RefusedTrajectory, Unreachable
 from visual_irl.evaluation import pictures as draw
 from visual_irl.evaluation.stages import progress_bar, say, things_in
+from visual_irl.execution.guard import SIMULATED, approve
+from visual_irl.execution.state import RobotState
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.motion import load_motion
-from visual_irl.mapping.feasibility import look
+from visual_irl.mapping.feasibility import Outlook, look
 from visual_irl.mapping.human_arm import anchored, arm_of_motion, densified, observed_arm
 from visual_irl.mapping.placement import Placement, calibrate_mount, placed_arm
-from visual_irl.mapping.retarget import ON_TABLE, MappingReport, RetargetConfig, retarget, retarget_at_work
+from visual_irl.mapping.retarget import ON_TABLE, STEADY, MappingReport, RetargetConfig, retarget, retarget_at_work
 from visual_irl.mapping.targets import tool_rotation
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import World
 from visual_irl.tasks import TASKS
 from visual_irl.tasks.surroundings import surroundings
-from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
+from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, JointTrajectory
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
-WAYS = 1500
-"""Ways of a skill that are looked at."""
-COMPARED = 8
-"""Ways that can be gone of which the most human one is taken."""
+TRIED = 32
+"""Ways of a skill that are mapped, of those that look possible."""
 SLOW = 1.5
 """A motion so many times as long as the demonstrated one is remarked on."""
 PER_FRAME = (
     "t", "q", "position_error", "rotation_error", "upper_error", "fore_error", "reachable", "joined", "observed",
     "robot_points", "smoothed_position", "smoothed_rotation",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Skilled:
+    """A skill, and the demonstration with whose objects it does its task."""
+
+    skill: pipeline.Skill
+    demo: Demonstration
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,15 @@ class Mapped:
     about: dict[str, Any] = field(default_factory=dict)
     held: tuple[tuple[int, int, str], ...] = ()
     """What is in the hand from which frame to which."""
+    skilled: Skilled | None = None
+    """Whose work it is; none where only an arm is followed."""
+
+    @property
+    def usual(self) -> RetargetConfig:
+        """How it is mapped unless something else is asked for."""
+        if self.skilled is None:
+            return RetargetConfig()
+        return STEADY if self.skilled.skill.steady else ON_TABLE
 
 
 def map_arm(
@@ -86,21 +105,16 @@ def map_arm(
     require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
-    config = load_config(RetargetConfig() if skill is None else ON_TABLE, config_file)
+    mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill)  # type: ignore[arg-type]
+    config = load_config(mapped.usual, config_file)
     if smooth_hand is not None:
         config = replace(config, smooth_hand=smooth_hand)
-    stands = np.array(robot.T_world_base) if mount is None else base_pose(mount)
-    mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill, robot, stands)  # type: ignore[arg-type]
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
-    arm = placed_arm(mapped.arm, placement)
     config = replace(config, elbow_up=mapped.elbow_up)
     if not mapped.elbow_up:  # nothing is known of what stands around the arm
         config = replace(config, table=None)
-    with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
-        if skill is not None:
-            trajectory, report = retarget_at_work(arm, robot, placement.T_world_base, config, show)
-        else:
-            trajectory, report = retarget(arm, robot, placement.T_world_base, config, show, mapped.start)
+    mapped, (trajectory, report) = _followed(mapped, robot, placement, config)
+    arm = placed_arm(mapped.arm, placement)
     summary = report.summary()
     header = {
         "robot": robot.name, "T_world_base": placement.T_world_base, "tool_yaw": placement.tool_yaw,
@@ -126,27 +140,33 @@ def _motion(path: Path, side: str | None) -> Mapped:
     return Mapped(f"the {motion.side} arm of {path.name}", arm_of_motion(motion), {"motion": path}, True, False, motion.start)
 
 
-def _demonstration(path: Path, skill_path: Path | None, robot: RobotModel, T_world_base: ndarray) -> Mapped:
-    """The demonstrated arm, or what a skill does with the demonstration's objects."""
+def _demonstration(path: Path, skill_path: Path | None) -> Mapped:
+    """The demonstrated arm, or what a skill does with the demonstration's objects, as the person would."""
     demo = artifacts.load_demonstration(path)
-    about: dict[str, Any] = {
-        "task": demo.task,
-        "objects": things_in(demo),
-        "fixtures": demo.fixtures,
-    }
-    if skill_path is None:
-        free = demo.frame != "world"
-        arm = densified(observed_arm(demo), MAPPING_RATE)
-        return Mapped("the demonstrated arm", anchored(arm) if free else arm, {"demonstration": path}, free, about=about)
-    plan, arm = _way(pipeline.load_skill(skill_path), demo, robot, T_world_base)
-    about["phases"] = [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]
-    inputs = {
-        "demonstration": path,
-        "reward": skill_path / pipeline.REWARD_FILE,
-        "motion": skill_path / pipeline.MOTION_FILE,
-    }
-    what = f"what the skill does with {len(demo.objects)} objects"
-    return Mapped(what, arm, inputs, False, True, about=about, held=_in_hand(plan))
+    if skill_path is not None:
+        skill = pipeline.load_skill(skill_path)
+        inputs = {
+            "demonstration": path,
+            "reward": skill_path / pipeline.REWARD_FILE,
+            "motion": skill_path / pipeline.MOTION_FILE,
+        }
+        return _done(Skilled(skill, demo), pipeline.plan(skill, demo, PolicyConfig()), inputs)
+    free = demo.frame != "world"
+    arm = densified(observed_arm(demo), MAPPING_RATE)
+    return Mapped("the demonstrated arm", anchored(arm) if free else arm, {"demonstration": path}, free, about=_about(demo))
+
+
+def _about(demo: Demonstration) -> dict[str, Any]:
+    return {"task": demo.task, "objects": things_in(demo), "fixtures": demo.fixtures}
+
+
+def _done(skilled: Skilled, way: pipeline.Way, inputs: dict[str, Path]) -> Mapped:
+    """What a skill does in some way."""
+    plan, arm = way
+    about = _about(skilled.demo) | {"phases": [p for i, p in enumerate(plan.phase) if i == 0 or p != plan.phase[i - 1]]}
+    count = len(skilled.demo.objects)
+    what = f"what the skill does with {count} object{'' if count == 1 else 's'}"
+    return Mapped(what, arm, inputs, False, True, about=about, held=_in_hand(plan), skilled=skilled)
 
 
 def _in_hand(plan: HandPlan) -> tuple[tuple[int, int, str], ...]:
@@ -161,17 +181,56 @@ def _in_hand(plan: HandPlan) -> tuple[tuple[int, int, str], ...]:
     return tuple(rows)
 
 
-def _way(skill: pipeline.Skill, demo: Demonstration, robot: RobotModel, T_world_base: ndarray) -> pipeline.Way:
-    """What the skill does with a demonstration's objects: the most human of the first few ways that the robot seems able to
-    go, or else the person's own."""
-    ways = islice(pipeline.ways(skill, demo, PolicyConfig()), WAYS)
-    first, second = next(ways), next(ways, None)
-    if second is None:
-        return first
-    world = surroundings(TASKS.load(demo.task)().scene_of(things_in(demo), demo.fixtures), T_world_base)
-    outlooks = ((look(way[1], robot, T_world_base, world, ON_TABLE), way) for way in chain((first, second), ways))
-    possible = list(islice(((o.unlikeness, way) for o, way in outlooks if not o.obstacle), COMPARED))
-    return min(possible, key=lambda row: row[0])[1] if possible else first
+def _followed(
+    mapped: Mapped, robot: RobotModel, placement: Placement, config: RetargetConfig
+) -> tuple[Mapped, tuple[JointTrajectory, MappingReport]]:
+    """What the robot does, and how. Where what it holds is to be kept steady it is the way that `_steady_ways` has first and
+    that the guard approves as one motion.
+
+    Raises:
+        Unreachable: too little is in reach, or there is no such way.
+    """
+    skilled, T_world_base = mapped.skilled, placement.T_world_base
+
+    def retargeted(arm: HumanArmTrajectory) -> tuple[JointTrajectory, MappingReport]:
+        with progress_bar(f"mapping onto the {robot.name}", "frame") as show:
+            if skilled is None or skilled.skill.steady:
+                return retarget(placed_arm(arm, placement), robot, T_world_base, config, show, mapped.start)
+            return retarget_at_work(placed_arm(arm, placement), robot, T_world_base, config, show)
+
+    if skilled is None or not skilled.skill.steady:
+        return mapped, retargeted(mapped.arm)
+    world = surroundings(TASKS.load(skilled.demo.task)().scene_of(things_in(skilled.demo), skilled.demo.fixtures), T_world_base)
+    reasons: list[str] = []
+    for way in islice(_steady_ways(skilled, robot, placement, config, world, reasons), TRIED):
+        try:
+            trajectory, report = retargeted(way[1])
+            if not (report.reachable.all() and report.joined[1:].all()):
+                raise Unreachable("mapped frame by frame it is not in reach without a change of branch")
+            approve(trajectory, robot, RobotState.at_rest(robot.joint_names, trajectory.q[0]), world, SIMULATED)
+        except (Unreachable, RefusedTrajectory) as error:
+            reasons.append(str(error))
+            continue
+        return _done(skilled, way, mapped.inputs), (trajectory, report)
+    raise Unreachable(
+        f"'{robot.name}' can do this in none of the {len(reasons)} ways that were looked at, the first because {reasons[0]}, "
+        f"the last because {reasons[-1]}: move the base with --mount, or show the task with things elsewhere"
+    )
+
+
+def _steady_ways(
+    skilled: Skilled, robot: RobotModel, placement: Placement, config: RetargetConfig, world: World, reasons: list[str]
+) -> Iterator[pipeline.Way]:
+    """A skill's ways that look possible for the robot, the most human of a few first; why others do not goes to `reasons`."""
+    with progress_bar("looking for a way", "way") as show:
+
+        def outlook(arm: HumanArmTrajectory) -> Outlook:
+            seen = look(placed_arm(arm, placement), robot, placement.T_world_base, world, config)
+            reasons.extend([seen.obstacle] if seen.obstacle else [])
+            show(len(reasons), 0)
+            return seen
+
+        yield from pipeline.ways(skilled.skill, skilled.demo, PolicyConfig(), outlook)
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:
@@ -208,7 +267,7 @@ def _said(mapped: Mapped, placement: Placement, report: MappingReport, robot: st
         f"{s['position_mm_max']:.2f} mm), upper arm {s['upper_deg_mean']:.0f} and forearm {s['fore_deg_mean']:.0f} degrees "
         f"from the person's{' (its elbow mirrored upwards)' if mapped.elbow_up else ''}, {shown * s['slowdown']:.1f} s for a "
         f"motion of {shown:.1f} s"
-        + (f", {s['branch_changes']:.0f} changes of branch" if s["branch_changes"] else "")
+        + (f", changes of branch: {s['branch_changes']:.0f}" if s["branch_changes"] else "")
         + (f", arm scaled by {scale:.2f}" if scale is not None else "")
         + (
             f"; its hand's path was smoothed, which moved it by {s['smoothed_mm_mean']:.1f} mm (at most "

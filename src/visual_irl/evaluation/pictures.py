@@ -19,6 +19,8 @@ from visual_irl.types import HumanArmTrajectory
 
 matplotlib.use("Agg")
 HUMAN, ROBOT, MUTED = "#c2452d", "#1f6fb4", "#888888"
+EXACT_MM = 1.0
+"""What counts as an exact hand [mm]; an axis of errors reaches to it, so that rounding does not look like an error."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -60,7 +62,7 @@ def plot_weights(path: Path, names: Sequence[str], theta: Float[ndarray, "F"]) -
 
 def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot: str, moments: int = 4) -> None:
     """Human arm against robot arm at some moments, from the side and from above."""
-    figure = Figure(figsize=(3.1 * moments, 6.2))
+    figure = Figure(figsize=(3.1 * moments, 6.6), layout="constrained")
     rows = np.linspace(0.08, 0.92, moments) * (len(arm.t) - 1)
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
     both = np.concatenate([human, report.robot_points], axis=1)[rows.astype(int)].reshape(-1, 3)
@@ -81,8 +83,7 @@ def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot:
             axis.set_xlabel(f"{'xyz'[i]} [m]", fontsize=7)
             if column == 0:
                 axis.set_ylabel(f"{'xyz'[j]} [m]", fontsize=7)
-            if row == column == 0:
-                axis.legend(fontsize=7)
+    figure.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=3)
     save_figure(figure, path)
 
 
@@ -90,25 +91,25 @@ def plot_tracking(path: Path, report: MappingReport) -> None:
     """The hand's error and the limbs' angles over time."""
     figure = Figure(figsize=(10, 4))
     upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot(report.t, report.position_error * 1e3, color=ROBOT)
-    upper.fill_between(
-        report.t,
-        0,
-        1,
-        where=~report.reachable,
-        color=HUMAN,
-        alpha=0.3,
-        lw=0,
-        transform=upper.get_xaxis_transform(),
-        label="out of reach",
-    )
+    upper.plot(report.t, report.position_error * 1e3, color=ROBOT, label="hand")
+    top = max(EXACT_MM, 1.08e3 * float(report.position_error.max()))
+    upper.set_ylim(-0.05 * top, top)
     upper.set_ylabel("hand error [mm]")
-    upper.legend(fontsize=8, loc="upper right")
-    lower.plot(report.t, np.degrees(report.upper_error), color=HUMAN, label="upper arm")
-    lower.plot(report.t, np.degrees(report.fore_error), color=ROBOT, label="forearm")
+    for limb, error, colour in (("upper arm", report.upper_error, HUMAN), ("forearm", report.fore_error, ROBOT)):
+        lower.plot(report.t, np.degrees(error), color=colour, label=limb)
+    lower.set_ylim(bottom=0.0)
     lower.set_ylabel("to the human's [deg]")
     lower.set_xlabel("time [s]")
-    lower.legend(fontsize=8)
+    lower.set_xlim(report.t[0], report.t[-1])
+    if not report.reachable.all():
+        across = upper.get_xaxis_transform()
+        out = {"where": ~report.reachable, "color": HUMAN, "alpha": 0.3, "lw": 0, "label": "out of reach"}
+        upper.fill_between(report.t, 0, 1, transform=across, **out)
+    for k, moment in enumerate(report.t[1:][~report.joined[1:]]):
+        for axis in (upper, lower):
+            axis.axvline(moment, color=MUTED, lw=0.8, ls=":", label="branch changed" if k == 0 else None)
+    for axis in (upper, lower):
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)
 
 

@@ -6,7 +6,7 @@ the bottle cannot take it in another way. It is the most human of the first few 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,24 +19,18 @@ from visual_irl.evaluation.statistics import pooled_share
 from visual_irl.evaluation.vessel_sight import VesselSight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.mapping.feasibility import Outlook, look
-from visual_irl.mapping.retarget import AT_WORK
+from visual_irl.mapping.retarget import STEADY
 from visual_irl.policy.pour_loop import PourLoop, PourView
-from visual_irl.policy.pour_path import UP, Standing, Way, ways
+from visual_irl.policy.pour_path import UP, Standing, Way
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import Obstacle, World
 from visual_irl.skills.parts import arm_for
+from visual_irl.skills.pour_ways import possible_ways
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import Pouring
+from visual_irl.tasks.pouring_demonstrator import pouring_table_for
 from visual_irl.tasks.scene import Scene
 from visual_irl.types import HandPlan
-
-COMPARED = 8
-"""Ways that can be gone of which the most human one is taken."""
-STRANGE = 0.05
-"""Unlikeness of the limbs that a radian of strangeness of the way counts as [rad]."""
-
-STEADY = replace(AT_WORK, offline=replace(AT_WORK.offline, margin=0.02))
-"""An arm that holds a full bottle is not to come so near its limits that the way between two frames passes them."""
 
 
 @dataclass
@@ -53,7 +47,7 @@ class Poured(Worked):
 
 @dataclass(frozen=True)
 class PouringEpisodes:
-    """Episodes with bottle, cup and zone at random places."""
+    """Episodes with bottle, cup and zone at random places, on the table of the hand that demonstrated."""
 
     doing: ClassVar[str] = "pouring"
 
@@ -61,7 +55,7 @@ class PouringEpisodes:
         self, skill: PouringSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Poured:
         """The episode of a seed."""
-        task = Pouring()
+        task = pouring_table_for(skill.motion.side)
         return pour(skill, robot, task, task.sample_scene(np.random.default_rng([seed, 0])), seed, on_frame=on_frame)
 
     def scores(self, results: Sequence[Poured]) -> dict[str, Any]:
@@ -79,8 +73,9 @@ class PouringEpisodes:
         """One line about the scores."""
         low, high = content["success_ci"]
         return (
-            f"{100 * content['success_rate']:.1f} % of the grains in the cup [{100 * low:.1f}, {100 * high:.1f}], the bottle "
-            f"disposed of upright in {100 * content['disposed_upright']:.0f} % of the episodes, by the physics"
+            f"{100 * content['success_rate']:.1f} % of the grains in the cup "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), the bottle disposed of upright in "
+            f"{100 * content['disposed_upright']:.0f} % of the episodes, by the physics"
         )
 
 
@@ -138,7 +133,13 @@ def _do(
 ) -> bool:
     """The first of some acts, in the way that was chosen or, where that cannot be gone any more, in another; false if none."""
     reasons: list[str] = []
-    for way in _candidates(cell, loop, view, acts, result.way, reasons):
+
+    def outlook(plan: HandPlan, from_here: bool) -> Outlook:
+        q_start = cell.commanded if from_here else None
+        arm = arm_for(loop.motion, plan)
+        return look(arm, cell.executor.robot, cell.T_world_base, cell.world, cell.config.retarget, q_start)
+
+    for way in possible_ways(loop, view, acts, outlook, result.way, reasons):
         try:
             cell.carry_out(loop.step(view, way, acts), result, show, steady=True, foreseen=True)  # what is taken must be poured
         except NOT_DONE as error:
@@ -148,62 +149,6 @@ def _do(
         return True
     result.refused.append(f"{acts[0]}: none of {len(reasons)} ways can be gone, the first because: {reasons[0]}")
     return False
-
-
-def _candidates(
-    cell: Cell[PourLoop], loop: PourLoop, view: PourView, acts: Sequence[str], now: Way | None, reasons: list[str]
-) -> Iterator[Way]:
-    """Ways that look possible, by a few at a time the most human first; the one that was chosen before goes before all."""
-
-    def outlook(plan: HandPlan, from_here: bool) -> Outlook:
-        q_start = cell.commanded if from_here else None
-        arm = arm_for(loop.motion, plan)
-        return look(arm, cell.executor.robot, cell.T_world_base, cell.world, cell.config.retarget, q_start)
-
-    if now is not None and view.held:
-        yield now
-    known: dict[tuple[str, Way], str] = {}
-    begun: dict[Way, Outlook] = {}
-    batch: list[tuple[float, Way]] = []
-    for way in ways():
-        if now is not None and view.held and (way == now or _in_hand(way) != _in_hand(now)):
-            continue
-        for act in acts:
-            special = _special(act, way)
-            if (act, special) not in known:
-                known[act, special] = outlook(loop.excerpt(view, special, act), act == "take").obstacle
-            if known[act, special]:
-                reasons.append(f"{act}: {known[act, special]}")
-                break
-        else:
-            start = replace(way, dispose=0.0)
-            if len(acts) > 2 and start not in begun:  # many ways begin alike
-                begun[start] = outlook(loop.whole(view, start, acts[:-1]), True)
-            if start in begun and not begun[start].follows:
-                reasons.append(begun[start].obstacle)
-                continue
-            whole = outlook(loop.whole(view, way, acts), True)
-            if whole.obstacle:
-                reasons.append(whole.obstacle)
-                continue
-            batch.append((whole.unlikeness + STRANGE * way.strangeness, way))
-            if len(batch) == COMPARED:
-                yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
-                batch.clear()
-    yield from (w for _, w in sorted(batch, key=lambda row: row[0]))
-
-
-def _in_hand(way: Way) -> tuple[float, bool, float, float]:
-    """What of a way cannot be changed while the vessel is in the hand."""
-    return way.take, way.flipped, way.raised, way.pitch
-
-
-def _special(act: str, way: Way) -> Way:
-    """What of a way matters for an act alone."""
-    kept = Way(flipped=way.flipped, raised=way.raised, pitch=way.pitch)
-    if act == "pour":
-        return replace(kept, pour=way.pour, mirrored=way.mirrored)
-    return replace(kept, **{act: getattr(way, act)})
 
 
 def _seen(skill: PouringSkill, cell: Cell[PourLoop], sight: VesselSight, before: PourView | None, poured: bool) -> PourView:

@@ -27,6 +27,7 @@ from visual_irl.errors import (
 )
 from visual_irl.evaluation import stages
 from visual_irl.evaluation.free_motion import repaired_if_needed, repairs_of
+from visual_irl.evaluation.interruption import ENDS
 from visual_irl.evaluation.map_stage import map_arm
 from visual_irl.evaluation.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of, require_executor
 from visual_irl.evaluation.stages import progress_bar, say
@@ -222,7 +223,7 @@ def _shown(show: Callable[[int, int], None], cycle: Cycle, total: int) -> None:
 
 @contextmanager
 def _cancel_on_interrupt(executor: StreamingExecutor) -> Iterator[None]:
-    """Ctrl-C decelerates on the path instead of ending the program in the middle of a motion."""
+    """Ctrl-C, SIGTERM and a terminal that closes decelerate on the path, instead of ending the program in the middle of it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -230,11 +231,13 @@ def _cancel_on_interrupt(executor: StreamingExecutor) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         executor.cancel()
 
-    before = signal.signal(signal.SIGINT, stop)
+    heard = [number for number in ENDS if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[str, Any]:

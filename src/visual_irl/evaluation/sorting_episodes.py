@@ -25,6 +25,7 @@ from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots.model import RobotModel
 from visual_irl.skills.sorting import SortingSkill, relations_at
+from visual_irl.tasks.demonstrator import table_for
 from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.scene import Scene
 
@@ -46,7 +47,7 @@ class Sorted(Worked):
 
 @dataclass(frozen=True)
 class SortingEpisodes:
-    """Episodes of 4 to 8 onions at random places."""
+    """Episodes of 4 to 8 onions at random places, on the table of the hand that demonstrated."""
 
     moved: float = 0.0
     """How far each bin stands from where it usually does, along x and y at most [m]."""
@@ -60,7 +61,7 @@ class SortingEpisodes:
         self, skill: SortingSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Sorted:
         """The episode of a seed."""
-        task, rng = OnionSorting(moved=self.moved), np.random.default_rng([seed, 0])
+        task, rng = replace(table_for(skill.motion.side), moved=self.moved), np.random.default_rng([seed, 0])
         scene = task.sample_scene(rng, int(rng.integers(ONIONS[0], ONIONS[1] + 1)))
         return sort_onions(skill, robot, task, scene, seed, on_frame=on_frame)
 
@@ -75,7 +76,7 @@ class SortingEpisodes:
         low, high = content["success_ci"]
         return (
             f"{100 * content['success_rate']:.1f} % of {content['onions']} onions in the right bin "
-            f"[{100 * low:.1f}, {100 * high:.1f}], by the physics"
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), by the physics"
         )
 
 

@@ -61,7 +61,14 @@ def _checked(scores: ndarray) -> ndarray:
 
 
 def pooled_share(good: Float[ndarray, "R"], of: Float[ndarray, "R"], resamples: int = 2000) -> tuple[float, list[float]]:
-    """Share of what succeeded over all runs, and its 95 % percentile interval when runs are drawn anew."""
+    """Share of what succeeded over all runs, and its 95 % percentile interval when runs are drawn anew.
+
+    Runs in which everything succeeded, or nothing, would all be drawn alike: the interval then goes as far as the exact one
+    of the share of such runs (Clopper and Pearson 1934), as two runs without a failure promise less than twenty.
+    """
+    share = good.sum() / of.sum()
     draws = np.random.default_rng(0).integers(len(good), size=(resamples, len(good)))
     low, high = np.quantile(good[draws].sum(axis=1) / of[draws].sum(axis=1), [0.025, 0.975])
-    return float(good.sum() / of.sum()), [float(low), float(high)]
+    unseen = 1.0 - 0.025 ** (1.0 / len(good))
+    low, high = (min(low, 1.0 - unseen) if share == 1.0 else low), (max(high, unseen) if share == 0.0 else high)
+    return float(share), [float(low), float(high)]

@@ -82,12 +82,6 @@ def up(name: str, given: Sequence[str]) -> int:
         stop(processes)
 
 
-def heed_every_end() -> None:
-    """Have SIGTERM, and a terminal that closes, raise as Ctrl-C does: the nodes are sessions of their own and would go on."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-
-
 def start(launch: LaunchFile, arguments: Mapping[str, str], ros: Path) -> dict[str, subprocess.Popen[bytes]]:
     """One process a node, in a group of its own so that Ctrl-C reaches it once."""
     variables = environment(ros)

@@ -15,9 +15,11 @@ def require_writable_folder(folder: Path) -> Path:
     """Create `folder` if needed and prove that a file can be written there, before any long work starts.
 
     Raises:
-        UnwritableOutput: the folder cannot be made or written to.
+        UnwritableOutput: it is a file, or cannot be made or written to.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise UnwritableOutput(f"cannot write to '{folder}': it is a file; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from visual_irl.errors import MissingFile, UnreadableFile
 from visual_irl.io.atomic import atomic_path
@@ -28,10 +28,14 @@ class Tensors:
 
 
 def save_tensors(path: Path, kind: str, tensors: Tensors) -> None:
-    """Write arrays and facts, atomically; `kind` says what the file is."""
+    """Write arrays and facts, atomically; `kind` says what the file is.
+
+    Raises:
+        UnwritableOutput: the folder cannot be written to or the disk is full.
+    """
     metadata = {"kind": kind, **tensors.facts}
     with atomic_path(path) as partial:
-        save_file({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, partial, metadata=metadata)
+        partial.write_bytes(save({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, metadata))
 
 
 def load_tensors(path: Path, kind: str, made: Callable[[Tensors], T], maker: str = "visual-irl learn") -> T:

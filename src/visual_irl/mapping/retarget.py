@@ -78,6 +78,9 @@ ON_TABLE = RetargetConfig(
 motion's own time allows."""
 AT_WORK = replace(ON_TABLE, offline=replace(ON_TABLE.offline, costs=ON_TABLE.offline.costs._replace(jump=1000.0)))
 """The same, changing its branch only where there is no other way."""
+STEADY = replace(AT_WORK, offline=replace(AT_WORK.offline, margin=0.02))
+"""The same for an arm that holds a full bottle: it is not to come so near its limits that the way between two frames passes
+them."""
 
 
 @dataclass(frozen=True)

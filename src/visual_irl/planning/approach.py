@@ -8,14 +8,13 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
 from visual_irl.planning.planner import Planner
+from visual_irl.planning.slowing import least_slowing, slower
 from visual_irl.robots.interpolation import JERK, first_beyond, motion_through
 from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
 NEAR = 0.01
 """An arm that stands this near to the first posture needs no way there: the guard bridges it [rad]."""
-SLOWING, SLOWINGS = 1.03, 20
-"""Factor by which the way is slowed, and how often at most, where joining raises its jerk."""
 
 
 def approached(
@@ -37,12 +36,13 @@ def approached(
         return motion
     way = planner.plan(np.asarray(q_start, float), motion.q[0], world, float(motion.opening[0]))
     most = np.maximum(_jerk(way), _jerk(motion))
-    for _ in range(SLOWINGS):
-        whole = _joined(way, motion)
-        if first_beyond(motion_through(whole.t, whole.q, whole.qd), JERK, -most, most)[0] < 0:
-            break
-        way = JointTrajectory(way.joint_names, SLOWING * way.t, way.q, way.qd / SLOWING, way.opening)
-    return whole
+
+    def kept(factor: float) -> bool:
+        """Whether joining does not raise the jerk; where it does at any speed, the guard refuses it."""
+        whole = _joined(slower(way, factor), motion)
+        return first_beyond(motion_through(whole.t, whole.q, whole.qd), JERK, -most, most)[0] < 0
+
+    return _joined(slower(way, least_slowing(kept) or 1.0), motion)
 
 
 def _joined(way: JointTrajectory, motion: JointTrajectory) -> JointTrajectory:

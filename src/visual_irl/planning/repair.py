@@ -144,9 +144,9 @@ def repair(
         timed = time_parametrised(t, q, robot.velocity, robot.acceleration, robot.jerk, config.share, config.rate)
         qd = timed.qd.copy()
         qd[[0, -1]] = 0.0
-        slower = slowed(timed.t, timed.q, qd, robot, checks.bare, config)
         opening = np.interp(timed.t, timed.times, np.interp(t, trajectory.t, trajectory.opening))
-        result = JointTrajectory(robot.joint_names, slower * timed.t, timed.q, qd / slower, opening)
+        result = slowed(JointTrajectory(robot.joint_names, timed.t, timed.q, qd, opening), robot, checks.bare, config)
+        slower = float(result.t[-1] / timed.t[-1])
         begin, end = (slower * np.interp([row[k] for row in held], t, timed.times) for k in (0, 1))
         later = [Held(float(begin[k]), float(end[k]), row.carried) for k, row in enumerate(held)]
         contact = checks.along(result, later)

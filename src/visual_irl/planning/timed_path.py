@@ -14,6 +14,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput, NoPathFound
 from visual_irl.planning.edges import EdgeChecker
 from visual_irl.planning.planner import PlannerConfig
+from visual_irl.planning.slowing import SLOWING, SLOWINGS, least_slowing, slower
 from visual_irl.robots.chain import pose_of
 from visual_irl.robots.interpolation import ACCELERATION, JERK, VELOCITY, first_beyond, motion_through
 from visual_irl.robots.model import RobotModel
@@ -27,10 +28,6 @@ LOOK = 0.004
 """Longest time between two looks at the speed of the arm's points [s]."""
 STREAMED = 1.05
 """What is streamed may use this much more than the path was timed with; with the default share, 0.945 of the limits."""
-SLOWING = 1.03
-"""Factor by which the motion is slowed at a time where what is streamed passes the limits."""
-SLOWINGS = 60
-"""Most times that it is: a factor of 5.9."""
 ROUNDS = 5
 """Most times that corners are rounded less, by half each time."""
 
@@ -51,9 +48,8 @@ def timed(
         result = time_parametrised(s, dense, robot.velocity, robot.acceleration, robot.jerk, config.share, config.rate)
         qd = result.qd.copy()
         qd[[0, -1]] = 0.0  # what is left there is rounding
-        slower = slowed(result.t, result.q, qd, robot, checker, config)
-        trajectory = JointTrajectory(
-            robot.joint_names, slower * result.t, result.q, qd / slower, np.full(len(result.t), opening)
+        trajectory = slowed(
+            JointTrajectory(robot.joint_names, result.t, result.q, qd, np.full(len(result.t), opening)), robot, checker, config
         )
         contact = checker.contact_along(motion_through(trajectory.t, trajectory.q, trajectory.qd))
         if contact is None:
@@ -100,24 +96,30 @@ def _line(a: ndarray, b: ndarray, step: float) -> ndarray:
     return line
 
 
-def slowed(t: ndarray, q: ndarray, qd: ndarray, robot: RobotModel, checker: EdgeChecker, config: PlannerConfig) -> float:
-    """How many times slower the whole motion must be, so that what is streamed keeps the limits and the speed of the points.
+def slowed(motion: JointTrajectory, robot: RobotModel, checker: EdgeChecker, config: PlannerConfig) -> JointTrajectory:
+    """The motion, as many times slower as what is streamed needs to keep the limits and the speed of the points.
 
     What is streamed are quintics through the samples; between them their jerk passes that of the timed path.
+
+    Raises:
+        InvalidInput: it keeps them at no speed that was tried.
     """
     factor = 1.0
     if config.point_speed is not None:
-        body = checker.checker.body
-        _, speed, _ = fastest_point(body.chain, body.hull, motion_through(t, q, qd), pose_of(body.chain), LOOK, np.inf)
+        body, streamed = checker.checker.body, motion_through(motion.t, motion.q, motion.qd)
+        _, speed, _ = fastest_point(body.chain, body.hull, streamed, pose_of(body.chain), LOOK, np.inf)
         factor = max(1.0, 1.005 * speed / config.point_speed)
     share = min(1.0, STREAMED * config.share)
     limits = ((VELOCITY, share * robot.velocity), (ACCELERATION, share * robot.acceleration), (JERK, share * robot.jerk))
-    for _ in range(SLOWINGS):
-        motion = motion_through(factor * t, q, qd / factor)
-        if all(first_beyond(motion, order, -limit, limit)[0] < 0 for order, limit in limits):
-            return factor
-        factor *= SLOWING
-    raise InvalidInput(
-        f"the timed path keeps {share:.3g} of the limits of '{robot.name}' not even {factor:.2f} times slower: raise the rate "
-        f"({config.rate} 1/s)"
-    )
+
+    def kept(factor: float) -> bool:
+        streamed = motion_through(factor * motion.t, motion.q, motion.qd / factor)
+        return all(first_beyond(streamed, order, -limit, limit)[0] < 0 for order, limit in limits)
+
+    least = least_slowing(kept, factor)
+    if least is None:
+        raise InvalidInput(
+            f"the timed path keeps {share:.3g} of the limits of '{robot.name}' not even {factor * SLOWING**SLOWINGS:.2f} times "
+            f"slower: raise the rate ({config.rate} 1/s)"
+        )
+    return slower(motion, least)

@@ -79,8 +79,11 @@ def fit_place(
 
 
 def _left_out_error(frames: Frames, cell: Int[ndarray, "E"]) -> float:
-    """Mean distance [m] of each point from the median of the others in its cell, or of all others where it is alone, in the
-    frames that are best for those."""
+    """Mean distance [m] of each point from the median of the others in its cell, in the frame that is best for those.
+
+    Nothing predicts a point alone in its cell. Where it rests in the world it is left out, so that a pooled place far from it
+    does not look as good as one of its own; where it moves with something it is compared with all others.
+    """
     if len(cell) == 1:
         return 0.0
     distances = []
@@ -94,6 +97,8 @@ def _left_out_error(frames: Frames, cell: Int[ndarray, "E"]) -> float:
         else:
             others, names = rest, _frames_of_cells(frames, cell)
             moves = names[cell[i]] != WORLD
+            if not moves and any(np.sum(cell == a) > 1 for a in names):
+                continue
             local = _local(frames, names, cell) if moves else frames[_best_frame(_of(frames, rest))]
         distances.append(np.linalg.norm(local[i] - np.median(local[others], axis=0)))
     return float(np.mean(distances))

@@ -15,6 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
+from visual_irl.reward.order import earlier
 from visual_irl.reward.places import Place
 from visual_irl.tasks.situation import Situation
 
@@ -74,9 +75,12 @@ class Strategy:
     """Attributes of things that were there and that nobody touched: they stay, and others may belong beside them."""
     pour: Pour | None = None
     """What is poured on the way, if anything."""
+    order: tuple[tuple[int, int], ...] = ()
+    """Pairs of attributes: things with the first are handled before things with the second; see `reward.order`."""
 
     def remaining(self, now: Situation) -> Float[Tensor, "*B 8"]:
-        """What is still to do, by `TERMS`: what is held first, then always the nearest thing that is not done."""
+        """What is still to do, by `TERMS`: what is held first, then always the nearest thing that is not done and whose turn it
+        is. What is held before its turn is to be put down, and taken again."""
         self._warn_of_others(now.attribute)
         anchors = anchors_of(now, self.idle)
         release, rest = self.release.at(now.attribute, anchors), self.rest.at(now.attribute, anchors)
@@ -93,25 +97,31 @@ class Strategy:
             over, place, turn, missing, lost, level = self._pouring(self.pour, now, anchors)
             done = done & level & over
             onward = torch.where(over, onward, length(now.things - place) + length(place - release))
+        carried, ahead = now.held, earlier(now.attribute, self.order) if self.order else None
+        if ahead is not None:
+            soon = ~waiting(~done & ~idle, ahead)
+            done, carried = done & soon, carried & soon
         carry_each = torch.where(done, off, onward).masked_fill(idle, 0.0)
         finally_at = torch.where(done[..., None], now.things, rest)
-        todo = ~done & ~now.held & ~idle
-        carrying = now.held.any(dim=-1)
-        first = now.held.float().argmax(dim=-1)
+        todo = ~done & ~carried & ~idle
+        carrying = carried.any(dim=-1)
+        first = carried.float().argmax(dim=-1)
         at = torch.where(carrying[..., None], _pick(release, first), now.hand)
         reach = torch.zeros_like(now.gripper)
         left = todo
         for _ in range(todo.shape[-1]):
-            distance = length(at.unsqueeze(-2) - now.things - grip).masked_fill(~left, torch.inf)
+            blocked = ~left if ahead is None else ~left | waiting(left, ahead)
+            distance = length(at.unsqueeze(-2) - now.things - grip).masked_fill(blocked, torch.inf)
             nearest, which = distance.min(dim=-1)
             some = nearest.isfinite()
             reach = reach + torch.where(some, nearest, 0.0)
             at = torch.where(some[..., None], _pick(release, which), at)
             left = left & ~torch.nn.functional.one_hot(which, todo.shape[-1]).bool()
         ends = self.end.at(now.attribute, anchors | {LAST_THING: finally_at})
-        retreat = length(at.unsqueeze(-2) - ends).masked_fill(idle, torch.inf).amin(dim=-1)
+        others = idle & ~idle.all(dim=-1, keepdim=True)  # where nothing is to do the hand leaves all the same
+        retreat = length(at.unsqueeze(-2) - ends).masked_fill(others, torch.inf).amin(dim=-1)
         picks = todo.float().sum(dim=-1)
-        there = now.held & (carry_each < self.tolerance) & level
+        there = carried & (carry_each < self.tolerance) & level
         releasing = torch.where(there, self._still_held(now.gripper).unsqueeze(-1), now.held.float()).sum(dim=-1)
         return torch.stack([reach, carry_each.sum(dim=-1), retreat, picks, picks + releasing, turn, missing, lost], dim=-1)
 
@@ -140,14 +150,13 @@ class Strategy:
         return over, place, torch.where(finished, lean, towards), missing, lost, upright
 
     def _warn_of_others(self, attribute: Int[Tensor, "*B N"]) -> None:
-        """Places that several attributes share are taken to be those of all; one attribute says nothing of others."""
-        if len(self.handled) > 1 and not (self.release.by_attribute or self.rest.by_attribute):
-            return
+        """What no demonstration shows is a guess, even where several attributes share a place."""
         others = sorted(set(attribute.unique().tolist()) - {*self.handled, *self.idle})
         if others:
+            missing, shown = (", ".join(map(str, kinds)) for kinds in (others, self.handled))
             warnings.warn(
-                f"no demonstration shows where things with attribute {others[0]} belong; they are taken to where others go: "
-                "demonstrate every attribute",
+                f"no demonstration shows where things with attribute {missing} belong (shown: {shown}); they are taken to "
+                "where others go, which is a guess: add a demonstration with one of each",
                 stacklevel=2,
             )
 
@@ -157,6 +166,11 @@ class Strategy:
         if closed - loose <= 0.1:
             return torch.ones_like(gripper)
         return 1 - OPENING * (1 - ((gripper - loose) / (closed - loose)).clamp(0, 1))
+
+
+def waiting(left: Bool[Tensor, "*B N"], ahead: Bool[Tensor, "*B N N"]) -> Bool[Tensor, "*B N"]:
+    """Whose turn it is not: something that is left must be handled before."""
+    return (ahead & left.unsqueeze(-2)).any(dim=-1)
 
 
 def anchors_of(now: Situation, idle: tuple[int, ...]) -> dict[str, Float[Tensor, "*B 1 3"]]:

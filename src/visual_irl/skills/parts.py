@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from visual_irl.io.evaluations import Evaluations
+from visual_irl.mapping.feasibility import Outlook
 from visual_irl.mapping.human_arm import imagined_arm
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary
@@ -24,6 +25,8 @@ Progress = Callable[[int, float], None]
 
 Way = tuple[HandPlan, HumanArmTrajectory]
 """What the hand does, and the demonstrator's arm that does it."""
+Looks = Callable[[HumanArmTrajectory], Outlook]
+"""Tells how a motion looks for the robot that is to follow it."""
 
 
 def silent(step: int, loss: float) -> None:
@@ -79,8 +82,14 @@ class Skill(Protocol):
         """The skill from demonstrations, of which states are seen and no action; `evaluations` keeps what was computed."""
         ...
 
-    def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
-        """What the policy would do where things stand as at a demonstration's start: the most human way first."""
+    @property
+    def steady(self) -> bool:
+        """Whether what the hand holds is to be kept steady: the arm may not change its branch on the way."""
+        ...
+
+    def ways(self, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
+        """What the policy would do where things stand as at a demonstration's start: the person's way first, or, of several and
+        if an arm's `outlook` is told, those that look possible for it, the most human of a few first."""
         ...
 
 

@@ -21,7 +21,8 @@ from visual_irl.policy.pour_motion import ObservedPouring, PourMotion, learn_pou
 from visual_irl.policy.pour_path import Standing
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Way, arm_for, limb_lengths, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Way, arm_for, limb_lengths, silent
+from visual_irl.skills.pour_ways import possible_ways
 from visual_irl.tasks.graph import Graph
 from visual_irl.tasks.pour_episode import PourEpisode, cut_pouring
 from visual_irl.tasks.pour_graph import PourRelations, build_graph
@@ -37,6 +38,7 @@ class PouringSkill:
     pour: PourMotion
 
     task: ClassVar[str] = PourRelations.task
+    steady: ClassVar[bool] = True
 
     @property
     def relations(self) -> PourRelations:
@@ -89,8 +91,9 @@ class PouringSkill:
         """The policy, one step at a time."""
         return PourLoop(self.reward, self.motion, self.pour, policy)
 
-    def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
-        """What the learned policy does where things stand at the start of a demonstration: the person's way, then others.
+    def ways(self, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
+        """What the learned policy does where things stand at the start of a demonstration: the person's way, then others; or
+        those that look possible, see `possible_ways`.
 
         Raises:
             LearningFailed: a thing that the skill handles is not there, or the policy leaves all as it is, or does not pour.
@@ -102,7 +105,11 @@ class PouringSkill:
                 "the policy for the learned reward leaves the vessel where it stands; the demonstrations do not determine the "
                 "task: show more of them"
             )
-        for way in pour_path.ways():
+        if outlook is None:
+            chosen = pour_path.ways()
+        else:
+            chosen = possible_ways(loop, view, acts, lambda plan, _: outlook(arm_for(self.motion, plan)), None, [])
+        for way in chosen:
             hand_plan = loop.whole(view, way, acts)
             yield hand_plan, arm_for(self.motion, hand_plan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +23,9 @@ from visual_irl.policy.open_loop import perform
 from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Progress, Way, arm_for, limb_lengths, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Way, arm_for, limb_lengths, silent
+from visual_irl.tasks import RELATIONS, TASKS
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
-from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
 from visual_irl.types import Demonstration
 
@@ -38,6 +39,7 @@ class SortingSkill:
     attribute: str = LearnConfig.attribute
 
     task: ClassVar[str] = Relations.task
+    steady: ClassVar[bool] = False
 
     @property
     def relations(self) -> Relations:
@@ -73,8 +75,15 @@ class SortingSkill:
         arms = [observed_arm(d) for d in demos]
         hands = [a.Ts_world_hand[:, :3, 3] for a in arms]
         episodes = [cut_episodes(d, hand) for d, hand in zip(demos, hands, strict=True)]
-        relations = learn_relations(demos, hands, episodes)
+        relations = learn_relations(RELATIONS.load(cls.task), demos, hands, episodes)
         graph, sequences = demonstrated_states(relations, hands, episodes, config.attribute)
+        kinds = {_attribute(e.attributes, config.attribute) for cut in episodes for e in cut}
+        if len(kinds) == 1:
+            warnings.warn(
+                f"all objects that are handled have {config.attribute} = {kinds.pop():.0f}: where the others belong is not "
+                "shown, and the skill will guess; learn from demonstrations with both kinds",
+                stacklevel=2,
+            )
         reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
         motions = [
             ObservedMotion(
@@ -85,12 +94,13 @@ class SortingSkill:
         ]  # fmt: skip
         return cls(reward, learn_motion(motions), config.attribute)
 
-    def ways(self, demo: Demonstration, policy: PolicyConfig) -> Iterator[Way]:
+    def ways(self, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
         """What the learned policy does with the objects of a demonstration's start: one way."""
         relations = relations_at(self.relations, demo.fixtures)
         reward = LinearReward(relations, self.reward.theta)
         decisions = decide(reward, relations, self.motion.rest, things_of(demo, self.attribute))
-        standing = [replace(f, T_world=demo.fixtures[f.name]) for f in OnionSorting().fixtures() if f.name in demo.fixtures]
+        fixtures = TASKS.load(self.task)().fixtures()
+        standing = [replace(f, T_world=demo.fixtures[f.name]) for f in fixtures if f.name in demo.fixtures]
         hand_plan = perform(decisions, self.motion, relations, policy, standing)
         yield hand_plan, arm_for(self.motion, hand_plan)
 
@@ -109,7 +119,7 @@ def _segments(d: Demonstration, episodes: Sequence[Episode]) -> list[tuple[str, 
 
 
 def learn_relations(
-    demos: Sequence[Demonstration], hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
+    kind: type[Relations], demos: Sequence[Demonstration], hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
 ) -> Relations:
     """The places of the task: where things are released over each fixture, and where they are inspected."""
     flat = [e for cut in episodes for e in cut]
@@ -126,7 +136,7 @@ def learn_relations(
         for name in sorted(set.intersection(*(set(d.fixtures) for d in demos)))
     )
     place = inspection_place(flat)
-    return Relations(fixtures, None if place is None else tuple(float(x) for x in place))  # type: ignore[arg-type]
+    return kind(fixtures, None if place is None else tuple(float(x) for x in place))  # type: ignore[arg-type]
 
 
 def demonstrated_states(
@@ -177,7 +187,7 @@ def relations_at(learned: Relations, poses: Mapping[str, Float[ndarray, "4 4"]])
             raise LearningFailed(f"the skill needs the fixture '{name}', there is: {', '.join(poses) or 'none'}")
         x, y, _ = poses[name][:3, 3]
         fixtures.append((name, (float(x), float(y), float(p[2]))))
-    return Relations(tuple(fixtures), learned.inspect)
+    return replace(learned, fixtures=tuple(fixtures))
 
 
 def reward_over_time(reward: LinearReward, demo: Demonstration, attribute: str) -> tuple[ndarray, ndarray]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput
 from visual_irl.registry import Registry
-from visual_irl.tasks.batch import BatchTask
+from visual_irl.tasks.batch import BatchTask, roll_out
 
 SORTING, POURING = "visual_irl.tasks.kinematic_sorting:", "visual_irl.tasks.kinematic_pouring:"
 OURS = "visual-irl itself"
@@ -27,7 +27,9 @@ KINEMATIC_TASKS = Registry(
 """Name -> what gives the task when it is called. Recipes are chosen on `onion_sorting` and `pouring`, the others are for
 reporting."""
 TRIED = 3
-"""Environments of the trial."""
+"""Environments in which a step is tried ..."""
+PLAYED = 8
+"""... and episodes of the demonstrator, of which one at least must succeed."""
 MEMBERS = tuple(name for name in vars(BatchTask) if not name.startswith("_"))
 
 
@@ -49,7 +51,8 @@ def kinematic_task(name: str) -> BatchTask:
 
 
 def require_sound(name: str, task: BatchTask) -> None:
-    """A task whose parts fit each other, tried on one step of its demonstrator: before anything is measured for hours.
+    """A task whose parts fit each other, tried on one step of its demonstrator, who must succeed in some episode: before
+    anything is measured for hours.
 
     Raises:
         InvalidInput: says which part does not fit.
@@ -87,3 +90,6 @@ def require_sound(name: str, task: BatchTask) -> None:
     require_shape("true_reward", task.true_reward(torch.stack([start, reached])), 2, n)
     again = batch.restart_from(reached)
     require(torch.allclose(again, reached, atol=1e-5), "restart_from does not lead to the states that it is given")
+    last = roll_out(task.build(PLAYED, seed=0), task.expert)[0][:, -1]
+    shown = bool(task.success(last).any())
+    require(shown, f"its demonstrator succeeds in none of {PLAYED} episodes of {task.horizon} steps: nothing could be learned")
