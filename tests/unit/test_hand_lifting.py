@@ -76,18 +76,14 @@ def test_a_fingertip_that_touches_something_may_go_on() -> None:
     assert across[12] == CONFIG.lateral_touching and across[[8, 16, 20]].max() == CONFIG.lateral_hand
 
 
-def test_a_thumb_on_the_skin_of_what_it_holds_goes_on_around_it() -> None:
+def test_a_thumb_that_may_go_around_something_is_less_sure() -> None:
     depth = depth_of(LANDMARKS, HAND)
     u, v = np.round(CAMERA.project(HAND[4])).astype(int)
     free = lift_keypoints(person_of(LANDMARKS, HAND), depth, CAMERA, CONFIG)
-    assert free is not None
-    for behind, moved in ((-0.02, 1.0), (0.02, 0.0)):  # a bottle bulges beyond it, a table does not
-        depth[v + 5 : v + 40, u - 8 : u + 8] = HAND[4, 2] + behind
-        held = lift_keypoints(person_of(LANDMARKS, HAND), depth, CAMERA, CONFIG)
-        assert held is not None
-        further = held.p_camera[HAND_ROWS, 2] - free.p_camera[HAND_ROWS, 2]
-        assert np.allclose(further[[2, 3, 4]], moved * CONFIG.thumb_around * np.array([0.0, 0.5, 1.0]), atol=0.003)
-        assert (held.sigma_lateral[HAND_ROWS][3:5] == CONFIG.sigma_thumb_touching).all()
+    depth[v + 5 : v + 40, u - 8 : u + 8] = HAND[4, 2] - 0.02  # a bottle bulges beyond it
+    held = lift_keypoints(person_of(LANDMARKS, HAND), depth, CAMERA, CONFIG)
+    assert free is not None and held is not None
+    assert (held.sigma_lateral[HAND_ROWS][3:5] == CONFIG.sigma_thumb_touching).all()
     assert (free.sigma_lateral[HAND_ROWS][3:5] < CONFIG.sigma_thumb_touching).all()
 
 

@@ -139,9 +139,7 @@ def place_hand(
     across[_TIPS] = np.where((beyond > -nearer) & (beyond < farther), config.lateral_touching, config.lateral_hand)
     across[_THUMB] = np.maximum(across[_THUMB], config.lateral_thumb)
     sigma[_THUMB] = np.maximum(sigma[_THUMB], config.lateral_thumb)
-    if -nearer < beyond[0] < farther:
-        if beyond[0] < 0.0:  # it is drawn on the skin of what it holds, which bulges beyond it: it goes on around that
-            z[_THUMB_END] += np.array([0.5, 1.0]) * config.thumb_around
+    if -nearer < beyond[0] < farther:  # it is perhaps drawn on the skin of what it holds, and goes on around that
         sigma[_THUMB_END] = across[_THUMB_END] = config.sigma_thumb_touching
     sigma[guessed] = across[guessed] = config.sigma_guessed
     p = _with_ends(intrinsics.back_project(hand.uv, z), config)

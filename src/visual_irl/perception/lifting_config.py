@@ -109,11 +109,9 @@ class LiftingConfig:
     """... and of the tip of a finger that may go on within or behind what it touches: the network draws it short."""
     touching: tuple[float, float] = (0.05, 0.025)
     """A finger may touch what is seen beyond its tip when that is nearer or farther than the tip by less [m]."""
-    thumb_around: float = 0.020
-    """How much farther than it is drawn the tip of a thumb is, where what it touches bulges beyond it: it goes on around that
-    [m]. Where it touches anything, ..."""
-    sigma_thumb_touching: float = 0.020
-    """... its standard deviation in every direction [m]."""
+    sigma_thumb_touching: float = 0.025
+    """Standard deviation in every direction of a thumb that may touch something: it is drawn on the skin of what it goes
+    around [m]."""
     sigma_guessed: float = 0.05
     """Standard deviation in every direction of a thumb that is hidden under the palm [m]."""
     sigma_depth: float = 0.009
