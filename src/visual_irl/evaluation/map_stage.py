@@ -105,10 +105,14 @@ def map_arm(
     require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
+
+    def configured(usual: RetargetConfig) -> RetargetConfig:
+        config = load_config(usual, config_file)
+        return config if smooth_hand is None else replace(config, smooth_hand=smooth_hand)
+
+    configured(RetargetConfig())  # a wrong option is told before any file is read
     mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill)  # type: ignore[arg-type]
-    config = load_config(mapped.usual, config_file)
-    if smooth_hand is not None:
-        config = replace(config, smooth_hand=smooth_hand)
+    config = configured(mapped.usual)
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
     config = replace(config, elbow_up=mapped.elbow_up)
     if not mapped.elbow_up:  # nothing is known of what stands around the arm
