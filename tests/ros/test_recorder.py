@@ -98,6 +98,7 @@ def test_what_is_recorded_opens_and_is_never_overwritten(watcher: Any, recording
     again = result_of(camera, begin(tmp_path / "bag", 1.0))
     assert again.error_code == Record.Result.UNWRITABLE and "never overwritten" in again.error_text
     goal = begin(tmp_path / "other")
+    assert watcher.wait(lambda: written(watcher) == 0, 20.0)  # what is known until then is the first recording's
     assert camera.play(lambda: written(watcher) > 3, 30.0)
     assert not begin(tmp_path / "third").accepted, "one recording at a time"
     goal.cancel_goal_async()
