@@ -17,10 +17,10 @@ import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from visual_irl.errors import VisualIrlError
-from visual_irl.evaluation.bench_verb import bench
-from visual_irl.evaluation.calibrate_verb import calibrate
 from visual_irl.evaluation.interruption import interruptible
-from visual_irl.evaluation.verb_parts import Seed, choice
+from visual_irl.verbs.bench_verb import bench
+from visual_irl.verbs.calibrate_verb import calibrate
+from visual_irl.verbs.verb_parts import Seed, choice
 
 
 def record(
@@ -53,7 +53,7 @@ def record(
         rate: Frames a second.
         raw: Write uncompressed images, much larger.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.verbs import stages
 
     stages.record(out, camera, task, seed, onions, body_seed, side, rate, raw)
 
@@ -91,7 +91,7 @@ def extract(
         backend: What runs the keypoint networks: mediapipe on the CPU (unless the config says otherwise), or torch on a GPU.
         config: YAML file with fields of ExtractionConfig; the options here go before it.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.verbs import stages
 
     stages.extract(sources, out, side, task, pictures, upper_arm, forearm, every, backend, config)
 
@@ -115,7 +115,7 @@ def learn(
         resume: Go on where a run that was killed left off, with the same result; its steps lie beside the folder, in
             OUT_checkpoint.safetensors. One of other demonstrations or options is refused.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.verbs import stages
 
     stages.learn(demonstrations, out, learner, resume)
 
@@ -152,7 +152,7 @@ def map_(
         smooth_hand_ms: Smooth the hand's path over this many milliseconds first, so that a noisy or fast hand need not be
             slowed down; 0 keeps it exactly, which is the default. How far it moves is reported for every frame.
     """
-    from visual_irl.evaluation.map_stage import map_arm
+    from visual_irl.verbs.map_stage import map_arm
 
     smooth_hand = None if smooth_hand_ms is None else 1e-3 * smooth_hand_ms
     map_arm(demonstration, motion, robot, skill, out, mount, calibrate_mount, side, pictures, config, smooth_hand)
@@ -176,7 +176,7 @@ def replay(
         seed: Seed of the physics: friction, masses and small offsets of the objects.
         video: Render pictures and the video.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.verbs import stages
 
     stages.replay(trajectory, out, world, seed, video)
 
@@ -219,7 +219,7 @@ def run(
         gripper: Drive a real arm's gripper too: the Franka hand, or a Robotiq with its URCap on a UR.
         recover: Ask a real arm to clear its own errors first, after a reflex; moves nothing (a UR: on its pendant).
     """
-    from visual_irl.evaluation import run_plan, run_stage
+    from visual_irl.verbs import run_plan, run_stage
 
     options = run_plan.RunOptions(
         robot, executor, address, trajectory, demonstration, world, out, speed, allow_motion, yes, preview, gripper, recover
@@ -237,7 +237,7 @@ def check_robot(robot: str = "panda", executor: str = "mujoco", address: str | N
         executor: How it is reached: mujoco (simulation), ur (a real arm, through ur-rtde) or franka (through libfranka).
         address: Address of the real robot.
     """
-    from visual_irl.evaluation import run_stage
+    from visual_irl.verbs import run_stage
 
     run_stage.check_robot(robot, executor, address)
 
@@ -264,7 +264,7 @@ def view(
         port: Port to serve on; 0 takes a free one.
         seconds: End after so long; until Ctrl-C when not given.
     """
-    from visual_irl.evaluation import view_stage
+    from visual_irl.verbs import view_stage
 
     view_stage.view(source, demonstration, task, every, host, port, seconds)
 
@@ -281,7 +281,7 @@ def models(
         action: pull fetches what is missing, list shows what there is.
         names: Only these; all defaults when empty.
     """
-    from visual_irl.evaluation import stages
+    from visual_irl.verbs import stages
 
     stages.models(action, names)
 
@@ -296,7 +296,7 @@ def demo(out: Path = Path("demo_out"), recording: Path | None = None, seeds: int
         recording: Recording of onion sorting; the shipped one when not given.
         seeds: Physics seeds a robot.
     """
-    from visual_irl.evaluation.demo import run_demo
+    from visual_irl.verbs.demo import run_demo
 
     run_demo(out, recording, seeds)
 
@@ -332,7 +332,7 @@ def evaluate(
         pictures: Folder for a picture of the first episode.
         move_bins: Sorting: each bin stands up to so far from its usual place, along x and y [m], 0.1 at most.
     """
-    from visual_irl.evaluation.evaluate_stage import evaluate as run
+    from visual_irl.verbs.evaluate_stage import evaluate as run
 
     run(skill, robot, episodes, json or Path(f"out/evaluate_{robot}.json"), seed, workers, address, pictures, move_bins)
 
@@ -346,7 +346,7 @@ def up(name: Positional[str], arguments: Positional[tuple[str, ...]] = ()) -> No
         name: The launch file: sim, perception, record or robot.
         arguments: Its arguments as NAME:=VALUE.
     """
-    from visual_irl.evaluation.up import up as start
+    from visual_irl.verbs.up import up as start
 
     raise SystemExit(start(name, arguments))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from visual_irl import se3
-from visual_irl.perception.arm_depth import LimbLengths
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.hand_lifting import hand_insets
-from visual_irl.perception.lifting_config import LiftingConfig
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.skeleton.arm_depth import LimbLengths
+from visual_irl.perception.skeleton.hand_lifting import hand_insets
+from visual_irl.perception.skeleton.lifting_config import LiftingConfig
 from visual_irl.types import BODY_KEYPOINTS, Intrinsics, keypoint_index
 
 CAMERA = Intrinsics(600.0, 600.0, 319.5, 239.5, 640, 480)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import BPoly
 
-from visual_irl.evaluation import guard_oracle
-from visual_irl.evaluation.guard_oracle import judge_guard, on_grid, polynomials, random_case
+from visual_irl.evaluation.faults import guard_oracle
+from visual_irl.evaluation.faults.guard_oracle import judge_guard, on_grid, polynomials, random_case
 from visual_irl.execution import guard
 from visual_irl.robots import load_robot
 from visual_irl.robots.interpolation import accelerations

@@ -23,8 +23,6 @@ else:
     from visual_irl_ros.cell import Cell
 
     from visual_irl.assets import asset_path
-    from visual_irl.evaluation import up
-    from visual_irl.evaluation.launch_file import read_launch_file
     from visual_irl.execution.following import TargetFollower
     from visual_irl.execution.guard import SIMULATED
     from visual_irl.execution.mujoco_arm import MujocoArm
@@ -34,6 +32,8 @@ else:
     from visual_irl.robots import load_robot
     from visual_irl.tasks.scene import Scene
     from visual_irl.tasks.surroundings import surroundings
+    from visual_irl.verbs import up
+    from visual_irl.verbs.launch_file import read_launch_file
 
     class Watcher(Node):
         """Sees joint states and what every node says about itself."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_irl.evaluation.ros_bench import bench_ros
+from visual_irl.verbs.ros_bench import bench_ros
 
 
 @pytest.mark.timeout(400)

@@ -28,10 +28,10 @@ from visual_irl_ros import convert, qos
 from visual_irl_ros.priority import prompt
 
 from visual_irl.assets import asset_path
-from visual_irl.evaluation import up
 from visual_irl.io.artifacts import save_trajectory
 from visual_irl.robots import load_robot
 from visual_irl.types import JointTrajectory
+from visual_irl.verbs import up
 
 RECORDING = str(asset_path("models/recordings/onion_sorting"))
 STILL = 1e-3

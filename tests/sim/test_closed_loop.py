@@ -7,9 +7,9 @@ import pytest
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import LearningFailed, WouldCollide
-from visual_irl.evaluation import likeness
-from visual_irl.evaluation.closed_loop import Cell, ClosedLoopConfig, Worked
-from visual_irl.evaluation.sorting_episodes import sort_onions
+from visual_irl.evaluation.episodes import likeness
+from visual_irl.evaluation.episodes.closed_loop import Cell, ClosedLoopConfig, Worked
+from visual_irl.evaluation.episodes.sorting_episodes import sort_onions
 from visual_irl.evaluation.spread import spread
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput
-from visual_irl.evaluation.execution_bench import ExecutionBench, bench_execution, stream_jitter, table
-from visual_irl.evaluation.fault_campaign import KINDS, MUJOCO, campaign, run_fault, summary
-from visual_irl.evaluation.faulty_arm import FaultyArm
+from visual_irl.evaluation.benchmarks.execution_bench import ExecutionBench, bench_execution, stream_jitter, table
+from visual_irl.evaluation.faults.fault_campaign import KINDS, MUJOCO, campaign, run_fault, summary
+from visual_irl.evaluation.faults.faulty_arm import FaultyArm
 from visual_irl.execution.journal import last_outcome
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.robots import load_robot

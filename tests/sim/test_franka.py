@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
-from visual_irl.evaluation import run_stage
-from visual_irl.evaluation.fault_campaign import random_motion, run_franka_fault
-from visual_irl.evaluation.run_stage import check_robot
+from visual_irl.evaluation.faults.fault_campaign import random_motion, run_franka_fault
 from visual_irl.execution.braking import SHARE
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.hardware import HardwareArm, HardwareGripper, common_checks
@@ -21,11 +19,13 @@ from visual_irl.execution.state import Safety
 from visual_irl.execution.streaming import StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
+from visual_irl.verbs import run_stage
+from visual_irl.verbs.run_stage import check_robot
 
 pytest.importorskip("pylibfranka", reason='needs `pip install "visual-irl[franka]"`')
 pytest.importorskip("franky_sim", reason='needs `pip install "visual-irl[bench]"`')
 
-from visual_irl.evaluation.franka_faults import PATIENT, Controller
+from visual_irl.evaluation.faults.franka_faults import PATIENT, Controller
 from visual_irl.execution.franka_arm import FrankaArm
 from visual_irl.execution.franka_hand import FrankaHand
 

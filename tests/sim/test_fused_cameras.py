@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from visual_irl import cli
-from visual_irl.evaluation.perception_score import ARM_ROWS
+from visual_irl.evaluation.benchmarks.perception_score import ARM_ROWS
 from visual_irl.io import artifacts
 from visual_irl.io.recording_writer import RecordingWriter
-from visual_irl.perception.fusion import FusionConfig
-from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
-from visual_irl.perception.moments import fuse_cameras
-from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
+from visual_irl.perception.skeleton.fusion import FusionConfig
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.skeleton.moments import fuse_cameras
 from visual_irl.types import KeypointFrame, keypoint_index
 
 FRONT = SyntheticCamera(seed=866, body_seed=41, rate=7.5)

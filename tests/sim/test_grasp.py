@@ -243,7 +243,7 @@ def test_without_opengl_physics_runs_and_pictures_say_what_to_install(backend: s
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo draws with the system's own library")
-@pytest.mark.parametrize("first", ["visual_irl.mujoco_engine", "visual_irl.perception.synthetic_camera"])
+@pytest.mark.parametrize("first", ["visual_irl.mujoco_engine", "visual_irl.perception.cameras.synthetic_camera"])
 def test_pictures_need_no_display(first: str) -> None:
     code = (
         f"import {first}\n"

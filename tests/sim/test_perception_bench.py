@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_irl.evaluation.perception_bench import METHODS, bench_perception
-from visual_irl.evaluation.perception_scenes import BODIES, LIGHTINGS, Clip, benchmark_clips
-from visual_irl.evaluation.perception_score import ARM_ROWS, Paths, Truth, figures, swapped_share
+from visual_irl.evaluation.benchmarks.perception_bench import METHODS, bench_perception
+from visual_irl.evaluation.benchmarks.perception_scenes import BODIES, LIGHTINGS, Clip, benchmark_clips
+from visual_irl.evaluation.benchmarks.perception_score import ARM_ROWS, Paths, Truth, figures, swapped_share
 from visual_irl.types import KEYPOINTS, keypoint_index
 
 K = len(KEYPOINTS)

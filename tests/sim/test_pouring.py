@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from visual_irl import se3
-from visual_irl.evaluation.pouring_episodes import PouringEpisodes, pour
+from visual_irl.evaluation.episodes.pouring_episodes import PouringEpisodes, pour
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.world import grain_names
-from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.robots import load_robot
 from visual_irl.skills.pouring import PouringSkill

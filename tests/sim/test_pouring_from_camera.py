@@ -7,8 +7,8 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.io.recording_writer import RecordingWriter
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
-from visual_irl.perception.synthetic_camera import SyntheticCamera
 from visual_irl.pipeline import LearnConfig, learn
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.skills.pouring import PouringSkill

@@ -15,20 +15,20 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, MotionStopped, RefusedTrajectory
-from visual_irl.evaluation import free_motion, run_stage, stages
-from visual_irl.evaluation.map_stage import map_arm
-from visual_irl.evaluation.run_plan import Plan, RunOptions, plan_of, seal_of
-from visual_irl.evaluation.run_stage import check_robot, run_skill
 from visual_irl.execution import guard
 from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.journal import last_outcome, read_journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.io import artifacts
-from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.robots import load_robot
 from visual_irl.robots.carrying import Held
 from visual_irl.tasks.pouring import BOTTLE, CUP
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
+from visual_irl.verbs import free_motion, run_stage, stages
+from visual_irl.verbs.map_stage import map_arm
+from visual_irl.verbs.run_plan import Plan, RunOptions, plan_of, seal_of
+from visual_irl.verbs.run_stage import check_robot, run_skill
 
 TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from visual_irl.evaluation.sight import Sight
+from visual_irl.evaluation.episodes.sight import Sight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots import load_robot

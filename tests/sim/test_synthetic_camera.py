@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
-from visual_irl.perception import synthetic_camera
-from visual_irl.perception.depth_noise import DepthNoise, add_depth_noise, edges, occluded, smooth_noise
-from visual_irl.perception.synthetic_camera import Renderer, SyntheticCamera
+from visual_irl.perception.cameras import synthetic_camera
+from visual_irl.perception.cameras.depth_noise import DepthNoise, add_depth_noise, edges, occluded, smooth_noise
+from visual_irl.perception.cameras.synthetic_camera import Renderer, SyntheticCamera
 from visual_irl.types import keypoint_index
 
 CLEAN = SyntheticCamera(seed=0, noise=False)

@@ -17,10 +17,10 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import MotionStopped, RefusedTrajectory, RobotUnreachable
-from visual_irl.evaluation.run_stage import check_robot
 from visual_irl.execution.hardware import HardwareArm
 from visual_irl.execution.state import Safety
 from visual_irl.robots import load_robot
+from visual_irl.verbs.run_stage import check_robot
 
 pytest.importorskip("rtde_receive", reason='needs `pip install "visual-irl[ur]"`')
 

@@ -7,11 +7,11 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import NotSeen
-from visual_irl.evaluation.vessel_sight import VesselSight
+from visual_irl.evaluation.episodes.vessel_sight import VesselSight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.world import CAMERAS, PREFIX
 from visual_irl.mujoco_engine import mujoco
-from visual_irl.perception.vessels import VesselDetector
+from visual_irl.perception.objects.vessels import VesselDetector
 from visual_irl.robots import load_robot
 from visual_irl.tasks.pouring import BOTTLE, CUP, Pouring
 

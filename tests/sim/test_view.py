@@ -25,8 +25,11 @@ from PIL import Image
 from websockets.sync.client import connect
 
 from visual_irl import cli, se3
-from visual_irl.evaluation import view_stage
-from visual_irl.evaluation.view_page import (
+from visual_irl.io import artifacts
+from visual_irl.perception.cameras.sources import open_frames
+from visual_irl.types import KEYPOINTS, ObjectEstimate, RgbdFrame, keypoint_index
+from visual_irl.verbs import view_stage
+from visual_irl.verbs.view_page import (
     BAD,
     ELLIPSOID,
     SOUND,
@@ -38,10 +41,7 @@ from visual_irl.evaluation.view_page import (
     regions,
     skeleton_lines,
 )
-from visual_irl.evaluation.view_page import COLOURS as PAGE_COLOURS
-from visual_irl.io import artifacts
-from visual_irl.perception.sources import open_frames
-from visual_irl.types import KEYPOINTS, ObjectEstimate, RgbdFrame, keypoint_index
+from visual_irl.verbs.view_page import COLOURS as PAGE_COLOURS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "models" / "recordings" / "onion_sorting"

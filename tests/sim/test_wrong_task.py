@@ -8,9 +8,9 @@ import pytest
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import LearningFailed
-from visual_irl.evaluation import stages
 from visual_irl.io import artifacts
 from visual_irl.pipeline import LearnConfig, learn
+from visual_irl.verbs import stages
 
 RECORDING = asset_path("models/recordings/onion_sorting")
 

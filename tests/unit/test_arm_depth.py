@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visual_irl.perception.arm_depth import ALONG, ArmBefore, ArmDepthConfig, LimbLengths, arm_depth
+from visual_irl.perception.skeleton.arm_depth import ALONG, ArmBefore, ArmDepthConfig, LimbLengths, arm_depth
 
 CONFIG = ArmDepthConfig()
 KNOWN = LimbLengths((0.28, 0.26), (0.004, 0.004))

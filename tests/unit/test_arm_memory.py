@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from visual_irl import se3
-from visual_irl.perception.arm_memory import LONGEST, ArmMemory
-from visual_irl.perception.lifting import Lifted
+from visual_irl.perception.skeleton.arm_memory import LONGEST, ArmMemory
+from visual_irl.perception.skeleton.lifting import Lifted
 from visual_irl.types import KEYPOINTS, keypoint_index
 
 K = len(KEYPOINTS)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from visual_irl.errors import InvalidInput, LearningFailed
-from visual_irl.evaluation import transfer_bench
-from visual_irl.evaluation.transfer_bench import METHODS, TransferBench
+from visual_irl.evaluation.benchmarks import transfer_bench
+from visual_irl.evaluation.benchmarks.transfer_bench import METHODS, TransferBench
 from visual_irl.mapping.arm_task import ArmTask
 from visual_irl.mapping.equivalent_arm import equivalent_hands
 from visual_irl.mapping.placement import Placement

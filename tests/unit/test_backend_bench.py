@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from visual_irl.assets import asset_path
-from visual_irl.evaluation import backend_bench
-from visual_irl.perception.torch_detector import TorchDetectorConfig
+from visual_irl.evaluation.benchmarks import backend_bench
+from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig
 
 
 def test_it_measures_agreement_and_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,19 @@ from safetensors.numpy import save_file
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, LearningFailed, MissingDependency, MissingFile, UnreadableFile
-from visual_irl.perception.blemish import DARKER, SHAPES, blemish_probability, dark_shares, load_blemish_network
-from visual_irl.perception.blemish_training import BlemishModule, Sightings, TrainingConfig, found_in, joined, train_classifier
-from visual_irl.perception.filmed_lessons import film_lessons
-from visual_irl.perception.onion_lessons import draw_lesson
-from visual_irl.perception.onion_pixels import CELLS, CHANNELS, Disc, OnionColour, onion_patch
-from visual_irl.perception.onions import OnionDetectorConfig, OnionFinder
+from visual_irl.perception.objects.blemish import DARKER, SHAPES, blemish_probability, dark_shares, load_blemish_network
+from visual_irl.perception.objects.blemish_training import (
+    BlemishModule,
+    Sightings,
+    TrainingConfig,
+    found_in,
+    joined,
+    train_classifier,
+)
+from visual_irl.perception.objects.filmed_lessons import film_lessons
+from visual_irl.perception.objects.onion_lessons import draw_lesson
+from visual_irl.perception.objects.onion_pixels import CELLS, CHANNELS, Disc, OnionColour, onion_patch
+from visual_irl.perception.objects.onions import OnionDetectorConfig, OnionFinder
 
 UNTAUGHT = 10_000_000
 """Lessons from this seed on were not taught."""

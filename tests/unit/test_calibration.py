@@ -16,7 +16,7 @@ from visual_irl import se3
 from visual_irl.cli import main
 from visual_irl.errors import CalibrationFailed, InvalidInput
 from visual_irl.perception.calibration import Board, BoardView, Lens, board_pose, calibrate_lens, find_board, hand_eye
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.cameras.sources import open_frames
 from visual_irl.types import Intrinsics
 
 BOARD = Board()

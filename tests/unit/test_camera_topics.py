@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visual_irl.io import messages
-from visual_irl.perception.camera_topics import CameraTopics
+from visual_irl.perception.cameras.camera_topics import CameraTopics
 
 KINDS = messages.TYPES.types
 W, H = 8, 6

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from visual_irl import cli
-from visual_irl.evaluation.bench_verb import SUBJECTS
 from visual_irl.io import artifacts
 from visual_irl.io.recording_writer import RecordingWriter
 from visual_irl.types import Intrinsics, RgbdFrame
+from visual_irl.verbs.bench_verb import SUBJECTS
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "visual_irl.cli"]
@@ -265,7 +265,7 @@ def test_interrupted_extraction_leaves_nothing(tmp_path: Path) -> None:
 
 def test_truncated_recording_is_recovered_and_says_so(tmp_path: Path) -> None:
     from visual_irl.io.recording import open_recording
-    from visual_irl.perception.sources import open_frames
+    from visual_irl.perception.cameras.sources import open_frames
 
     source = blank_recording(tmp_path / "whole", np.full((48, 64), 1.0, np.float32), frames=900)
     mcap = next(source.glob("*.mcap"))

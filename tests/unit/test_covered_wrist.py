@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from visual_irl.perception.arm_depth import LimbLengths
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.lifting import Lifted, LiftingConfig, lift_keypoints
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.skeleton.arm_depth import LimbLengths
+from visual_irl.perception.skeleton.lifting import Lifted, LiftingConfig, lift_keypoints
 from visual_irl.types import Intrinsics, keypoint_index
 
 CAMERA, CONFIG = Intrinsics(600.0, 600.0, 319.5, 239.5, 640, 480), LiftingConfig()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from visual_irl.assets import asset_path
-from visual_irl.perception.depth_alignment import DepthAlignment, depth_edges, edge_fit
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.cameras.depth_alignment import DepthAlignment, depth_edges, edge_fit
+from visual_irl.perception.cameras.sources import open_frames
 from visual_irl.types import RgbdFrame
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

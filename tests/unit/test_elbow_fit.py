@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from visual_irl.perception.arm_depth import LimbLengths
-from visual_irl.perception.elbow_fit import elbow_on_limbs
+from visual_irl.perception.skeleton.arm_depth import LimbLengths
+from visual_irl.perception.skeleton.elbow_fit import elbow_on_limbs
 
 ARM = np.array([[-0.18, -0.10, 1.10], [-0.28, 0.14, 1.15], [-0.10, 0.20, 0.98]])
 UPPER, FORE = (float(np.linalg.norm(b - a)) for a, b in pairwise(ARM))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from visual_irl.evaluation import pouring_episodes, sorting_episodes
+from visual_irl.evaluation.episodes import pouring_episodes, sorting_episodes
 from visual_irl.robots import load_robot
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.skills.sorting import SortingSkill

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from visual_irl.evaluation import stages
 from visual_irl.io.event_file import EventFile, masked_crc
+from visual_irl.verbs import stages
 
 TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
 

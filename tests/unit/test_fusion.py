@@ -11,8 +11,8 @@ import pytest
 from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.fusion import Fusion, FusionConfig
-from visual_irl.perception.moments import at_moment, common_times, expected_shoulders, fuse_cameras, merged_objects
+from visual_irl.perception.skeleton.fusion import Fusion, FusionConfig
+from visual_irl.perception.skeleton.moments import at_moment, common_times, expected_shoulders, fuse_cameras, merged_objects
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, Intrinsics, KeypointFrame, ObjectEstimate, RgbdFrame, keypoint_index
 
 K = len(KEYPOINTS)

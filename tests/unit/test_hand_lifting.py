@@ -18,9 +18,9 @@ from perfect_person import (
     person_of,
     truth,
 )
-from visual_irl.perception.hand_lifting import guessed_thumb, hand_skin, place_hand
-from visual_irl.perception.hand_order import MOST_TWIST, forearm_twist, reversed_order
-from visual_irl.perception.lifting import lift_keypoints
+from visual_irl.perception.skeleton.hand_lifting import guessed_thumb, hand_skin, place_hand
+from visual_irl.perception.skeleton.hand_order import MOST_TWIST, forearm_twist, reversed_order
+from visual_irl.perception.skeleton.lifting import lift_keypoints
 from visual_irl.types import keypoint_index
 
 

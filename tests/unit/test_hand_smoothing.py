@@ -9,11 +9,11 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.evaluation.map_stage import remark_of_slowness
 from visual_irl.mapping.hand_smoothing import smoothed_hand
 from visual_irl.mapping.retarget import RetargetConfig, retarget
 from visual_irl.robots import load_robot
 from visual_irl.types import HumanArmTrajectory
+from visual_irl.verbs.map_stage import remark_of_slowness
 
 RATE = 60.0
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from visual_irl.perception.body_geometry import (
+from visual_irl.perception.landmarks.body_geometry import (
     MAX_WRIST_MISS,
     agreement,
     facing,
@@ -20,10 +20,19 @@ from visual_irl.perception.body_geometry import (
     trunk_length,
     with_confirmed_arms,
 )
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
-from visual_irl.perception.hand_labels import INHERITED, LabelVotes, distinct
-from visual_irl.perception.headless import BLIND_NS, DECIDED, FRONT, LOCK_NS, HeadlessSearch, Sighting, continues, first_regions
-from visual_irl.perception.region import Region
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
+from visual_irl.perception.landmarks.hand_labels import INHERITED, LabelVotes, distinct
+from visual_irl.perception.landmarks.headless import (
+    BLIND_NS,
+    DECIDED,
+    FRONT,
+    LOCK_NS,
+    HeadlessSearch,
+    Sighting,
+    continues,
+    first_regions,
+)
+from visual_irl.perception.landmarks.region import Region
 from visual_irl.types import SIDES
 
 STEP_NS = 100_000_000

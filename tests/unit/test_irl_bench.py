@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.evaluation import bench_stage
-from visual_irl.evaluation.bench_verb import irl
-from visual_irl.evaluation.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
-from visual_irl.evaluation.irl_pictures import plot_profiles
+from visual_irl.evaluation.benchmarks.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
+from visual_irl.evaluation.benchmarks.irl_pictures import plot_profiles
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO
+from visual_irl.verbs import bench_stage
+from visual_irl.verbs.bench_verb import irl
 
 SMALL = IrlBench(
     demos=4, seeds=1, fresh=1, attempts=1, episodes=64, ppo=PPO(iterations=12, environments=64), cloning=Cloning(updates=100)

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from visual_irl.errors import InvalidInput, LearningFailed, UnreadableFile
-from visual_irl.evaluation import stages
 from visual_irl.io import artifacts
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
@@ -33,6 +32,7 @@ from visual_irl.tasks.episodes import cut_episodes
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
 from visual_irl.types import Demonstration
+from visual_irl.verbs import stages
 
 PLACES = Relations((("bin_blemished", (0.08, -0.48, 0.12)), ("bin_unblemished", (0.10, 0.22, 0.12))), (0.10, -0.10, 0.28))
 

@@ -23,12 +23,12 @@ from perfect_person import (
 )
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception import lifting
-from visual_irl.perception.arm_depth import ArmDepth, LimbLengths, arm_depth
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection
-from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
-from visual_irl.perception.lifting import keep_human_limbs, lift_keypoints, reject_by_shape, to_world
-from visual_irl.perception.skin_depth import skin_depths
+from visual_irl.perception.landmarks.detection import POSE_INDEX, PersonDetection
+from visual_irl.perception.skeleton import lifting
+from visual_irl.perception.skeleton.arm_depth import ArmDepth, LimbLengths, arm_depth
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.skeleton.lifting import keep_human_limbs, lift_keypoints, reject_by_shape, to_world
+from visual_irl.perception.skeleton.skin_depth import skin_depths
 from visual_irl.types import BODY_KEYPOINTS, SIDES, RgbdFrame, keypoint_index
 
 ABSURD = (np.nan, -1e9, -1.0, 0.0, 1e-9, 1e-3, 0.04, 0.45, 1.0, 8.0, 1e9, np.inf)

@@ -7,7 +7,7 @@ import pytest
 
 from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.live import LiveFilter
+from visual_irl.perception.skeleton.live import LiveFilter
 from visual_irl.types import KEYPOINTS, KeypointFrame
 
 K = len(KEYPOINTS)

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import MissingDependency, MissingFile
-from visual_irl.evaluation import mapping_bench, mapping_peers
-from visual_irl.evaluation.mapping_bench import METHODS, OFFLINE, SYMBOLIC, MappingBench, bench_mapping, follow_in_turns
+from visual_irl.evaluation import mapping_peers
+from visual_irl.evaluation.benchmarks import mapping_bench
+from visual_irl.evaluation.benchmarks.mapping_bench import (
+    METHODS,
+    OFFLINE,
+    SYMBOLIC,
+    MappingBench,
+    bench_mapping,
+    follow_in_turns,
+)
+from visual_irl.evaluation.benchmarks.mapping_score import Samples, figures, measure, pooled
 from visual_irl.evaluation.mapping_peers import PEERS, Target
-from visual_irl.evaluation.mapping_score import Samples, figures, measure, pooled
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel

@@ -10,8 +10,6 @@ from safetensors.numpy import save_file
 
 from visual_irl.assets import asset_path, asset_target
 from visual_irl.errors import InvalidInput, MissingFile, UnreadableFile
-from visual_irl.evaluation import bench_stage
-from visual_irl.evaluation.bench_verb import mapping
 from visual_irl.mapping.hand_first import limb_direction, self_motion, work_of
 from visual_irl.mapping.prior import (
     INPUTS,
@@ -30,6 +28,8 @@ from visual_irl.mapping.prior_lessons import Lesson, lesson_of, synthetic_arm
 from visual_irl.mapping.prior_training import TrainingConfig, fit, train_prior
 from visual_irl.robots import load_robot
 from visual_irl.robots.chain import chain_of, forward, tool_jacobian
+from visual_irl.verbs import bench_stage
+from visual_irl.verbs.bench_verb import mapping
 
 Q = np.array([0.2, 0.4, -0.3, -1.6, 0.5, 1.7, 0.4])
 UPPER, FORE, TURN = np.array([0.6, 0.48, 0.64]), np.array([0.0, -0.6, 0.8]), 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visual_irl.perception.marks import MarkConfig, mark_probability
+from visual_irl.perception.objects.marks import MarkConfig, mark_probability
 
 
 def after(shown: list[float], clear: list[float]) -> float:

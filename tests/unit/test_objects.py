@@ -7,8 +7,8 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
-from visual_irl.perception.onions import OnionDetectorConfig, white_balance
-from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
+from visual_irl.perception.objects.onions import OnionDetectorConfig, white_balance
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingFile, UnknownName, UnreadableFile
-from visual_irl.perception.objects import ObjectsConfig
-from visual_irl.perception.onnx_objects import OnnxClass, OnnxDetector, OnnxDetectorConfig, letterbox
+from visual_irl.perception.objects.detectors import ObjectsConfig
+from visual_irl.perception.objects.onnx_objects import OnnxClass, OnnxDetector, OnnxDetectorConfig, letterbox
 from visual_irl.types import Intrinsics, RgbdFrame
 
 SIDE = 160

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.evaluation import irl_bench
+from visual_irl.evaluation.benchmarks import irl_bench
 from visual_irl.policy.ppo import PPO
 from visual_irl.registry import Registry
 from visual_irl.reward import learner

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.evaluation.irl_bench import IrlBench, score
+from visual_irl.evaluation.benchmarks.irl_bench import IrlBench, score
 from visual_irl.evaluation.spread import spread
 from visual_irl.policy.cloning import Cloning
 from visual_irl.registry import Registry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from visual_irl.perception.tracking import TrackingConfig, _end_of_pause
+from visual_irl.perception.objects.tracking import TrackingConfig, _end_of_pause
 
 REST, BIN = np.array([0.0, -0.3, 0.10]), np.array([0.10, 0.22, 0.03])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput
-from visual_irl.evaluation.perception_memory import MemoryCurve, in_use_mb, perception_memory, resident_mb
+from visual_irl.evaluation.benchmarks.perception_memory import MemoryCurve, in_use_mb, perception_memory, resident_mb
 
 
 def test_resident_memory_sees_what_is_kept() -> None:

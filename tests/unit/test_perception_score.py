@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from visual_irl import se3
-from visual_irl.evaluation.perception_scenes import TIP_LENGTH, fingertip_skin
-from visual_irl.evaluation.perception_score import TIP_ROWS, holding_figures, visible_tips
-from visual_irl.perception.synthetic_camera import SyntheticCamera
+from visual_irl.evaluation.benchmarks.perception_scenes import TIP_LENGTH, fingertip_skin
+from visual_irl.evaluation.benchmarks.perception_score import TIP_ROWS, holding_figures, visible_tips
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.types import KEYPOINTS, HandState, Intrinsics, KeypointFrame
 
 

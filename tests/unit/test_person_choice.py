@@ -12,10 +12,19 @@ import pytest
 
 from visual_irl.assets import asset_path
 from visual_irl.perception import DETECTORS
-from visual_irl.perception.body_geometry import trunk_length
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection, mirrored
-from visual_irl.perception.person_choice import KEEP_NS, Chosen, Look, demonstrator, look_of, place_of, same_person, turned
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.cameras.sources import open_frames
+from visual_irl.perception.landmarks.body_geometry import trunk_length
+from visual_irl.perception.landmarks.detection import POSE_INDEX, PersonDetection, mirrored
+from visual_irl.perception.landmarks.person_choice import (
+    KEEP_NS,
+    Chosen,
+    Look,
+    demonstrator,
+    look_of,
+    place_of,
+    same_person,
+    turned,
+)
 
 RECORDING = asset_path("models/recordings/onion_sorting")
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from visual_irl.perception.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
-from visual_irl.perception.region import Region
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.landmarks.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
+from visual_irl.perception.landmarks.region import Region
 
 STEP_NS = 33_000_000
 PICTURE = np.zeros((480, 640, 3), np.uint8)

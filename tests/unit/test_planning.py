@@ -10,7 +10,7 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InCollision, InvalidInput, NoPathFound, Unreachable
-from visual_irl.evaluation.planning_bench import plan_scenes, random_question
+from visual_irl.evaluation.benchmarks.planning_bench import plan_scenes, random_question
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.planning import PLANNERS, edges

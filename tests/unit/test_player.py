@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput
-from visual_irl.perception import latest_frame
-from visual_irl.perception.latest_frame import LatestFrame
-from visual_irl.perception.player import PlayConfig, Player
+from visual_irl.perception.cameras import latest_frame
+from visual_irl.perception.cameras.latest_frame import LatestFrame
+from visual_irl.perception.cameras.player import PlayConfig, Player
 from visual_irl.types import Intrinsics, RgbdFrame
 
 FRAMES = 5

@@ -12,7 +12,6 @@ import torch
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, LearningFailed, Unreachable, UnreadableFile
-from visual_irl.evaluation import map_stage
 from visual_irl.io import artifacts
 from visual_irl.mapping.feasibility import Outlook
 from visual_irl.pipeline import LearnConfig, learn, load_skill
@@ -30,6 +29,7 @@ from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE, Pouring
 from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
 from visual_irl.tasks.scene import Outcome, Scene, SeenThing
 from visual_irl.types import Demonstration, HumanArmTrajectory
+from visual_irl.verbs import map_stage
 
 UP = np.array([0.0, 0.0, 1.0])
 

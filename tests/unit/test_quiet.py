@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from visual_irl.perception.mediapipe_detector import QUIET
+from visual_irl.perception.landmarks.mediapipe_detector import QUIET
 
 
 def stderr() -> tuple[int, int]:

@@ -12,13 +12,13 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import NoPersonFound
+from visual_irl.perception.cameras.sources import FrameSource, open_frames
 from visual_irl.perception.drawing import draw_keypoints
-from visual_irl.perception.fusion import FusionConfig
-from visual_irl.perception.keypoints import KeypointConfig, KeypointStream, extract_keypoints
-from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
-from visual_irl.perception.moments import fuse_cameras
-from visual_irl.perception.sources import FrameSource, open_frames
-from visual_irl.perception.torso import ARM, arm_seen, demonstrating_side
+from visual_irl.perception.landmarks.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.skeleton.fusion import FusionConfig
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream, extract_keypoints
+from visual_irl.perception.skeleton.moments import fuse_cameras
+from visual_irl.perception.skeleton.torso import ARM, arm_seen, demonstrating_side
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame, keypoint_index
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
-from visual_irl.perception import realsense
-from visual_irl.perception.realsense import RealSense, RealSenseConfig, play_realsense, realsense_library
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.cameras import realsense
+from visual_irl.perception.cameras.realsense import RealSense, RealSenseConfig, play_realsense, realsense_library
+from visual_irl.perception.cameras.sources import open_frames
 
 try:
     rs = realsense_library()

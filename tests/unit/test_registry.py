@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
-from visual_irl.evaluation.evaluate_stage import EPISODES, Episodes
 from visual_irl.execution import ARMS, GRIPPERS
 from visual_irl.perception import CAMERAS, DETECTORS
 from visual_irl.planning import PLANNERS
@@ -16,6 +15,7 @@ from visual_irl.skills import SKILLS
 from visual_irl.tasks import RELATIONS, TASKS
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS, kinematic_task, require_sound
 from visual_irl.tasks.kinematic_sorting import KinematicSorting
+from visual_irl.verbs.evaluate_stage import EPISODES, Episodes
 
 ALL = (
     ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, KINEMATIC_TASKS, LEARNERS,

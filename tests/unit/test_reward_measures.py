@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from visual_irl.errors import LearningFailed
-from visual_irl.evaluation.reward_measures import behaviour_accuracy, reward_measures
+from visual_irl.evaluation.benchmarks.reward_measures import behaviour_accuracy, reward_measures
 from visual_irl.tasks.kinematic import kinematic_task
 
 

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from visual_irl.errors import InvalidInput, UnknownName, VisualIrlError
-from visual_irl.evaluation.launch_file import LaunchFile, read_launch_file
 from visual_irl.execution.following import FollowConfig
 from visual_irl.execution.streaming import StreamConfig
 from visual_irl.mapping.live_arm import LiveArmConfig
 from visual_irl.mapping.online import OnlineConfig
 from visual_irl.perception import DETECTORS
+from visual_irl.perception.cameras.player import PlayConfig
 from visual_irl.perception.live_stream import LiveStreamConfig
-from visual_irl.perception.player import PlayConfig
+from visual_irl.verbs.launch_file import LaunchFile, read_launch_file
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "ros2_ws" / "src"

@@ -7,7 +7,7 @@ import pytest
 
 from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.smoothing import (
+from visual_irl.perception.skeleton.smoothing import (
     KeypointPaths,
     SmoothingConfig,
     bridged,

@@ -17,14 +17,14 @@ from PIL import Image
 from visual_irl.errors import InvalidInput, UnreadableFile
 from visual_irl.io import messages
 from visual_irl.io.recording_writer import RecordingWriter
-from visual_irl.perception.exposure import well_exposed
-from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.sources import FrameSource, open_frames
+from visual_irl.perception.cameras.stream_health import StreamHealth
+from visual_irl.perception.landmarks.mediapipe_detector import MediapipeDetectorConfig
+from visual_irl.perception.landmarks.person_finder import PersonFinder
 from visual_irl.perception.live_stream import STAYS, LiveStream, LiveStreamConfig
-from visual_irl.perception.mediapipe_detector import MediapipeDetectorConfig
-from visual_irl.perception.objects import ObjectsConfig
-from visual_irl.perception.person_finder import PersonFinder
-from visual_irl.perception.sources import FrameSource, open_frames
-from visual_irl.perception.stream_health import StreamHealth
+from visual_irl.perception.objects.detectors import ObjectsConfig
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.types import Intrinsics, RgbdFrame
 
 RECORDING = Path(__file__).resolve().parents[2] / "models" / "recordings" / "onion_sorting"

@@ -12,17 +12,17 @@ import torch
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
-from visual_irl.perception.detection import POSE_INDEX, PersonDetection
-from visual_irl.perception.landmark_filter import OneEuro
-from visual_irl.perception.mediapipe_detector import MediapipeNetworks
-from visual_irl.perception.person_finder import PersonFinder
-from visual_irl.perception.region import Region, body_around, hand_around, overlap
-from visual_irl.perception.sources import open_frames
-from visual_irl.perception.ssd import anchors, found_boxes
-from visual_irl.perception.tflite import read_network
-from visual_irl.perception.torch_detector import TorchDetectorConfig, TorchNetworks, detect_together
-from visual_irl.perception.torch_tracking import Picture
-from visual_irl.perception.weights import component_path
+from visual_irl.perception.cameras.sources import open_frames
+from visual_irl.perception.landmarks.detection import POSE_INDEX, PersonDetection
+from visual_irl.perception.landmarks.landmark_filter import OneEuro
+from visual_irl.perception.landmarks.mediapipe_detector import MediapipeNetworks
+from visual_irl.perception.landmarks.person_finder import PersonFinder
+from visual_irl.perception.landmarks.region import Region, body_around, hand_around, overlap
+from visual_irl.perception.landmarks.ssd import anchors, found_boxes
+from visual_irl.perception.landmarks.tflite import read_network
+from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig, TorchNetworks, detect_together
+from visual_irl.perception.landmarks.torch_tracking import Picture
+from visual_irl.perception.landmarks.weights import component_path
 from visual_irl.types import RgbdFrame
 
 RECORDING = asset_path("models/recordings/onion_sorting")

@@ -14,8 +14,8 @@ from perfect_person import (
     truth,
 )
 from visual_irl.errors import NoPersonFound
-from visual_irl.perception.lifting import lift_keypoints, to_world
-from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
+from visual_irl.perception.skeleton.lifting import lift_keypoints, to_world
+from visual_irl.perception.skeleton.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.types import KEYPOINTS, KeypointFrame, keypoint_index
 
 

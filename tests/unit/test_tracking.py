@@ -11,7 +11,7 @@ import pytest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.assembly import assemble, grasp_centre
-from visual_irl.perception.tracking import Tracks, _held, track_objects
+from visual_irl.perception.objects.tracking import Tracks, _held, track_objects
 from visual_irl.types import KEYPOINTS, KeypointFrame, ObjectEstimate, keypoint_index
 
 RATE = 15.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visual_irl import se3
-from visual_irl.perception.upright_camera import turned_upright
+from visual_irl.perception.cameras.upright_camera import turned_upright
 from visual_irl.types import Intrinsics, RgbdFrame
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

@@ -10,9 +10,9 @@ import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.perception.cylinder_fit import UP, Cylinder, fit_held, fit_standing
-from visual_irl.perception.objects import NAMES, OF_TASK, ObjectDetector, ObjectsConfig
-from visual_irl.perception.vessels import VesselDetector, VesselDetectorConfig
+from visual_irl.perception.objects.cylinder_fit import UP, Cylinder, fit_held, fit_standing
+from visual_irl.perception.objects.detectors import NAMES, OF_TASK, ObjectDetector, ObjectsConfig
+from visual_irl.perception.objects.vessels import VesselDetector, VesselDetectorConfig
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 
 CAMERA = Intrinsics.from_fov(640, 480, float(np.radians(65.0)))

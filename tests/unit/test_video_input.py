@@ -14,11 +14,11 @@ import pytest
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile, NoPersonFound, UnreadableFile
-from visual_irl.perception.detection import PersonDetection
+from visual_irl.perception.cameras.sources import VideoConfig, metres, open_frames
 from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
-from visual_irl.perception.keypoints import KeypointConfig, extract_keypoints
-from visual_irl.perception.mediapipe_detector import letterbox
-from visual_irl.perception.sources import VideoConfig, metres, open_frames
+from visual_irl.perception.landmarks.detection import PersonDetection
+from visual_irl.perception.landmarks.mediapipe_detector import letterbox
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, extract_keypoints
 
 RATE = 10
 

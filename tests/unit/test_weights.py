@@ -18,11 +18,11 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 from visual_irl.assets import asset_path
 from visual_irl.errors import DownloadFailed, UnknownName
-from visual_irl.perception import download
-from visual_irl.perception.mediapipe_detector import QUIET, letterbox
-from visual_irl.perception.sources import open_frames
-from visual_irl.perception.task_bundle import Member, build_bundle, with_outputs
-from visual_irl.perception.weights import (
+from visual_irl.perception.cameras.sources import open_frames
+from visual_irl.perception.landmarks import download
+from visual_irl.perception.landmarks.mediapipe_detector import QUIET, letterbox
+from visual_irl.perception.landmarks.task_bundle import Member, build_bundle, with_outputs
+from visual_irl.perception.landmarks.weights import (
     Component,
     Manifest,
     component_path,
@@ -130,7 +130,7 @@ def test_a_file_put_there_by_hand_is_used(cache: Path) -> None:
 
 
 def test_an_interruption_leaves_nothing(server: str, cache: Path) -> None:
-    from visual_irl.perception import weights
+    from visual_irl.perception.landmarks import weights
 
     def interrupt(what: str, done: int, total: int | None) -> None:
         raise KeyboardInterrupt

@@ -1,1 +1,1 @@
-"""Stages on files, figures of merit, pictures and reports."""
+"""Figures of merit, statistics over runs, pictures, and the work spread over processes or machines."""

@@ -7,17 +7,17 @@ from visual_irl.registry import Registry
 CAMERAS = Registry(
     "cameras",
     {
-        "realsense": ("visual_irl.perception.realsense:RealSense", '`pip install "visual-irl[realsense]"`'),
-        "synthetic": ("visual_irl.perception.synthetic_camera:SyntheticCamera", "`pip install visual-irl`"),
+        "realsense": ("visual_irl.perception.cameras.realsense:RealSense", '`pip install "visual-irl[realsense]"`'),
+        "synthetic": ("visual_irl.perception.cameras.synthetic_camera:SyntheticCamera", "`pip install visual-irl`"),
     },
 )
-"""Live and simulated cameras; recordings, videos and folders are opened with `perception.sources.open_frames`."""
+"""Live and simulated cameras; recordings, videos and folders are opened with `perception.cameras.sources.open_frames`."""
 
 DETECTORS = Registry(
     "detectors",
     {
-        "mediapipe": ("visual_irl.perception.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`"),
-        "torch": ("visual_irl.perception.torch_detector:TorchDetectorConfig", "`pip install visual-irl`"),
+        "mediapipe": ("visual_irl.perception.landmarks.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`"),
+        "torch": ("visual_irl.perception.landmarks.torch_detector:TorchDetectorConfig", "`pip install visual-irl`"),
     },
 )
-"""Keypoint detectors: a config whose `build()` gives a `perception.detection.Detector`."""
+"""Keypoint detectors: a config whose `build()` gives a `perception.landmarks.detection.Detector`."""

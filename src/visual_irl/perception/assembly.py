@@ -11,8 +11,8 @@ from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.cylinder_fit import UP
-from visual_irl.perception.tracking import TrackingConfig, Tracks, track_objects
+from visual_irl.perception.objects.cylinder_fit import UP
+from visual_irl.perception.objects.tracking import TrackingConfig, Tracks, track_objects
 from visual_irl.types import SIDES, Demonstration, KeypointFrame, keypoint_index
 
 _FINGERTIPS = ("thumb_tip", "index_tip", "middle_tip")

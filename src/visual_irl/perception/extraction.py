@@ -16,18 +16,18 @@ from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, NoPersonFound, UnreadableFile
 from visual_irl.perception.assembly import assemble
-from visual_irl.perception.depth_alignment import DepthAlignment
+from visual_irl.perception.cameras.depth_alignment import DepthAlignment
+from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.sources import FrameSource, VideoConfig, open_frames
+from visual_irl.perception.cameras.stream_health import StreamHealth
 from visual_irl.perception.drawing import draw_keypoints
-from visual_irl.perception.exposure import well_exposed
-from visual_irl.perception.fusion import FusionConfig
-from visual_irl.perception.keypoints import KeypointConfig, iterate_keypoints
-from visual_irl.perception.moments import expected_shoulders, fuse_cameras
-from visual_irl.perception.objects import OF_TASK, ObjectsConfig
-from visual_irl.perception.smoothing import SmoothingConfig, smooth_keypoints
-from visual_irl.perception.sources import FrameSource, VideoConfig, open_frames
-from visual_irl.perception.stream_health import StreamHealth
-from visual_irl.perception.torso import ArmLengths, align_to_torso, demonstrating_side
-from visual_irl.perception.tracking import TrackingConfig
+from visual_irl.perception.objects.detectors import OF_TASK, ObjectsConfig
+from visual_irl.perception.objects.tracking import TrackingConfig
+from visual_irl.perception.skeleton.fusion import FusionConfig
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.skeleton.moments import expected_shoulders, fuse_cameras
+from visual_irl.perception.skeleton.smoothing import SmoothingConfig, smooth_keypoints
+from visual_irl.perception.skeleton.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.types import SIDES, Demonstration, KeypointFrame, RgbdFrame
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.detection import Detector
-from visual_irl.perception.exposure import well_exposed
+from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.stream_health import StreamHealth, with_possible_depth
+from visual_irl.perception.cameras.upright_camera import turned_upright
 from visual_irl.perception.grasp import HandWatch
 from visual_irl.perception.holding import HoldingConfig
-from visual_irl.perception.keypoints import KeypointConfig, KeypointStream
-from visual_irl.perception.live import LiveConfig, LiveFilter
-from visual_irl.perception.objects import ObjectsConfig
-from visual_irl.perception.stream_health import StreamHealth, with_possible_depth
-from visual_irl.perception.upright_camera import turned_upright
+from visual_irl.perception.landmarks.detection import Detector
+from visual_irl.perception.objects.detectors import ObjectsConfig
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream
+from visual_irl.perception.skeleton.live import LiveConfig, LiveFilter
 from visual_irl.types import KeypointFrame, RgbdFrame
 
 STAYS = 15

@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image
 from visual_irl_msgs.action import Record
 
 from visual_irl.assets import asset_path
-from visual_irl.perception.sources import open_frames
+from visual_irl.perception.cameras.sources import open_frames
 from visual_irl_ros import convert, qos
 
 RATE = 30.0

@@ -12,11 +12,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from visual_irl_msgs.msg import Keypoints, ObjectList
 
 from visual_irl.perception import DETECTORS
-from visual_irl.perception.camera_topics import CameraTopics
-from visual_irl.perception.latest_frame import LatestFrame
+from visual_irl.perception.cameras.camera_topics import CameraTopics
+from visual_irl.perception.cameras.latest_frame import LatestFrame
+from visual_irl.perception.cameras.player import PlayConfig, Player
 from visual_irl.perception.live_stream import LiveStream, LiveStreamConfig
-from visual_irl.perception.objects import ObjectsConfig
-from visual_irl.perception.player import PlayConfig, Player
+from visual_irl.perception.objects.detectors import ObjectsConfig
 from visual_irl.types import KeypointFrame, RgbdFrame
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.definitions import type_of

@@ -1,0 +1,75 @@
+"""What a robot at work knows of the onions before it: what a camera of its cell sees, and has seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import linear_sum_assignment
+
+from visual_irl.evaluation.episodes.cell_camera import pictures
+from visual_irl.execution.mujoco_executor import MujocoExecutor
+from visual_irl.perception.objects.onions import OnionDetector, OnionDetectorConfig
+from visual_irl.policy.closed_loop import UNKNOWN
+from visual_irl.policy.skill import Thing
+from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.types import ObjectEstimate
+
+INNER = 0.75
+"""Share of an onion's radius that is looked at: a gripper's pads touch its rim, and look like blemishes."""
+SAME = 0.08
+"""What is seen farther than this from where a thing was is another one [m]."""
+
+
+class Sight:
+    """The onion detector on pictures of the cell's RGB-D camera, with a sensor's noise; nothing else is known of the scene.
+
+    Things are numbered as they are found first. One that the arm hides is thought to be where it was; one that was lost is
+    whatever turns up next and is none of the others.
+    """
+
+    def __init__(self, executor: MujocoExecutor, rng: np.random.Generator) -> None:
+        self._executor, self._rng = executor, rng
+        self._detector = OnionDetector(OnionDetectorConfig(looked_at=INNER))
+        self._things: dict[str, Thing] = {}
+        self._inspected: dict[str, list[float]] = {}
+
+    def things(self) -> list[Thing]:
+        """All that are known, where they are now; the attribute of one that was not inspected is `UNKNOWN`."""
+        found = self._look()
+        names = list(self._things)
+        cost = np.array([[self._distance(self._things[n], f) for f in found] for n in names]).reshape(len(names), len(found))
+        rows, columns = linear_sum_assignment(np.minimum(cost, 2.0 * SAME))
+        matched = {int(j): names[i] for i, j in zip(rows, columns, strict=True) if cost[i, j] <= SAME}
+        for j, estimate in enumerate(found):
+            name = matched.get(j, f"onion_{len(self._things)}")
+            self._things[name] = Thing(name, estimate.p_world, estimate.radius, self._attribute(name))
+        return [t for t in self._things.values() if np.isfinite(t.p_world).all()]
+
+    def inspect(self, thing: Thing, p_world: Float[ndarray, "3"]) -> float:
+        """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks."""
+        near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME and BLEMISHED in e.attributes]
+        if near:
+            best = min(near, key=lambda e: float(np.linalg.norm(e.p_world - p_world)))
+            self._inspected.setdefault(thing.name, []).append(best.attributes[BLEMISHED])
+        return self._attribute(thing.name)
+
+    def moved(self, thing: Thing, p_world: Float[ndarray, "3"] | None) -> None:
+        """A thing was put at about `p_world` [m]; with None it was lost, and may be anywhere."""
+        at = np.full(3, np.nan) if p_world is None else p_world
+        self._things[thing.name] = replace(self._things[thing.name], p_world=at)
+
+    def _attribute(self, name: str) -> float:
+        shown = self._inspected.get(name)
+        return float(np.median(shown) > 0.5) if shown else UNKNOWN
+
+    def _look(self) -> tuple[ObjectEstimate, ...]:
+        return self._detector.detect(next(pictures(self._executor, self._rng)))
+
+    @staticmethod
+    def _distance(thing: Thing, estimate: ObjectEstimate) -> float:
+        """How far an estimate is from where a thing was [m]; what was lost may be anywhere, but is not taken before others."""
+        away = float(np.linalg.norm(estimate.p_world - thing.p_world))
+        return away if np.isfinite(away) else SAME

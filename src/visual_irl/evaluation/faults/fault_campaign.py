@@ -1,0 +1,393 @@
+"""Faults at random times of random motions, and what the physics then did: the stop, and everything after it.
+
+On two back ends: MuJoCo, in this process and its own time, and franky-sim with the real libfranka client.
+
+Deceleration is the change of the joints' simulated speed over 10 ms, and the commanded acceleration; both are compared with the
+limits of the arm. Where something from outside pushes or blocks a joint only the commands are. After the stop whatever was
+wrong goes away by itself, the motion is asked for again, and nothing may move.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.interpolate import CubicSpline
+
+from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory, VisualIrlError
+from visual_irl.evaluation.faults.faulty_arm import FAULTS, Fault, FaultyArm, moving_joint
+from visual_irl.evaluation.faults.killed_commander import run_until_killed
+from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
+from visual_irl.execution.journal import Journal, last_outcome, read_journal
+from visual_irl.execution.streaming import Phase, StreamingExecutor
+from visual_irl.robots import load_robot
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import World
+from visual_irl.robots.timing import time_parametrised
+from visual_irl.tasks.scene import Scene
+from visual_irl.tasks.surroundings import surroundings
+from visual_irl.types import JointTrajectory
+
+MUJOCO, FRANKY = BACKENDS = ("mujoco", "franky-sim")
+KILLED, DRIVER_KILLED = "process killed", "driver killed"
+SAYS_KILLED = Fault(("the commanding process died",))
+REFLEX = ("states delayed", "states reordered", "state stream frozen", "connection cut")
+"""By these a Franka controller may stop itself before anything else notices."""
+SAYS = {
+    MUJOCO: {**FAULTS, KILLED: SAYS_KILLED},
+    FRANKY: {
+        **FAULTS, **{kind: Fault((*FAULTS[kind].says, "the newest state is", "protective stop: reflex")) for kind in REFLEX},
+        "protective stop": Fault(("protective stop: reflex",)), DRIVER_KILLED: Fault(("the connection is lost",)),
+        KILLED: SAYS_KILLED,
+    },
+}  # fmt: skip
+"""What must be found in the log, by back end and kind."""
+KINDS, FRANKA_KINDS = tuple(SAYS[MUJOCO]), tuple(SAYS[FRANKY])
+ROBOTS, FRANKA_ROBOTS = ("panda", "ur5e"), ("fr3", "panda")
+SHARE = (0.3, 0.9)
+"""Share of the limits that the motions use."""
+AFTER = 1.5
+"""How long it is watched that nothing moves [s]."""
+SETTLE = 0.3
+"""An arm that was slow for this long stands [s]."""
+LONGEST = 10.0
+"""It is not waited longer for that [s]."""
+STILL = 1e-3
+"""A joint that moves less than this stands [rad]."""
+SLOW = 0.01
+"""A joint slower than this stands [rad/s]."""
+WINDOW = 0.005
+"""Half of the window in which speed is differentiated [s]."""
+REPEATS = 3
+"""How often a run is repeated that a busy machine stopped before its fault struck."""
+TOLERANCE = 0.10
+"""Excess of the measured acceleration over a limit that is the drives' ripple about their command."""
+
+
+@dataclass(frozen=True)
+class FaultRun:
+    """One motion, one fault, and what came of it."""
+
+    kind: str
+    backend: str
+    robot: str
+    at: float
+    """When the fault struck [s]."""
+    stop_time: float
+    """From the fault to the last time that any joint moved, by the physics [s]."""
+    travel: float
+    """Farthest that a joint went from where it was at the fault [rad]."""
+    overshoot: float
+    """Farthest that a joint went beyond where it came to rest [rad]."""
+    measured: float
+    """Peak deceleration of the physics over the limit, worst joint."""
+    commanded: float
+    """Peak commanded acceleration over the limit, worst joint."""
+    within_limits: bool
+    moved_after: float
+    """Farthest that a joint moved after it stood [rad]."""
+    refused: bool
+    """Whether the motion was refused when it was asked for again (not after a cancel, which is no fault)."""
+    reason: str
+    told: bool
+    """Whether the log says what happened."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything moved after the fault."""
+        return not (self.moved_after <= STILL and self.refused)
+
+
+def random_motion(robot: RobotModel, world: World, rng: np.random.Generator) -> JointTrajectory:
+    """A motion from home through random poses and to rest, near the arm's limits, that the guard approves."""
+    for _ in range(200):
+        knots = np.cumsum(np.vstack([np.zeros(len(robot.home)), rng.normal(0.0, 0.3, (3, len(robot.home)))]), axis=0)
+        path = CubicSpline(np.arange(4.0), robot.home + knots, bc_type="clamped")
+        t = np.linspace(0.0, 3.0, 91)
+        q = path(t)
+        if not ((q > robot.lower + 0.05) & (q < robot.upper - 0.05)).all():
+            continue
+        share = float(rng.uniform(*SHARE))
+        limits = (robot.velocity, robot.acceleration, robot.jerk)
+        try:
+            timed = time_parametrised(0.4 * t, q, *limits, share, 100.0)
+            trajectory = JointTrajectory(robot.joint_names, timed.t, timed.q, timed.qd, np.zeros(len(timed.t)))
+            state = FaultyArm(robot, timed.q[0], "none", np.inf, 0).read()
+            approve(trajectory, robot, state, world, SIMULATED, now_ns=state.stamp_ns)
+        except (RefusedTrajectory, InvalidInput):
+            continue
+        if timed.t[-1] > 0.8:
+            return trajectory
+    raise InvalidInput(f"no random motion of the {robot.name} was approved in 200 draws")
+
+
+class Draw(NamedTuple):
+    """What is moved, and when and where a fault strikes."""
+
+    robot: RobotModel
+    world: World
+    trajectory: JointTrajectory
+    at: float
+    joint: int
+
+
+def draw(kind: str, robot_name: str, rng: np.random.Generator) -> Draw:
+    """A random motion, and a random time and joint for a fault."""
+    robot = load_robot(robot_name)
+    world = surroundings(Scene((), ()), robot.T_world_base)
+    while True:
+        trajectory = random_motion(robot, world, rng)
+        approved = _approved(FaultyArm(robot, trajectory.q[0], "none", np.inf, 0), trajectory, world)
+        at = float(rng.uniform(0.1, 0.85) * approved.motion.t[-1])
+        joint = int(rng.integers(len(robot.home)))
+        if kind == "joint against a stop":
+            found = moving_joint(approved.motion, at, 0.15)
+            if found is None:
+                continue
+            joint = found
+        return Draw(robot, world, trajectory, at, joint)
+
+
+def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path) -> FaultRun:
+    """One run in MuJoCo; `folder` takes its log.
+
+    Raises:
+        InvalidInput: an unknown kind; lists the known ones.
+    """
+    if kind not in KINDS:
+        raise InvalidInput(f"unknown fault '{kind}'; known: {', '.join(KINDS)}")
+    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
+    log = folder / "log"
+    arm = FaultyArm(robot, trajectory.q[0], kind, at, joint)
+    if kind == KILLED:
+        run_until_killed(arm, trajectory, world, log, at, float(rng.uniform(0.0, 1e-3)), arm.wait)
+        _until_still(arm)
+        began = len(arm.history) - 1
+        _steps(arm, AFTER)
+        return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, True)
+    journal = Journal(log)
+    executor = StreamingExecutor(arm, robot, journal)
+    approved = _approved(arm, trajectory, world)
+    arm.arrange(executor, approved)
+    executor.execute(approved)
+    began, refused = _watch(arm, executor, approved, FAULTS[kind])
+    journal.close()
+    return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, refused)
+
+
+def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path, address: str) -> FaultRun:
+    """One run with libfranka against franky-sim at a loopback address; `folder` takes its log.
+
+    Raises:
+        MissingDependency: pylibfranka or franky-sim is absent.
+    """
+    require_installed((FRANKY,))
+    from visual_irl.evaluation.faults import franka_faults
+
+    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
+    for repeat in range(REPEATS):
+        log = folder / f"log{repeat}"
+        try:
+            history, targets, struck, still, refused = franka_faults.run_faulty(
+                kind, robot, trajectory, world, at, joint, log, address, AFTER
+            )
+        except VisualIrlError:  # a process could not be started or was stopped from outside: nothing was measured
+            if repeat == REPEATS - 1:
+                raise
+            continue
+        began = int(np.searchsorted(history[:, 0], still))
+        run = _judged(kind, FRANKY, robot, struck, history, _derived(targets), began, log, refused)
+        if run.told or _stopped_at(log) >= struck:
+            break
+    return run
+
+
+def _derived(targets: ndarray) -> ndarray:
+    """Times, positions, speeds and accelerations from times and positions of what a controller was sent."""
+    t, q = targets[:, 0], targets[:, 1:]
+    qd = np.gradient(q, t, axis=0)
+    return np.hstack([targets, qd, np.gradient(qd, t, axis=0)])
+
+
+def _stopped_at(log: Path) -> float:
+    """The motion's own time of the first stop in a log [s]."""
+    return min((r["s"] for r in read_journal(log) if r.get("what") == "stop"), default=np.inf)
+
+
+def _approved(arm: FaultyArm, trajectory: JointTrajectory, world: World) -> ApprovedTrajectory:
+    state = arm.read()
+    return approve(trajectory, arm.robot, state, world, SIMULATED, now_ns=state.stamp_ns)
+
+
+def _watch(arm: FaultyArm, executor: StreamingExecutor, approved: ApprovedTrajectory, fault: Fault) -> tuple[int, bool]:
+    """From which step on the arm must stand, and whether every attempt to go on was refused."""
+    _until_still(arm)
+    began, refused = len(arm.history) - 1, True
+    for k in range(3):
+        if k == 1:
+            arm.healed = True  # a stop from outside stays where it is: taken away, the joint would rightly follow its target
+        if fault.latches:
+            try:
+                executor.execute(approved)
+                refused = False
+            except RefusedTrajectory:
+                pass
+            refused = refused and executor.phase is Phase.FAULT
+        _steps(arm, AFTER / 3.0)
+    return began, refused
+
+
+def _until_still(arm: FaultyArm) -> None:
+    """Until no joint has been fast for a while: after a push the drives still bring the arm back to where it is held."""
+    n, enough = len(arm.target), round(SETTLE / arm.period)
+    for _ in range(round(LONGEST / arm.period)):
+        arm.wait()
+        if (np.abs(np.array(arm.history[-enough:])[:, 1 + n :]) <= SLOW).all():
+            return
+
+
+def _steps(arm: FaultyArm, duration: float) -> None:
+    for _ in range(round(duration / arm.period)):
+        arm.wait()
+
+
+def _judged(
+    kind: str,
+    backend: str,
+    robot: RobotModel,
+    at: float,
+    steps: Sequence[ndarray] | ndarray,
+    targets: Sequence[ndarray] | ndarray,
+    began: int,
+    log: Path,
+    refused: bool,
+) -> FaultRun:
+    """What `steps` of the physics (time, positions, speeds) and `targets` (and accelerations) say; `began` is when it stood."""
+    n, fault = len(robot.home), SAYS[backend][kind]
+    history, commands = np.asarray(steps), np.asarray(targets)
+    t, q, qd = history[:, 0], history[:, 1 : 1 + n], history[:, 1 + n :]
+    first = int(np.searchsorted(t, at))
+    moving = np.flatnonzero((np.abs(qd) > SLOW).any(axis=1))
+    last = max(first, int(moving[-1]) if len(moving) else first)
+    measured = _peak(t, qd, first, last, robot.acceleration)
+    late = commands[commands[:, 0] >= at - 1e-9]
+    commanded = float((np.abs(late[:, 1 + 2 * n :]) / robot.acceleration).max()) if len(late) else 0.0
+    if backend == FRANKY and kind in REFLEX:
+        commanded = 0.0  # what the network lets through is not what was sent
+    end = q[last]
+    way = np.sign(end - q[first])
+    outcome, reason = last_outcome(log)
+    spare = [r for r in read_journal(log) if r["kind"] == "decision"]
+    text = reason + " ".join(str(r.get("reason", "")) for r in spare)
+    hard = commanded if fault.outside else max(measured / (1.0 + TOLERANCE), commanded)
+    moved = float(np.abs(q[began:] - q[began]).max())
+    return FaultRun(
+        kind, backend, robot.name, at, float(t[last] - at), float(np.abs(q[first:] - q[first]).max()),
+        float((way * (q[first:] - q[-1])).max()), measured, commanded, bool(hard <= 1.0), moved, refused,
+        f"{outcome}: {reason}", any(words in text for words in fault.says) and outcome != "executed",
+    )  # fmt: skip
+
+
+def _peak(t: ndarray, qd: ndarray, first: int, last: int, limit: Float[ndarray, "J"]) -> float:
+    """Largest acceleration over the limit from the fault to rest."""
+    half = max(1, round(WINDOW / float(np.median(np.diff(t[t >= 0.0])))))
+    index = np.arange(max(first - half, half), min(last + half, len(t) - half))
+    if not len(index):
+        return 0.0
+    a = (qd[index + half] - qd[index - half]) / (t[index + half] - t[index - half])[:, None]
+    return float((np.abs(a) / limit).max())
+
+
+def campaign_run(k: int, seed: int, backends: tuple[str, ...]) -> FaultRun:
+    """Run `k` of a campaign: kinds and arms in turn, every third run on a Franka arm where both back ends are asked for."""
+    rng = np.random.default_rng([seed, k])
+    turn = k if len(backends) == 1 else k // 3 if k % 3 == 2 else k - k // 3
+    franka = backends == (FRANKY,) or (len(backends) > 1 and k % 3 == 2)
+    kinds, robots = (FRANKA_KINDS, FRANKA_ROBOTS) if franka else (KINDS, ROBOTS)
+    kind, robot = kinds[turn % len(kinds)], robots[(turn // len(kinds) + turn) % len(robots)]
+    with tempfile.TemporaryDirectory() as folder:
+        if franka:
+            return run_franka_fault(kind, robot, rng, Path(folder), f"127.0.52.{1 + k % 250}")
+        return run_fault(kind, robot, rng, Path(folder))
+
+
+def campaign(
+    runs: int, seed: int, progress: Callable[[int, int], None], backends: tuple[str, ...] = BACKENDS
+) -> list[FaultRun]:
+    """`runs` runs over all kinds, back ends and arms in turn.
+
+    Raises:
+        InvalidInput: fewer runs than kinds.
+    """
+    require_enough(runs, backends)
+    done = []
+    for k in range(runs):
+        done.append(campaign_run(k, seed, backends))
+        progress(k + 1, runs)
+    return done
+
+
+def require_enough(runs: int, backends: tuple[str, ...]) -> None:
+    """That every kind of fault has its turn.
+
+    Raises:
+        InvalidInput: fewer runs than that, or an unknown back end.
+    """
+    if not backends or not set(backends) <= set(BACKENDS):
+        raise InvalidInput(f"back ends {', '.join(backends)}; known: {', '.join(BACKENDS)}")
+    least = 3 * len(FRANKA_KINDS) if len(backends) > 1 else len(SAYS[backends[0]])
+    if not runs >= least:
+        raise InvalidInput(f"--runs is {runs}, at least {least} are needed: one of every kind of fault on every back end")
+
+
+def require_installed(backends: tuple[str, ...]) -> None:
+    """That the packages of the back ends are there.
+
+    Raises:
+        MissingDependency: one is not; says what to install.
+    """
+    for name in ("pylibfranka", "franky_sim") if FRANKY in backends else ():
+        if importlib.util.find_spec(name) is None:
+            raise MissingDependency(f"faults on a Franka arm need '{name}': `pip install \"visual-irl[franka,bench]\"`")
+
+
+def summary(runs: list[FaultRun]) -> dict[str, Any]:
+    """Figures of a campaign: over all, by back end, and by kind."""
+    result: dict[str, Any] = {**_counts(runs), "farthest_after_fault_rad": max(r.moved_after for r in runs)}
+    result["backends"] = {}
+    for backend in dict.fromkeys(r.backend for r in runs):
+        of = [r for r in runs if r.backend == backend]
+        kinds = {kind: _figures([r for r in of if r.kind == kind]) for kind in dict.fromkeys(r.kind for r in of)}
+        result["backends"][backend] = {**_counts(of), "robots": sorted({r.robot for r in of}), "kinds": kinds}
+    return result
+
+
+def _counts(runs: list[FaultRun]) -> dict[str, int]:
+    return {
+        "runs": len(runs),
+        "moved_after_fault": sum(r.moved for r in runs),
+        "stopped_within_limits": sum(r.within_limits for r in runs),
+        "told": sum(r.told for r in runs),
+    }
+
+
+def _figures(runs: list[FaultRun]) -> dict[str, Any]:
+    return {
+        **_counts(runs),
+        "stop_time_s": _spread([r.stop_time for r in runs]),
+        "travel_rad": _spread([r.travel for r in runs]),
+        "overshoot_rad": _spread([r.overshoot for r in runs]),
+        "measured_over_limit": max(r.measured for r in runs),
+        "commanded_over_limit": max(r.commanded for r in runs),
+    }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": float(np.median(values)), "max": float(np.max(values))}

@@ -1,0 +1,1 @@
+"""Where frames come from: recordings, videos, folders, live and simulated cameras; and what is wrong with them."""

@@ -1,0 +1,422 @@
+"""Keypoints in 3D from 2D landmarks: with a depth picture, or without one up to a scale that the arm's length gives.
+
+Everything here is a pure function in the optical camera frame [m] until `to_world`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from visual_irl import se3
+from visual_irl.covariance import about_rays, turned
+from visual_irl.perception.landmarks.body_geometry import covered
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection, pixels_per_metre
+from visual_irl.perception.skeleton.arm_depth import ALONG, ArmBefore, LimbLengths, arm_depth
+from visual_irl.perception.skeleton.elbow_fit import elbow_on_limbs
+from visual_irl.perception.skeleton.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
+from visual_irl.perception.skeleton.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
+from visual_irl.perception.skeleton.lifting_config import LiftingConfig
+from visual_irl.perception.skeleton.skin_depth import skin_depths
+from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
+
+_ROWS = np.array([POSE_INDEX[name] for name in BODY_KEYPOINTS])
+_LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
+    BODY_KEYPOINTS.index(f"{side}_{joint}"): [BODY_KEYPOINTS.index(f"{side}_{other}") for other in others]
+    for side in SIDES
+    for joint, others in (("elbow", ("shoulder", "wrist")), ("wrist", ("elbow",)), ("shoulder", ("elbow",)))
+}
+_ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
+_WRISTS = [arm[2] for arm in _ARMS]
+_UPPER_ARMS = [row for arm in _ARMS for row in arm[:2]]
+GUESSED = 0.05
+"""Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
+_NO_LIMBS = np.full((2, 2), np.nan)
+_HEIGHT = [BODY_KEYPOINTS.index(f"{side}_shoulder") for side in SIDES], [BODY_KEYPOINTS.index(f"{side}_hip") for side in SIDES]
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Keypoints in the camera frame; `measured` tells those with depth of their own from those placed by shape."""
+
+    p_camera: Float[ndarray, "K 3"]
+    sigma_lateral: Float[ndarray, "K"]
+    sigma_depth: Float[ndarray, "K"]
+    sigma_distance: float
+    """Share of the distance by which all of it may be off together; 0 with depth."""
+    confidence: Float[ndarray, "K"]
+    uv: Float[ndarray, "K 2"]
+    measured: Bool[ndarray, "K"]
+    limbs: Float[ndarray, "2 2"]
+    """Lengths of upper arm and forearm [m] by side, NaN unless all three joints have depth of their own."""
+
+
+def lift_keypoints(
+    person: PersonDetection,
+    depth: Float[ndarray, "H W"] | None,
+    intrinsics: Intrinsics,
+    config: LiftingConfig,
+    lengths: LimbLengths | None = None,
+    before: Mapping[str, ArmBefore] | None = None,
+) -> Lifted | None:
+    """Every keypoint that can be placed, or None when none can.
+
+    With `depth` [m], a joint lies behind the skin at its pixel, arms are as long as `lengths` says (any adult's when it is
+    None), and elbows do not jump away from where they were `before`, by side; without, the body's shape is placed where it
+    projects best onto the pixels, in the shape's own scale: `torso.align_to_torso` corrects that once a clip is complete.
+    """
+    visible = person.visibility >= config.min_visibility
+    shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
+    confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
+    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
+    skins = {side: hand_skin(hand, depth, intrinsics, config) for side, hand in person.hands.items()}
+    if depth is None:
+        anchor = _depth_by_projection(person.uv, shape, visible, intrinsics)
+        if anchor is None:
+            return None
+        confidence[_WRISTS] *= ~hidden[_WRISTS]
+        uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
+        p = intrinsics.back_project(uv, z)
+        p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
+        p = p + _along_arms(p, config)
+        body = _Body(
+            uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
+        )
+    else:
+        lengths, before = lengths or LimbLengths(), before or {}
+        placed = _place_body(person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before)
+        if placed is None:
+            return None
+        body = placed
+    return _assemble(person, skins, depth is not None, intrinsics, config, body)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Joints of `BODY_KEYPOINTS`: pixels, places [m], confidence, which have depth of their own, deviations along and across
+    the ray [m]."""
+
+    uv: Float[ndarray, "8 2"]
+    p: Float[ndarray, "8 3"]
+    confidence: Float[ndarray, "8"]
+    measured: Bool[ndarray, "8"]
+    sigma: Float[ndarray, "8"]
+    across: Float[ndarray, "8"]
+    limbs: Float[ndarray, "2 2"]
+
+
+def _place_body(
+    person: PersonDetection,
+    shape: Float[ndarray, "33 3"],
+    visible: Bool[ndarray, "33"],
+    hidden: Bool[ndarray, "8"],
+    confidence: Float[ndarray, "8"],
+    depth: Float[ndarray, "H W"],
+    intrinsics: Intrinsics,
+    config: LiftingConfig,
+    lengths: LimbLengths,
+    skins: Mapping[str, HandSkin],
+    before: Mapping[str, ArmBefore],
+) -> _Body | None:
+    """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
+    w = shape[_ROWS]
+    uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
+    px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
+    z_skin = skin_depths(depth, uv, config.patch * px_per_m)
+    rays = intrinsics.back_project(uv, np.ones(len(uv)))
+    z_seen = z_skin + _insets(config, w, rays) / np.linalg.norm(rays, axis=1)
+    far = np.zeros(len(uv), bool)
+    far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
+    z_skin[far | hidden] = z_seen[far | hidden] = np.nan
+    z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
+    agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
+    if anchor is None:
+        return None
+    z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
+    behind = _behind_the_trunk(rays, z, w, far, config)
+    z[np.isfinite(behind)] = np.nan
+    measured = np.isfinite(z)
+    noise = np.hypot(config.sigma_depth, config.sigma_square * z**2)
+    sigma = np.where(measured, noise, np.where(np.isfinite(behind), config.sigma_breadth, config.sigma_shape))
+    z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
+    p = rays * z[:, None]
+    p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
+    across = np.hypot(_lateral(config), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
+    outward = _outwardness(w, rays)
+    across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * outward)
+    sigma[_HEIGHT[0]] = np.hypot(sigma[_HEIGHT[0]], config.sigma_shoulder_side * np.maximum(outward, 0.0))
+    across[np.isfinite(behind)] = config.lateral_breadth
+    across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(_aboveness(w, rays) - config.above, 0.0))
+    limbs, lost = _NO_LIMBS.copy(), hidden & np.isin(np.arange(len(z)), _WRISTS)
+    for k, arm in enumerate(_ARMS):
+        if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
+            by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
+            last = before.get(SIDES[k])
+            ways = np.array([intrinsics.project(p[arm[0]]), *uv[arm[1:]]])
+            along = (ways[:-1, None] + np.array(ALONG)[:, None] * np.diff(ways, axis=0)[:, None]).reshape(-1, 2)
+            z_along = skin_depths(depth, along, 0.5 * config.patch * px_per_m).reshape(2, -1)
+            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last, z_along)
+            p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
+            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), noise[arm[0]])
+            measured[arm[1:]] = found.own > 0.5
+            across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
+            doubt = 1.0 + config.doubted_growth * (1.0 - confidence[arm[1:]])
+            sigma[arm[1:]], across[arm[1:]] = sigma[arm[1:]] * doubt, across[arm[1:]] * doubt
+            if hidden[arm[2]]:  # drawn where its forearm is seen to go, or anywhere
+                told = found.forearm >= config.forearm_seen and found.sigma[1] <= config.sure_covered
+                across[arm[2]], lost[arm[2]] = config.lateral_covered, not told
+            unseen = 0.0 if found.own[1] > 0.5 else float(np.hypot(found.sigma[1], across[arm[2]]))
+            elbow = np.array([sigma[arm[1]], across[arm[1]], unseen])
+            moved = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
+            if not moved[2] < z_skin[arm[1]]:  # nothing is before what is seen
+                p[arm[1]] = moved
+            if found.own.min() > 0.8:
+                limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
+    p = p + _across(_along_arms(p, config), p)
+    confidence = np.where((p[:, 2] > 0.05) & ~lost, confidence * np.where(measured, 1.0, 0.5), 0.0)
+    return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, across, limbs)
+
+
+def _with_hands_wrists(
+    person: PersonDetection, confidence: Float[ndarray, "8"], config: LiftingConfig, width: int
+) -> Float[ndarray, "8 2"]:
+    """The body's pixels, its wrists fused with those of the hands: the hands' network sees them enlarged."""
+    uv = person.uv[_ROWS].copy()
+    body, hand = (sigma**2 for sigma in config.wrist_pixels)
+    for side, seen in person.hands.items():
+        row = BODY_KEYPOINTS.index(f"{side}_wrist")
+        if confidence[row] > 0.0 and np.linalg.norm(seen.uv[0] - uv[row]) < 6.0 * (body + hand) ** 0.5 * width / 640.0:
+            uv[row] = (hand * uv[row] + body * seen.uv[0]) / (body + hand)
+    return uv
+
+
+def _assemble(
+    person: PersonDetection,
+    skins: Mapping[str, HandSkin],
+    with_depth: bool,
+    intrinsics: Intrinsics,
+    config: LiftingConfig,
+    body: _Body,
+) -> Lifted | None:
+    """The body's joints and, on each wrist that was found, its hand."""
+    k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
+    p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
+    confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), np.full(k, np.nan)
+    p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
+    sigma[rows], lateral[rows] = body.sigma, body.across
+    for side, hand in person.hands.items():
+        wrist = keypoint_index(f"{side}_wrist")
+        if confidence[wrist] > 0.0:
+            hand, placed = _in_order(hand, skins[side], side, body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
+            if placed is not None:
+                rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
+                p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
+                uv[rows] = np.where(placed.guessed[:, None], intrinsics.project(placed.p), hand.uv)
+                confidence[rows] = np.where(placed.guessed, 0.5, 1.0) * hand.score
+    lost = confidence == 0.0
+    p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
+    if lost.all():
+        return None
+    distance = 0.0 if with_depth else config.sigma_distance
+    return Lifted(p, np.where(lost, np.nan, lateral), sigma, distance, confidence, uv, measured, body.limbs)
+
+
+def _in_order(
+    hand: HandDetection, skin: HandSkin, side: str, arm: Float[ndarray, "3 3"], intrinsics: Intrinsics, config: LiftingConfig
+) -> tuple[HandDetection, PlacedHand | None]:
+    """A hand on its arm, its fingers put right where they were drawn in reverse order; then the thumb was guessed."""
+    wrist_z = float(arm[2, 2])
+    placed = place_hand(hand, skin, side, wrist_z, intrinsics, config)
+    if placed is None or not forearm_twist(arm, placed.p[5], placed.p[17]) > MOST_TWIST:
+        return hand, placed
+    hand, skin = reversed_order(hand), skin.reordered(REVERSED)
+    return hand, place_hand(hand, skin, side, wrist_z, intrinsics, config, no_thumb=True)
+
+
+def _contradiction(person: PersonDetection, side: str, config: LiftingConfig, width: int) -> float:
+    """How far apart the body's network and the hand's draw a wrist, in standard deviations of that; 0 without a hand."""
+    if side not in person.hands:
+        return 0.0
+    apart = float(np.linalg.norm(person.hands[side].uv[0] - person.uv[POSE_INDEX[f"{side}_wrist"]]))
+    return apart / (float(np.hypot(*config.wrist_pixels)) * width / 640.0)
+
+
+def _wrist_by_hand(skin: HandSkin | None, contradiction: float) -> tuple[float, float] | None:
+    """Depth of a wrist by its hand's skin and its standard deviation [m]; None where that tells nothing.
+
+    A hand whose wrist is drawn far from the arm's is hidden there, and how deep it is, is guessed as well.
+    """
+    if skin is None or not np.isfinite(skin.origin):
+        return None
+    return float(skin.joints(skin.origin)[0]), skin.sigma + GUESSED * max(contradiction - 2.0, 0.0)
+
+
+def apparent_scale(
+    person: PersonDetection, depth: Float[ndarray, "H W"], intrinsics: Intrinsics, config: LiftingConfig
+) -> float:
+    """How many times as far away as a person of usual size would be who looks as large, the depth picture [m] puts a body.
+
+    1 but for how large people are, and how well the network guesses that; NaN where it shows hardly any of the body. Another
+    value is a wrong unit of depth, or a wrong focal length.
+    """
+    visible = person.visibility >= config.min_visibility
+    z = skin_depths(depth, person.uv[_ROWS][visible[_ROWS]], 2.0)
+    if np.isfinite(z).sum() < 3:
+        return float("nan")
+    return float(np.nanmedian(z)) * pixels_per_metre(person.uv[visible], person.shape[visible]) / intrinsics.fx
+
+
+def reject_by_shape(
+    z: Float[ndarray, "N"], z_shape: Float[ndarray, "N"], limit: float
+) -> tuple[Float[ndarray, "N"], float | None]:
+    """Depths [m] without those that contradict the body's shape, and the depth of the shape's origin.
+
+    The origin is the one that most joints agree on within `limit` [m]; None when fewer than two do.
+    """
+    origin = z - z_shape
+    known = np.flatnonzero(np.isfinite(origin))
+    if len(known) < 2:
+        return np.full_like(z, np.nan), None
+    agrees = np.abs(origin[known, None] - origin[None, known]) <= limit
+    best = agrees[np.argmax(agrees.sum(1))]
+    if best.sum() < 2:
+        return np.full_like(z, np.nan), None
+    anchor = float(np.median(origin[known[best]]))
+    return np.where(np.abs(origin - anchor) <= limit, z, np.nan), anchor
+
+
+def keep_human_limbs(
+    p: Float[ndarray, "8 3"],
+    z_agreed: Float[ndarray, "8"],
+    limb_range: tuple[float, float],
+    breadth_range: tuple[float, float],
+) -> Float[ndarray, "8"]:
+    """`z_agreed` [m] with those measured depths taken back whose limbs to accepted joints all have human lengths, and of a
+    shoulder that is as far from the other one, which is accepted, as people's are.
+
+    The shape may be wrong by more than its limit, for a whole arm; what hides a joint rarely lies where a limb fits.
+
+    Args:
+        p: all measured joints [m], in the order of `BODY_KEYPOINTS`, NaN where nothing was measured.
+        z_agreed: depths that agree with the shape, NaN elsewhere.
+        limb_range: shortest and longest limb [m].
+        breadth_range: the same of the line between the shoulders.
+    """
+    z = z_agreed.copy()
+    for shoulder, other in (_HEIGHT[0], _HEIGHT[0][::-1]):
+        breadth = float(np.linalg.norm(p[shoulder] - p[other]))
+        if np.isnan(z[shoulder]) and np.isfinite(z[other]) and breadth_range[0] <= breadth <= breadth_range[1]:
+            z[shoulder] = p[shoulder, 2]
+    for _ in range(2):  # from the shoulder to the elbow, then on to the wrist
+        for joint, neighbours in _LIMBS.items():
+            accepted = [n for n in neighbours if np.isfinite(z[n])]
+            if np.isnan(z[joint]) and np.isfinite(p[joint]).all() and accepted:
+                lengths = np.linalg.norm(p[accepted] - p[joint], axis=1)
+                if ((lengths >= limb_range[0]) & (lengths <= limb_range[1])).all():
+                    z[joint] = p[joint, 2]
+    return z
+
+
+def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray, "4 4"] | None) -> KeypointFrame:
+    """The keypoints in the world frame, or in the camera frame when that is all that is known; None: nobody seen."""
+    k = len(KEYPOINTS)
+    if lifted is None:
+        nothing = np.full((k, 3), np.nan)
+        return KeypointFrame(stamp_ns, nothing, np.full((k, 3, 3), np.nan), np.zeros(k), nothing[:, :2])
+    T, along = np.eye(4), lifted.sigma_depth
+    if T_world_camera is not None:  # otherwise the distance does not matter
+        T, along = T_world_camera, np.hypot(along, lifted.sigma_distance * np.linalg.norm(lifted.p_camera, axis=1))
+    covariance = turned(about_rays(lifted.p_camera, lifted.sigma_lateral, along), T[:3, :3])
+    return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), covariance, lifted.confidence, lifted.uv)
+
+
+def _insets(config: LiftingConfig, w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "8"]:
+    """From the skin to each joint along its ray [m], for a body of shape `w`."""
+    inset = np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+    inset[_HEIGHT[0]] -= config.inset_shoulder_outward * np.minimum(_outwardness(w, rays), config.most_outward)
+    return inset
+
+
+def _behind_the_trunk(
+    rays: Float[ndarray, "8 3"],
+    z: Float[ndarray, "8"],
+    w: Float[ndarray, "8 3"],
+    far: Bool[ndarray, "8"],
+    config: LiftingConfig,
+) -> Float[ndarray, "8"]:
+    """Depth of a shoulder that the trunk hides [m], a human breadth from the other one; NaN for all other joints.
+
+    So is the farther one of two that are seen nearer to each other than any person's are: both are on the same skin.
+    """
+    out, shoulders = np.full(len(z), np.nan), _HEIGHT[0]
+    away = max(shoulders, key=lambda row: float(w[row, 2]))
+    near = shoulders[1 - shoulders.index(away)]
+    apart = float(np.linalg.norm(rays[away] * z[away] - rays[near] * z[near]))
+    if np.isfinite(z[near]) and (far[away] or apart < config.breadth_range[0]):
+        aside = float(np.linalg.norm(rays[away] - rays[near])) * z[near]
+        out[away] = z[near] + max(np.mean(config.breadth_range) ** 2 - aside**2, 0.0) ** 0.5
+    return out
+
+
+def _aboveness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> float:
+    """Cosine between a trunk, downwards, and the way from the camera to its shoulders: 0.3 from the front, 1 from above."""
+    down, ray = w[_HEIGHT[1]].mean(0) - w[_HEIGHT[0]].mean(0), rays[_HEIGHT[0]].mean(0)
+    return float(down @ ray / max(float(np.linalg.norm(down) * np.linalg.norm(ray)), 1e-6))
+
+
+def _outwardness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "2"]:
+    """How much each shoulder is seen from its own side: 1 wholly, 0 from the front or from behind, -1 through the chest."""
+    left, right = _HEIGHT[0]
+    across = w[left] - w[right]
+    cosine = rays[_HEIGHT[0]] @ across / np.maximum(np.linalg.norm(across) * np.linalg.norm(rays[_HEIGHT[0]], axis=1), 1e-6)
+    return np.array([-cosine[0], cosine[1]])
+
+
+def _to_shoulder_centres(w: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "2 3"]:
+    """From the landmarks of the shoulders to the joints' centres [m]."""
+    (left, right), hips = _HEIGHT
+    down, across = w[hips].mean(0) - w[_HEIGHT[0]].mean(0), w[left] - w[right]
+    outward = config.shoulder_outward * across / max(float(np.linalg.norm(across)), 1e-6)
+    return config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6) + np.array([outward, -outward])
+
+
+def _along_arms(p: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "8 3"]:
+    """From the landmarks of elbows and wrists to the joints' centres, along the limbs [m]."""
+    shift = np.zeros_like(p)
+    for shoulder, elbow, wrist in _ARMS:
+        upper, fore = p[elbow] - p[shoulder], p[wrist] - p[elbow]
+        shift[elbow] = config.elbow_further * upper / max(float(np.linalg.norm(upper)), 1e-6)
+        shift[wrist] = -config.wrist_before * fore / max(float(np.linalg.norm(fore)), 1e-6)
+    return shift
+
+
+def _across(shift: Float[ndarray, "N 3"], p: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
+    """What of a shift [m] is seen in the picture: depth is that of the joint already, insets hold for the landmarks' pixels."""
+    rays = p / np.linalg.norm(p, axis=1, keepdims=True)
+    return shift - np.sum(shift * rays, axis=1, keepdims=True) * rays
+
+
+def _lateral(config: LiftingConfig) -> Float[ndarray, "8"]:
+    return np.array([getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+
+
+def _depth_by_projection(
+    uv: Float[ndarray, "N 2"], shape: Float[ndarray, "N 3"], visible: Bool[ndarray, "N"], intrinsics: Intrinsics
+) -> float | None:
+    """Depth [m] of the shape's origin where the shape projects best onto the pixels: linear least squares in the
+    translation t, f (w_x + t_x) = (u - c)(w_z + t_z). None with fewer than four landmarks."""
+    if visible.sum() < 4:
+        return None
+    w, d = shape[visible], uv[visible] - [intrinsics.cx, intrinsics.cy]
+    n = len(w)
+    A, b = np.zeros((2 * n, 3)), np.zeros(2 * n)
+    for axis, f in enumerate((intrinsics.fx, intrinsics.fy)):
+        rows: Int[ndarray, "N"] = np.arange(n) + axis * n
+        A[rows, axis], A[rows, 2] = f, -d[:, axis]
+        b[rows] = d[:, axis] * w[:, 2] - f * w[:, axis]
+    depth = float(np.linalg.lstsq(A, b, rcond=None)[0][2])
+    return depth if depth > 0.1 else None

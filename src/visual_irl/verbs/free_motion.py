@@ -1,0 +1,75 @@
+"""A mapped motion that would collide is repaired before it is executed, and what was changed is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from visual_irl.errors import WouldCollide
+from visual_irl.execution.guard import GuardConfig, SkillSeal, approve
+from visual_irl.execution.state import RobotState
+from visual_irl.planning.planner import PlannerConfig
+from visual_irl.planning.repair import Repaired, repair
+from visual_irl.robots.carrying import Held, held_along
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import Carried, World
+from visual_irl.types import JointTrajectory
+from visual_irl.verbs.stages import say
+
+
+def held_of(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]) -> tuple[Held, ...]:
+    """What is in the hand along a mapped motion, as large as it was seen to be."""
+    rows = [
+        (begin, end, Carried(name, header["objects"][name]["radius"]))
+        for begin, end, name in header["held"]
+        if name in header["objects"]
+    ]
+    return held_along(trajectory, robot, rows)
+
+
+def repaired_if_needed(
+    trajectory: JointTrajectory,
+    robot: RobotModel,
+    world: World,
+    config: GuardConfig,
+    planner: PlannerConfig,
+    held: tuple[Held, ...] = (),
+    seal: SkillSeal | None = None,
+) -> Repaired | None:
+    """The motion from its own start, repaired where it would collide; None when the guard approves it as it is.
+
+    Args:
+        trajectory: what was mapped.
+        robot: its robot.
+        world: what must not be touched.
+        config: the guard's bounds.
+        planner: how detours are planned.
+        held: what the hand carries, when.
+        seal: the skill that the motion was made with and the one that is there, where that is to be checked.
+
+    Raises:
+        RefusedTrajectory: the guard has another reason.
+        InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
+    """
+    start = RobotState.at_rest(robot.joint_names, trajectory.q[0])
+    try:
+        approve(trajectory, robot, start, world, config, skill=seal, held=held)
+        return None
+    except WouldCollide as refusal:
+        say(f"as it was mapped, the motion would collide: {refusal}")
+    return repair(trajectory, robot, world, planner, held)
+
+
+def repairs_of(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
+    """Where the motion was changed, how, and by how much at most; said and returned."""
+    rows: list[dict[str, Any]] = []
+    for stretch in repaired.stretches:
+        inside = (given.t >= stretch.start) & (given.t <= stretch.end)
+        hand = float(repaired.hand_moved[inside].max(initial=0.0))
+        limbs = float(repaired.limbs_turned[inside].max(initial=0.0))
+        moved = f"the hand moves by up to {1e3 * hand:.0f} mm, upper arm or forearm by {np.degrees(limbs):.0f} deg"
+        say(f"  {stretch.start:.1f} to {stretch.end:.1f} s, {stretch.how}: {moved}")
+        row = {"start_s": stretch.start, "end_s": stretch.end, "how": stretch.how}
+        rows.append({**row, "hand_moved_m": hand, "limbs_turned_rad": limbs})
+    return rows
