@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from visual_irl.perception.landmarks import person_finder
 from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
+from visual_irl.perception.landmarks.person_choice import Look, look_of
 from visual_irl.perception.landmarks.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
 from visual_irl.perception.landmarks.region import Region
 
@@ -137,6 +140,21 @@ def test_another_camera_tells_which_of_two_people_is_meant() -> None:
         assert middle(finder.detect(PICTURE, i * STEP_NS)) == seen
     finder.expect(None)
     assert middle(finder.detect(PICTURE, 4 * STEP_NS)) == 320.0
+
+
+def test_a_picture_is_looked_at_once_for_what_the_followed_person_wears(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PersonDetection] = []
+
+    def counted(one: PersonDetection, rgb: np.ndarray, depth: np.ndarray | None) -> Look:
+        asked.append(one)
+        return look_of(one, rgb, depth)
+
+    monkeypatch.setattr(person_finder, "look_of", counted)
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), Scripted())
+    assert finder.detect(PICTURE, 0) is not None
+    for i in range(1, 4):
+        asked.clear()
+        assert finder.detect(PICTURE, i * STEP_NS) is not None and len(asked) == 1
 
 
 class Passing(Scripted):

@@ -23,6 +23,7 @@ from visual_irl.perception.landmarks.headless import HeadlessSearch
 from visual_irl.perception.landmarks.person_choice import (
     KEEP_NS,
     Chosen,
+    Look,
     demonstrator,
     doubtful,
     far_from,
@@ -179,35 +180,42 @@ class PersonFinder:
     def _by_face(
         self, rgb: UInt8[ndarray, "H W 3"], followed: PersonDetection | None, found: list[HandDetection], stamp_ns: int
     ) -> PersonDetection | None:
-        """Whom the pose networks follow, unless it is no body with a head, or somebody else."""
-        person = followed
-        height, width = rgb.shape[:2]
-        if person is not None and self._chosen is not None and not self._same(person, rgb, stamp_ns):
-            person, self._crowded = self._again(rgb, stamp_ns), True
-        # hands tell a new body from what only looks like one; of a known one's, some may be other people's
-        elif person is None or not self._plausible(person, [] if self._chosen else found, width, height):
-            person = None
-        elif self._chosen is None:
-            person = self._choose(person, found, rgb)
-        elif doubtful(person, look_of(person, rgb, self._depth), self._chosen):
-            person = self._again(rgb, stamp_ns, person)
-            self._crowded |= person is None
-        if person is None:
+        """Whom the pose networks follow, with their hands, unless it is no body with a head, or somebody else."""
+        seen = None if followed is None else self._chosen_by(followed, found, rgb, stamp_ns)
+        if seen is None:
             self._last_hands = {}
             self._near = place_of(self._chosen.person) if self._chosen and self._crowded else None
             return None
+        person, look = seen
         self._near = None if person is followed else place_of(person)
-        self._keep(person, rgb, stamp_ns)
+        self._chosen = Chosen.seen(person, look, stamp_ns, self._chosen)
         self._last_hands = self._assign(rgb, person, found, stamp_ns)
         return replace(person, hands=self._last_hands)
+
+    def _chosen_by(
+        self, followed: PersonDetection, found: list[HandDetection], rgb: UInt8[ndarray, "H W 3"], stamp_ns: int
+    ) -> tuple[PersonDetection, Look] | None:
+        """The chosen one and how they look in this picture, in which the networks follow a body; chosen now, if nobody was."""
+        height, width = rgb.shape[:2]
+        person: PersonDetection | None = followed
+        look = look_of(followed, rgb, self._depth)
+        if self._chosen is not None and not same_person(followed, look, self._chosen, stamp_ns):
+            person, self._crowded = self._again(rgb, stamp_ns), True
+        # hands tell a new body from what only looks like one; of a known one's, some may be other people's
+        elif not self._plausible(followed, [] if self._chosen else found, width, height):
+            return None
+        elif self._chosen is None:
+            person = self._choose(followed, found, rgb)
+        elif doubtful(followed, look, self._chosen):
+            person = self._again(rgb, stamp_ns, followed)
+            self._crowded |= person is None
+        if person is None:
+            return None
+        return person, look if person is followed else look_of(person, rgb, self._depth)
 
     def _same(self, person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> bool:
         """Whether a body may be the chosen one's."""
         return self._chosen is not None and same_person(person, look_of(person, rgb, self._depth), self._chosen, stamp_ns)
-
-    def _keep(self, person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> None:
-        """Remember how the chosen one looks now."""
-        self._chosen = Chosen.seen(person, look_of(person, rgb, self._depth), stamp_ns, self._chosen)
 
     def _again(
         self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, doubted: PersonDetection | None = None
