@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from visual_irl.perception.landmarks import person_finder
-from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
-from visual_irl.perception.landmarks.person_choice import Look, look_of
+from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection, mirrored
+from visual_irl.perception.landmarks.person_choice import TURN_NS, Look, look_of
 from visual_irl.perception.landmarks.person_finder import PAUSE_NS, PersonFinder, PersonFinderConfig
 from visual_irl.perception.landmarks.region import Region
 
@@ -155,6 +156,28 @@ def test_a_picture_is_looked_at_once_for_what_the_followed_person_wears(monkeypa
     for i in range(1, 4):
         asked.clear()
         assert finder.detect(PICTURE, i * STEP_NS) is not None and len(asked) == 1
+
+
+class Confused(Scripted):
+    """Networks that take the front for the back in some pictures."""
+
+    confused = False
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        return mirrored(person()) if self.confused else person()
+
+
+def test_left_and_right_that_change_sooner_than_anybody_turns_are_lost_and_a_turn_is_not() -> None:
+    networks = Confused()
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), networks)
+    seen: list[float | None] = []
+    confused = [False, True, False, True, *[True] * 13]
+    for i, networks.confused in enumerate(confused):
+        found = finder.detect(PICTURE, i * STEP_NS)
+        seen.append(None if found is None else float(found.uv[POSE_INDEX["left_shoulder"], 0]))
+    turned_at = 2 + math.ceil(TURN_NS / STEP_NS)
+    assert seen[:4] == [400.0, None, 400.0, None], "one picture with left and right exchanged"
+    assert seen[3:turned_at] == [None] * (turned_at - 3) and seen[turned_at:] == [240.0] * (len(seen) - turned_at)
 
 
 class Passing(Scripted):

@@ -26,6 +26,8 @@ stands behind looks smaller, whoever walks in front larger, and smoothing passes
 MAX_NEARER, MAX_APPROACH, NEAREST = 0.25, 1.5, 0.5
 """How much nearer or farther the trunk's skin is at most [m], so much more per second [m/s], and no more than the last: it
 is the same to 30 mm while somebody works."""
+TURN_NS = 400_000_000
+"""Nobody turns their back, or their front, within so long [ns]: the network has left and right exchanged."""
 SAME_COLOUR, LEAST_ALIKE = 60.0, 0.2
 """Clothes have their colour where it differs by less [levels of 255], and show at this share of the trunk's points at least;
 arms, what they carry and who walks past hide the others. One person's show at 0.4 or more while they work."""
@@ -123,6 +125,11 @@ def turned(person: PersonDetection, chosen: Chosen) -> bool:
     """Whether a body shows its other side than the chosen one did: who turns is seen from the side meanwhile."""
     now, before = frontness(person), frontness(chosen.person)
     return min(abs(now), abs(before)) > BROAD and now * before < 0.0
+
+
+def exchanged(person: PersonDetection, chosen: Chosen, stamp_ns: int) -> bool:
+    """Whether a body has left and right exchanged: it shows its other side sooner than anybody turns."""
+    return turned(person, chosen) and abs(stamp_ns - chosen.stamp_ns) < TURN_NS
 
 
 def doubtful(person: PersonDetection, look: Look, chosen: Chosen) -> bool:

@@ -26,6 +26,7 @@ from visual_irl.perception.landmarks.person_choice import (
     Look,
     demonstrator,
     doubtful,
+    exchanged,
     far_from,
     look_of,
     middle_of_shoulders,
@@ -209,7 +210,7 @@ class PersonFinder:
         elif doubtful(followed, look, self._chosen):
             person = self._again(rgb, stamp_ns, followed)
             self._crowded |= person is None
-        if person is None:
+        if person is None or (self._chosen is not None and exchanged(person, self._chosen, stamp_ns)):
             return None
         return person, look if person is followed else look_of(person, rgb, self._depth)
 
