@@ -66,12 +66,17 @@ class Detector(Protocol):
 
 
 @runtime_checkable
-class GuidedDetector(Detector, Protocol):
-    """One that can be told more about the next picture, so that it tells people apart."""
+class ExpectsPlace(Protocol):
+    """What a detector may have besides: it is told where another camera sees the person."""
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where the middle between the person's shoulders will be in the next picture [px]; None: nobody knows."""
         ...
+
+
+@runtime_checkable
+class SeesDepth(Protocol):
+    """What a detector may have besides, with or without `ExpectsPlace`: it is shown depth, which tells people apart."""
 
     def show_depth(self, depth: Float32[ndarray, "H W"] | None) -> None:
         """The depth of the next picture [m], NaN where it is not known; None: it has none."""

@@ -17,7 +17,7 @@ from visual_irl.perception.cameras.exposure import well_exposed
 from visual_irl.perception.cameras.sources import FrameSource
 from visual_irl.perception.cameras.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.cameras.upright_camera import turned_upright
-from visual_irl.perception.landmarks.detection import Detector, GuidedDetector
+from visual_irl.perception.landmarks.detection import Detector, ExpectsPlace, SeesDepth
 from visual_irl.perception.skeleton.arm_depth import LimbLengths
 from visual_irl.perception.skeleton.arm_memory import ArmMemory
 from visual_irl.perception.skeleton.lifting import LiftingConfig, apparent_scale, lift_keypoints, to_world
@@ -42,8 +42,17 @@ class KeypointConfig:
         require_within(self, 0.0, 1.0)
 
     def build_detector(self) -> Detector:
-        """The detector with its default options."""
-        detector: Detector = DETECTORS.load(self.detector)().build()
+        """The detector with its default options.
+
+        Raises:
+            InvalidInput: a plug-in's `build()` gives no `Detector`.
+        """
+        detector = DETECTORS.load(self.detector)().build()
+        if not isinstance(detector, Detector):
+            raise InvalidInput(
+                f"detector '{self.detector}': its build() gives a {type(detector).__name__} without detect(rgb, stamp_ns) and "
+                "close(); see perception.landmarks.detection.Detector"
+            )
         return detector
 
 
@@ -63,7 +72,7 @@ class KeypointStream:
         A frame without a person has all keypoints NaN and confidence 0, and so has one that cannot be used: see
         `StreamHealth`. No keypoint is carried over from other frames.
         """
-        if isinstance(self.detector, GuidedDetector):
+        if isinstance(self.detector, SeesDepth):
             self.detector.show_depth(frame.depth)
         person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if self.health.admit(frame) else None
         self.health.no_person += self.health.sound and person is None
@@ -104,7 +113,7 @@ def iterate_keypoints(
     stream.health = health or stream.health
     for raw in source:
         frame = turned_upright(with_possible_depth(raw))
-        if expected is not None and isinstance(detector, GuidedDetector):
+        if expected is not None and isinstance(detector, ExpectsPlace):
             detector.expect(expected(frame))
         newer, bare = stream.health.newer(frame), stream.health.no_depth
         keypoints = stream.step(frame)
