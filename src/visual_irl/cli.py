@@ -45,9 +45,9 @@ def record(
     Args:
         out: Folder to make; an existing one is never overwritten.
         camera: Name of the camera.
-        task: What the person before the synthetic camera does: onion_sorting or pouring.
+        task: What the person before the synthetic camera does: onion_sorting, pouring, or a task of another package.
         seed: Seed of the scene, the motion and the sensor noise.
-        onions: How many onions lie on the table, 1 to 8.
+        onions: How many onions, or things of another task, lie on the table, 1 to 8.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.

@@ -1,7 +1,7 @@
 """The whole chain, as a reader would draw it: demonstrations -> reward and skill -> hand plan -> arm -> robot -> replay.
 
 Perception is `visual_irl.perception.extraction`; it ends in a `Demonstration`, with which everything here begins. What differs
-between tasks is in `visual_irl.skills`, one file a task.
+between tasks is in `visual_irl.skills`, one file a family of tasks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills import SKILLS
 from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Skill, Way, silent
+from visual_irl.tasks import part_of
 from visual_irl.types import Demonstration
 
 __all__ = ["MOTION_FILE", "REWARD_FILE", "LearnConfig", "Skill", "Way", "learn", "load_skill", "plan", "ways"]
@@ -48,7 +49,7 @@ def learn(
             f"demonstration {plain[0] + 1} has no objects or fixtures in a calibrated world (a plain video?): a task is "
             "learned from RGB-D recordings; a video can still be mapped with `visual-irl map`"
         )
-    skill: Skill = SKILLS.load(tasks[0]).learn(demos, config, progress, evaluations)
+    skill: Skill = part_of(tasks[0], SKILLS).learn(demos, config, progress, evaluations)
     return skill
 
 
@@ -61,7 +62,7 @@ def load_skill(folder: Path) -> Skill:
     if not Path(folder).is_dir():
         raise MissingFile(f"no skill at '{folder}'; `visual-irl learn` makes one")
     task = LinearReward.load(Path(folder) / REWARD_FILE).relations.task
-    skill: Skill = SKILLS.load(task).load(folder)
+    skill: Skill = part_of(task, SKILLS).load(folder)
     return skill
 
 

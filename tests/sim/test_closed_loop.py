@@ -9,7 +9,7 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import LearningFailed, WouldCollide
 from visual_irl.evaluation.episodes import likeness
 from visual_irl.evaluation.episodes.closed_loop import Cell, ClosedLoopConfig, Worked
-from visual_irl.evaluation.episodes.sorting_episodes import sort_onions
+from visual_irl.evaluation.episodes.sorting_episodes import sort_things
 from visual_irl.evaluation.spread import spread
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
@@ -47,7 +47,7 @@ def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name
     if alike:
         scene = replace(scene, objects=tuple(replace(o, attributes={BLEMISHED: 0.0}) for o in scene.objects))
     shown: list[MujocoExecutor] = []
-    result = sort_onions(skill, load_robot(name), TASK, scene, 3, on_frame=shown.append)
+    result = sort_things(skill, load_robot(name), TASK, scene, 3, on_frame=shown.append)
     a, b = shown[-1].object_positions().values()
     assert max(a[2], b[2]) < 0.035 and np.linalg.norm(a - b) > 0.05  # on the floor: neither lies on the other
     assert result.placed == {o.name: True for o in scene.objects}
@@ -64,8 +64,8 @@ def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name
 
 def test_an_episode_is_the_same_in_a_process_of_its_own(skill: SortingSkill) -> None:
     work = (skill, load_robot("ur5e"), TASK, TASK.sample_scene(np.random.default_rng(6), 1), 6)
-    here = sort_onions(*work)  # after the episodes above
-    ((_, there),) = spread(sort_onions, [work])
+    here = sort_things(*work)  # after the episodes above
+    ((_, there),) = spread(sort_things, [work])
     assert here.placed == there.placed and len(here.ours) == len(there.ours)
     for a, b in zip(here.ours, there.ours, strict=True):  # as measured: to the last bit
         assert np.array_equal(a.q_end, b.q_end) and a.smoothness == b.smoothness
@@ -84,7 +84,7 @@ def test_an_onion_that_is_lost_is_taken_again(skill: SortingSkill) -> None:
             executor.data.qpos[address : address + 3] = onion.p_world + [0.02, -0.03, 0.0]
             fallen.append(p)
 
-    result = sort_onions(skill, load_robot("panda"), TASK, scene, seed=4, on_frame=knock_out_of_the_hand)
+    result = sort_things(skill, load_robot("panda"), TASK, scene, seed=4, on_frame=knock_out_of_the_hand)
     assert fallen
     assert result.lost == 1
     assert result.placed == {onion.name: True}
@@ -107,7 +107,7 @@ def test_a_step_that_cannot_be_done_leaves_the_arm_where_it_is_and_the_work_goes
 
     taken = ClosedLoop.inspect
     monkeypatch.setattr(ClosedLoop, "inspect", inspect_once_in_vain)
-    result = sort_onions(skill, load_robot("panda"), TASK, scene, seed=4)
+    result = sort_things(skill, load_robot("panda"), TASK, scene, seed=4)
     assert len(refusals) == 1 and len(result.refused) == 1 and refusals[0] in result.refused[0]
     assert result.placed == {refusals[0]: True}
 

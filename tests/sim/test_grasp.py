@@ -39,7 +39,7 @@ DOWN = np.diag([1.0, -1.0, -1.0])
 
 def scene() -> Scene:
     objects = tuple(
-        SceneObject(name, "onion", np.array([*xy, RADIUS]), RADIUS, {BLEMISHED: blemish})
+        SceneObject(name, "onion", np.array([*xy, RADIUS]), RADIUS, {BLEMISHED: blemish}, OnionSorting.appearance)
         for name, xy, blemish in (("onion_0", ONION, 0.0), ("onion_1", [0.28, -0.02], 1.0))
     )
     return Scene(objects, OnionSorting().fixtures())

@@ -41,7 +41,7 @@ def test_a_missed_grasp_is_seen_and_tried_again_and_all_is_poured_and_disposed(s
     assert moved and result.lost == 1
     assert result.share >= 0.95 and result.disposed
     assert not result.refused and not result.collisions and result.branch_changes == 0
-    scores = PouringEpisodes().scores([result])
+    scores = PouringEpisodes(Pouring()).scores([result])
     assert scores["success_rate"] == result.share and scores["disposed_upright"] == 1.0
 
 

@@ -34,7 +34,7 @@ def at(sight: Sight, p: np.ndarray):
 
 
 def test_onions_are_seen_where_they_are_and_keep_their_names(cell: MujocoExecutor) -> None:
-    sight = Sight(cell, np.random.default_rng(0))
+    sight = Sight(cell, np.random.default_rng(0), OnionSorting())
     truth = cell.object_positions()
     first = {name: at(sight, p) for name, p in truth.items()}
     assert len(sight.things()) == len(truth) == len({t.name for t in first.values()})
@@ -45,7 +45,7 @@ def test_onions_are_seen_where_they_are_and_keep_their_names(cell: MujocoExecuto
 
 
 def test_what_was_lost_is_whatever_turns_up_and_is_none_of_the_others(cell: MujocoExecutor) -> None:
-    sight = Sight(cell, np.random.default_rng(0))
+    sight = Sight(cell, np.random.default_rng(0), OnionSorting())
     name, p = next(iter(cell.object_positions().items()))
     lost = at(sight, p)
     sight.moved(lost, None)
@@ -57,7 +57,7 @@ def test_what_was_lost_is_whatever_turns_up_and_is_none_of_the_others(cell: Mujo
 
 
 def test_kinds_are_told_by_what_is_seen_at_the_inspection_place(cell: MujocoExecutor) -> None:
-    sight = Sight(cell, np.random.default_rng(0))
+    sight = Sight(cell, np.random.default_rng(0), OnionSorting())
     for item in cell.scene.objects:
         p = cell.object_positions()[item.name]
         thing = at(sight, p)

@@ -29,10 +29,11 @@ from visual_irl.io import artifacts
 from visual_irl.perception.cameras.sources import open_frames
 from visual_irl.types import KEYPOINTS, ObjectEstimate, RgbdFrame, keypoint_index
 from visual_irl.verbs import view_stage
+from visual_irl.verbs.view_page import COLOURS as PAGE_COLOURS
 from visual_irl.verbs.view_page import (
-    BAD,
     ELLIPSOID,
-    SOUND,
+    MARKED,
+    PLAIN,
     UNTOLD,
     Snapshot,
     ViewPage,
@@ -41,7 +42,6 @@ from visual_irl.verbs.view_page import (
     regions,
     skeleton_lines,
 )
-from visual_irl.verbs.view_page import COLOURS as PAGE_COLOURS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = ROOT / "models" / "recordings" / "onion_sorting"
@@ -211,7 +211,7 @@ def test_an_onion_is_drawn_as_what_it_is_known_to_be() -> None:
     onions = tuple(ObjectEstimate(f"onion{i}", "onion", np.full(3, 0.1 * i), 0.04, 1.0, a) for i, a in enumerate(known))
     centres, radii, _, colours = object_ellipsoids(onions)
     assert np.array_equal(centres[:, 0], [0.0, 0.1, 0.2]) and np.all(radii == 0.04)
-    assert [tuple(rgb) for rgb in colours] == [BAD, SOUND, UNTOLD]
+    assert [tuple(rgb) for rgb in colours] == [MARKED, PLAIN, UNTOLD]
 
 
 def test_a_bottle_is_drawn_as_high_as_it_is_and_tilted_as_it_is() -> None:

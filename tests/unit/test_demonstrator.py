@@ -8,14 +8,14 @@ import pytest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, Unreachable
 from visual_irl.tasks.body import sample_body
-from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
+from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate
 from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.performer import Performance, min_jerk
 from visual_irl.types import SIDES
 from visual_irl.verbs.evaluate_stage import episodes_of
 
 TASK = OnionSorting()
-MIRRORED = table_for("left")
+MIRRORED = OnionSorting().for_side("left")
 
 
 def perform(seed: int, onions: int, body: int, **config: object) -> Performance:

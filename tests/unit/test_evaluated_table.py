@@ -11,11 +11,19 @@ from visual_irl.evaluation.episodes import pouring_episodes, sorting_episodes
 from visual_irl.robots import load_robot
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.skills.sorting import SortingSkill
+from visual_irl.tasks.onion_sorting import OnionSorting
+from visual_irl.tasks.pouring import Pouring
 from visual_irl.tasks.scene import Scene
 
 EPISODES = [
-    (sorting_episodes, "sort_onions", sorting_episodes.SortingEpisodes(moved=0.05), SortingSkill, sorting_episodes.Sorted),
-    (pouring_episodes, "pour", pouring_episodes.PouringEpisodes(), PouringSkill, pouring_episodes.Poured),
+    (
+        sorting_episodes,
+        "sort_things",
+        sorting_episodes.SortingEpisodes(OnionSorting(), moved=0.05),
+        SortingSkill,
+        sorting_episodes.Sorted,
+    ),
+    (pouring_episodes, "pour", pouring_episodes.PouringEpisodes(Pouring()), PouringSkill, pouring_episodes.Poured),
 ]
 
 

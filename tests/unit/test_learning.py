@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
-from dataclasses import replace
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,23 @@ from visual_irl.io import artifacts
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.pipeline import LearnConfig, learn, load_skill, plan
+from visual_irl.policy.closed_loop import UNKNOWN, ClosedLoop
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.optimal import plan_episodes
 from visual_irl.policy.skill import Thing, decide, released_in
 from visual_irl.reward import max_ent
 from visual_irl.reward.max_ent import MaxEnt, soft_policy
 from visual_irl.reward.model import LinearReward
-from visual_irl.skills import SKILLS
 from visual_irl.skills.sorting import SortingSkill, demonstrated_states, reward_over_time
-from visual_irl.tasks import RELATIONS, TASKS
+from visual_irl.tasks import TASKS
 from visual_irl.tasks.body import sample_body
-from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate
+from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, perform_sorting
 from visual_irl.tasks.episodes import cut_episodes
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
+from visual_irl.tasks.performer import Staging
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.pick_place_graph import Relations, build_graph
+from visual_irl.tasks.scene import Fixture
 from visual_irl.types import Demonstration
 from visual_irl.verbs import stages
 
@@ -52,36 +56,49 @@ def skill(demo: Demonstration) -> SortingSkill:
     return learn([demo], LearnConfig())
 
 
-def test_a_task_of_another_package_is_learned_and_mapped(
-    demo: Demonstration, skill: SortingSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The module in the docs, registered as its entry points would be."""
-    docs = Path(__file__).parents[2] / "docs" / "tasks.md"
-    code = re.search(r"```python\n(.*?)```", docs.read_text().split("## A task of your own", 1)[1], re.DOTALL)
-    assert code is not None
-    (tmp_path / "my_apples.py").write_text(code[1])
-    monkeypatch.syspath_prepend(tmp_path)
-    for registry, name in ((TASKS, "Apples"), (RELATIONS, "AppleRelations"), (SKILLS, "AppleSkill")):
-        monkeypatch.setitem(registry._table, "apples", (f"my_apples:{name}", "my-apples"))
+@dataclass(frozen=True)
+class Fruit(PickPlace):
+    """Three kinds, told by two attributes."""
 
-    def of_apples(name: str) -> str:
-        return name.replace("bin_blemished", "crate_green").replace("bin_unblemished", "crate_ripe")
+    name, label = "fruit", "fruit"
+    attributes = ("ripe", "rotten")
 
-    fixtures = {of_apples(name): T for name, T in demo.fixtures.items()}
-    apples = replace(demo, task="apples", fixtures=fixtures)
-    learn([apples], LearnConfig()).save(tmp_path / "skill")
-    again = load_skill(tmp_path / "skill")
-    assert again.task == "apples" and type(again).__name__ == "AppleSkill"
-    assert torch.equal(again.reward.theta, skill.reward.theta)
-    hand, onions = (plan(of, at, PolicyConfig())[0] for of, at in ((again, apples), (skill, demo)))
-    assert np.array_equal(hand.Ts_world_hand, onions.Ts_world_hand)
-    with pytest.raises(LearningFailed, match="the skill is for apples, the demonstration is of onion_sorting"):
-        plan(again, demo, PolicyConfig())
+    def fixtures(self) -> tuple[Fixture, ...]:
+        places = {"crate_plain": (0.10, 0.22), "crate_ripe": (0.08, -0.48), "crate_rotten": (0.43, -0.12)}
+        return tuple(self.box(name, xy, (0.5, 0.5, 0.5, 1.0)) for name, xy in places.items())
+
+
+def test_three_kinds_go_to_three_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "my_fruit", SimpleNamespace(Fruit=Fruit))
+    monkeypatch.setitem(TASKS._table, "fruit", ("my_fruit:Fruit", "-"))
+    shown = [perform_sorting(Fruit(), Staging(seed=seed, things=4)).demonstration for seed in (0, 1)]
+    kinds = {Fruit().kind_of(a) for demo in shown for a in demo.attributes.values()}
+    assert kinds == {0, 1, 2}
+    learn(shown, LearnConfig()).save(tmp_path)
+    skill = load_skill(tmp_path)
+    assert isinstance(skill, SortingSkill) and skill.task == "fruit"
+    assert "release_rotten_in_crate_ripe" in skill.reward.feature_names
+    loop = ClosedLoop(skill.reward, skill.relations, skill.motion, PolicyConfig())
+    for kind, crate in enumerate(("crate_plain", "crate_ripe", "crate_rotten")):
+        thing = Thing("fruit_0", np.array([0.2, -0.1, 0.03]), 0.03, float(kind))
+        assert loop.looks(replace(thing, attribute=UNKNOWN)) and loop.goal(thing, looked=True) == crate
+    with pytest.warns(UserWarning, match=r"are plain or ripe \(by ripe, rotten\): where those belong that are rotten is not"):
+        learn([_without(shown[0], "rotten")], LearnConfig())
+
+
+def _without(demo: Demonstration, attribute: str) -> Demonstration:
+    return replace(demo, attributes={n: {**a, attribute: 0.0} for n, a in demo.attributes.items()})
+
+
+def test_a_thing_without_any_of_the_attributes_is_an_error_and_one_that_is_not_told_is_not_had() -> None:
+    assert [Fruit().kind_of(a) for a in ({"ripe": 0.4}, {"rotten": 0.7}, {"ripe": 0.9, "rotten": 0.7})] == [0, 2, 1]
+    with pytest.raises(InvalidInput, match=r"no attribute 'ripe' or 'rotten' \(they have: blemished\)"):
+        Fruit().kind_of({BLEMISHED: 1.0})
 
 
 def test_a_skill_from_one_kind_of_onion_is_warned_of(demo: Demonstration) -> None:
     alike = replace(demo, attributes={name: {**each, BLEMISHED: 1.0} for name, each in demo.attributes.items()})
-    with pytest.warns(UserWarning, match=r"have blemished = 1: where the others belong is not shown"):
+    with pytest.warns(UserWarning, match=r"are marked \(by blemished\): where those belong that are plain is not shown"):
         learn([alike], LearnConfig())
 
 
@@ -183,7 +200,7 @@ def test_every_inspection_is_seen_at_any_frame_rate(rate: float) -> None:
 
 
 def test_reward_rises_along_the_demonstration(skill: SortingSkill, demo: Demonstration) -> None:
-    reward, features = reward_over_time(skill.reward, demo, BLEMISHED)
+    reward, features = reward_over_time(skill.reward, demo)
     assert reward.shape == (len(demo.t) - 1,) and np.isfinite(features).all()
     releases = features[:, [n.startswith("release_") for n in skill.reward.feature_names]].sum(axis=1)
     let_go = [i for i in range(len(reward)) if demo.held[i] and demo.held[i + 1] != demo.held[i]]
@@ -200,7 +217,7 @@ def test_reward_does_not_depend_on_the_frame_rate(skill: SortingSkill, demo: Dem
         aperture=demo.aperture[keep], objects={n: p[keep] for n, p in demo.objects.items()},
         held=tuple(demo.held[k] for k in keep),
     )  # fmt: skip
-    full, half = (reward_over_time(skill.reward, d, BLEMISHED)[0] for d in (demo, thinned))
+    full, half = (reward_over_time(skill.reward, d)[0] for d in (demo, thinned))
     assert abs(full.sum() - half.sum()) < 0.05 * np.abs(full).sum()  # the path gets a little shorter, the events stay
 
 
@@ -320,5 +337,5 @@ def test_plan_grasps_at_the_object_and_keeps_clear_of_the_table(skill: SortingSk
 
 def test_demonstrated_states_follow_the_graph(demo: Demonstration) -> None:
     hand = demo.keypoint("hand_middle_mcp")
-    graph, sequences = demonstrated_states(PLACES, [hand], [cut_episodes(demo, hand)], BLEMISHED)
+    graph, sequences = demonstrated_states(PLACES, [hand], [cut_episodes(demo, hand)])
     assert len(sequences) == 3 and all(graph.states[s[-1]][3] for s in sequences)

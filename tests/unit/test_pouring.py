@@ -26,7 +26,7 @@ from visual_irl.tasks.performer import Performance
 from visual_irl.tasks.pour_episode import cut_pouring
 from visual_irl.tasks.pour_graph import STATE, PourRelations, build_graph
 from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE, Pouring
-from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
+from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring
 from visual_irl.tasks.scene import Outcome, Scene, SeenThing
 from visual_irl.types import Demonstration, HumanArmTrajectory
 from visual_irl.verbs import map_stage
@@ -35,7 +35,7 @@ UP = np.array([0.0, 0.0, 1.0])
 
 
 def perform(seed: int, body: int = 0, side: str = "right", **config: float) -> Performance:
-    scene = pouring_table_for(side).sample_scene(np.random.default_rng([seed, 0]))
+    scene = Pouring().for_side(side).sample_scene(np.random.default_rng([seed, 0]))
     return demonstrate_pouring(scene, sample_body(body), PouringConfig(seed=seed, side=side, **config))
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.evaluation.episodes import EPISODES
+from visual_irl.evaluation.episodes.closed_loop import Episodes
 from visual_irl.execution import ARMS, GRIPPERS
-from visual_irl.perception import CAMERAS, DETECTORS
+from visual_irl.perception import CAMERAS, DETECTORS, OBJECT_DETECTORS
+from visual_irl.perception.objects.detectors import ObjectDetector, ObjectsConfig
 from visual_irl.planning import PLANNERS
 from visual_irl.registry import Registry
 from visual_irl.reward import LEARNERS, SITUATION_LEARNERS
 from visual_irl.robots import ROBOTS
 from visual_irl.skills import SKILLS
-from visual_irl.tasks import RELATIONS, TASKS
+from visual_irl.tasks import PERFORMERS, RELATIONS, TASKS, load_task, part_of
 from visual_irl.tasks.kinematic import KINEMATIC_TASKS, kinematic_task, require_sound
 from visual_irl.tasks.kinematic_sorting import KinematicSorting
-from visual_irl.verbs.evaluate_stage import EPISODES, Episodes
+from visual_irl.tasks.onion_sorting import OnionSorting
+from visual_irl.tasks.performer import Staging
+from visual_irl.tasks.pick_place import PickPlace
+from visual_irl.types import SIDES
+from visual_irl.verbs.stages import things_in
 
 ALL = (
-    ROBOTS, TASKS, RELATIONS, SKILLS, EPISODES, CAMERAS, DETECTORS, KINEMATIC_TASKS, LEARNERS,
+    ROBOTS, TASKS, RELATIONS, PERFORMERS, SKILLS, EPISODES, CAMERAS, DETECTORS, OBJECT_DETECTORS, KINEMATIC_TASKS, LEARNERS,
     SITUATION_LEARNERS, PLANNERS, ARMS, GRIPPERS,
 )  # fmt: skip
 
@@ -28,14 +39,75 @@ def test_every_registered_name_loads(registry: Registry, name: str) -> None:
     assert registry.load(name) is not None
 
 
-@pytest.mark.parametrize("task", TASKS.names)
-def test_every_task_has_what_a_skill_of_it_needs(task: str) -> None:
-    assert TASKS.load(task).name == task and TASKS.load(task).goals
-    assert {"succeeded", "scene_of", "sample_scene"} <= set(dir(TASKS.load(task)))
-    assert RELATIONS.load(task).task == SKILLS.load(task).task == task
-    assert {"names", "stated", "of_stated"} <= set(dir(RELATIONS.load(task)))
-    assert {"save", "load", "learn", "ways"} <= set(dir(SKILLS.load(task)))
-    assert isinstance(EPISODES.load(task)(), Episodes)
+@pytest.mark.parametrize("name", TASKS.names)
+def test_every_task_has_what_every_verb_needs_of_it(name: str) -> None:
+    """Contract of `record`, `extract`, `learn`, `map` and `evaluate` with a task."""
+    task = load_task(name)
+    for side in SIDES:
+        performed = part_of(name, PERFORMERS)(task, Staging(seed=1, side=side, rate=5.0))
+        demo = performed.demonstration
+        assert demo.task == name and demo.side == side
+        seen = task.scene_of(things_in(demo), demo.fixtures)
+        assert {o.name for o in (*seen.objects, *seen.vessels)} == set(demo.objects)
+    assert isinstance(ObjectsConfig().build(name), ObjectDetector)
+    assert {"names", "stated", "of_stated"} <= set(dir(part_of(name, RELATIONS)))
+    assert {"task", "save", "load", "learn", "ways"} <= set(dir(part_of(name, SKILLS)))
+    assert isinstance(part_of(name, EPISODES)(task), Episodes)
+
+
+WHITE = (1.0, 1.0, 1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Folding:
+    """A task whose family nobody has written."""
+
+    name, family, goals, detector = "folding", "folding", "shirts folded", ""
+    for_side = succeeded = scene_of = None
+
+
+@pytest.mark.parametrize("parts", [RELATIONS, PERFORMERS, SKILLS, EPISODES], ids=lambda r: r.kind)
+def test_a_part_that_a_family_lacks_is_named_with_how_to_add_it(parts: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "my_folding", SimpleNamespace(Folding=Folding))
+    monkeypatch.setitem(TASKS._table, "folding", ("my_folding:Folding", "-"))
+    with pytest.raises(
+        UnknownName, match=rf"'folding', which has no {parts.noun}: register .*visual_irl\.{parts.kind}`.*sorting"
+    ):
+        part_of("folding", parts)
+    with pytest.raises(UnknownName, match=r"task 'folding' names no object detector: set `detector` in its class"):
+        ObjectsConfig().build("folding")
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({}, r"the task Mine lacks `name`, the name that it is registered as"),
+        ({"name": "mine", "label": "thing"}, r'the task Mine lacks `attributes`, what decides .*`attributes = \("ripe",\)`'),
+        ({"name": "mine", "label": "thing", "attributes": ()}, r"the task Mine lacks `fixtures`, its boxes .*self.box"),
+        (
+            {"name": "mine", "label": "a", "attributes": ("b", "c"), "fixtures": OnionSorting.fixtures,
+             "bin_unblemished": (0.1, 0.2), "bin_blemished": (0.1, -0.4)},
+            r"task 'mine' has 3 kinds of things \(plain, b, c\) and 2 fixtures .*one for each kind",
+        ),
+        (
+            {"name": "other", "label": "a", "attributes": (), "fixtures": lambda self: (self.box("b", (0.0, 0.0), WHITE),)},
+            r"registered as 'mine' and says name = 'other'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_sorting_task_that_lacks_something_is_told_what(
+    stated: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mine", SimpleNamespace(Mine=type("Mine", (PickPlace,), stated)))
+    monkeypatch.setitem(TASKS._table, "mine", ("mine:Mine", "-"))
+    with pytest.raises(InvalidInput, match=said):
+        load_task("mine")
+
+
+def test_what_is_registered_as_a_task_and_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS._table, "mine", ("types:SimpleNamespace", "-"))
+    with pytest.raises(InvalidInput, match="SimpleNamespace lacks name, family, goals, detector, for_side"):
+        load_task("mine")
 
 
 @pytest.mark.parametrize("name", KINEMATIC_TASKS.names)

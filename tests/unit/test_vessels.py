@@ -11,8 +11,9 @@ import pytest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, UnknownName
 from visual_irl.perception.objects.cylinder_fit import UP, Cylinder, fit_held, fit_standing
-from visual_irl.perception.objects.detectors import NAMES, OF_TASK, ObjectDetector, ObjectsConfig
+from visual_irl.perception.objects.detectors import ObjectDetector, ObjectsConfig
 from visual_irl.perception.objects.vessels import VesselDetector, VesselDetectorConfig
+from visual_irl.tasks import TASKS
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 
 CAMERA = Intrinsics.from_fov(640, 480, float(np.radians(65.0)))
@@ -252,10 +253,10 @@ def test_what_is_gone_is_forgotten() -> None:
 
 
 def test_detectors_by_task_and_name() -> None:
-    for task in OF_TASK:
+    for task in TASKS.names:
         assert isinstance(ObjectsConfig().build(task), ObjectDetector)
     assert isinstance(ObjectsConfig(detector="vessels").build("onion_sorting"), VesselDetector)
-    with pytest.raises(UnknownName, match=NAMES[0]):
+    with pytest.raises(UnknownName, match="unknown task 'folding'; known: onion_sorting, pouring"):
         ObjectsConfig().build("folding")
     with pytest.raises(UnknownName, match="vessels"):
         ObjectsConfig(detector="bottles").build("pouring")

@@ -13,12 +13,8 @@ from visual_irl import se3
 from visual_irl.execution.mjcf import ROBOT_BIT, WORLD_BIT, robot_spec, set_physics
 from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots.model import RobotModel
-from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.scene import Fixture, Grains, Outcome, Scene, SceneObject, Vessel, Zone
 from visual_irl.tasks.surroundings import FLOOR, TABLE, TABLE_THICKNESS, plates, staves
-
-FLATTENING = 0.9
-"""Height over width of an onion."""
 
 PREFIX = "robot/"
 """In front of the names of everything that comes from the robot's description."""
@@ -165,20 +161,21 @@ def _add_box(spec: mujoco.MjSpec, fixture: Fixture) -> None:
 
 
 def _add_object(spec: mujoco.MjSpec, item: SceneObject, body: Body) -> None:
-    """A free ellipsoid (an onion) or sphere; blemishes are dark patches on its skin that weigh and touch nothing."""
-    onion, r = item.label == "onion", item.radius
-    half = np.array([r, r, FLATTENING * r if onion else r])
+    """A free ellipsoid; spots are dark patches on its skin that weigh and touch nothing."""
+    look, r = item.appearance, item.radius
+    half, skin = np.array([r, r, look.flattening * r]), look.skin_of(item.attributes)
     geom = mujoco.mjtGeom
     free = spec.worldbody.add_body(name=item.name, pos=item.p_world + np.array(body.offset))
     free.add_freejoint()
     free.add_geom(
-        name=item.name, type=geom.mjGEOM_ELLIPSOID, size=half, density=body.density, condim=6, rgba=_SKIN,
+        name=item.name, type=geom.mjGEOM_ELLIPSOID, size=half, density=body.density, condim=6,
+        rgba=_SKIN if skin is None else (*skin, 1.0),
         friction=[body.friction, 0.01, 0.002], solref=[0.01, 1.0], solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
         contype=WORLD_BIT, conaffinity=ROBOT_BIT | WORLD_BIT,
     )  # fmt: skip
-    if onion:
+    if look.stem:
         _decorate(free, geom.mjGEOM_ELLIPSOID, [0.0, 0.0, half[2]], [0.14 * r, 0.14 * r, 0.34 * r], _STEM)
-    if item.attributes.get(BLEMISHED, 0.0) > 0.5:
+    if look.spotted(item.attributes):
         for azimuth, height, size in ((0.4, 0.75, 0.36), (2.4, 0.35, 0.42), (4.3, 0.6, 0.32), (5.4, -0.1, 0.4)):
             ring = np.sqrt(1.0 - height**2)
             d = np.array([ring * np.cos(azimuth), ring * np.sin(azimuth), height])

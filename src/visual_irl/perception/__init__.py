@@ -21,3 +21,15 @@ DETECTORS = Registry(
     },
 )
 """Keypoint detectors: a config whose `build()` gives a `perception.landmarks.detection.Detector`."""
+
+OBJECT_DETECTORS = Registry(
+    "object_detectors",
+    {
+        "onions": ("visual_irl.perception.objects.onions:OnionDetectorConfig", "`pip install visual-irl`"),
+        "gripped_onions": ("visual_irl.perception.objects.onions:gripped_onions", "`pip install visual-irl`"),
+        "vessels": ("visual_irl.perception.objects.vessels:VesselDetectorConfig", "`pip install visual-irl`"),
+        "onnx": ("visual_irl.perception.objects.onnx_objects:OnnxDetectorConfig", '`pip install "visual-irl[onnx]"`'),
+    },
+)
+"""Object detectors: what makes a config whose `build()` gives a `perception.objects.detectors.ObjectDetector`; a task names its
+own."""

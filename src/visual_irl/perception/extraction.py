@@ -21,13 +21,14 @@ from visual_irl.perception.cameras.exposure import well_exposed
 from visual_irl.perception.cameras.sources import FrameSource, VideoConfig, open_frames
 from visual_irl.perception.cameras.stream_health import StreamHealth
 from visual_irl.perception.drawing import draw_keypoints
-from visual_irl.perception.objects.detectors import OF_TASK, ObjectsConfig
+from visual_irl.perception.objects.detectors import ObjectsConfig
 from visual_irl.perception.objects.tracking import TrackingConfig
 from visual_irl.perception.skeleton.fusion import FusionConfig
 from visual_irl.perception.skeleton.keypoints import KeypointConfig, iterate_keypoints
 from visual_irl.perception.skeleton.moments import expected_shoulders, fuse_cameras
 from visual_irl.perception.skeleton.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.skeleton.torso import ArmLengths, align_to_torso, demonstrating_side
+from visual_irl.tasks import TASKS, load_task
 from visual_irl.types import SIDES, Demonstration, KeypointFrame, RgbdFrame
 
 
@@ -176,7 +177,10 @@ def _watched(
 def _nothing_held(demo: Demonstration, config: ExtractionConfig, examples: Sequence[RgbdFrame]) -> str:
     """What to say when no object of the task was ever in the hand, and what some frames show of other tasks."""
     said = [f"no object of task '{config.task}' was {'ever held' if demo.objects else 'found'}"]
-    others = [task for task in OF_TASK if task != config.task and config.objects.detector == "auto"]
+    finders = (
+        {load_task(task).detector: task for task in (*TASKS.names, config.task)} if config.objects.detector == "auto" else {}
+    )
+    others = [task for detector, task in finders.items() if detector and task != config.task]
     for task in others:
         finder = config.objects.build(task)
         labels = sorted({thing.label for frame in examples for thing in finder.detect(well_exposed(frame))})

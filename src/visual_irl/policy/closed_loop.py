@@ -42,7 +42,7 @@ class ClosedLoop:
         self.hand: HandState = SortingPath(motion, relations, config).state
 
     def choose(self, things: Sequence[Thing], hand: HandState | None = None) -> Thing:
-        """The thing whose plan is worth most from `hand`, or from where it is; an unknown one is worth both kinds' mean."""
+        """The thing whose plan is worth most from `hand`, or from where it is; an unknown one is worth all kinds' mean."""
         return max(things, key=lambda t: float(np.mean([self._plan(kind, hand=hand).value for kind in self._kinds(t)])))
 
     def looks(self, thing: Thing) -> bool:
@@ -119,8 +119,9 @@ class ClosedLoop:
         return grasp_yaw(path.heading(thing.p_world), thing, list(others), self.fixtures)
 
     def _kinds(self, thing: Thing) -> list[Thing]:
-        """The thing as it may be: as it is known, or of either kind."""
-        return [replace(thing, attribute=a) for a in (0.0, 1.0)] if np.isnan(thing.attribute) else [thing]
+        """The thing as it may be: as it is known, or of any kind."""
+        kinds = range(len(self.relations.kinds))
+        return [replace(thing, attribute=float(k)) for k in kinds] if np.isnan(thing.attribute) else [thing]
 
     def _plan(self, thing: Thing, held: bool = False, looked: bool = False, hand: HandState | None = None) -> GraphPlan:
         attribute = self._kinds(thing)[0].attribute

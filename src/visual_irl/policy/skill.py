@@ -40,7 +40,7 @@ class Reward(Protocol):
 
 @dataclass(frozen=True)
 class Thing:
-    """An object as the policy sees it: centre [m], radius [m] and the attribute that may decide its goal."""
+    """An object as the policy sees it: centre [m], radius [m] and the class, from 0, that may decide its goal."""
 
     name: str
     p_world: Float[ndarray, "3"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from visual_irl.errors import InvalidInput
 from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
-from visual_irl.tasks import RELATIONS
+from visual_irl.tasks import RELATIONS, load_task, part_of
 from visual_irl.tasks.graph import Relations
 
 KIND = "linear_reward"
@@ -78,7 +78,8 @@ class LinearReward:
         """
 
         def made(file: Tensors) -> LinearReward:
-            relations = RELATIONS.load(file.facts["task"]).of_stated(json.loads(file.facts["relations"]))
+            name = file.facts["task"]
+            relations = part_of(name, RELATIONS).of_stated(json.loads(file.facts["relations"]), load_task(name))
             saved = tuple(json.loads(file.facts["features"]))
             if saved != relations.names:
                 raise InvalidInput(f"it was learned with other features ({', '.join(saved)})")

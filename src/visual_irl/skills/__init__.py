@@ -1,4 +1,4 @@
-"""A learned skill, one file a task: what is learned from demonstrations of it, and what the policy does with that."""
+"""A learned skill, one file a family of tasks: what demonstrations of it teach, and what the policy does with that."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from visual_irl.registry import Registry
 SKILLS = Registry(
     "skills",
     {
-        "onion_sorting": ("visual_irl.skills.sorting:SortingSkill", "visual-irl itself"),
+        "sorting": ("visual_irl.skills.sorting:SortingSkill", "visual-irl itself"),
         "pouring": ("visual_irl.skills.pouring:PouringSkill", "visual-irl itself"),
     },
 )
-"""Name of a task -> class of its skills; see `visual_irl.skills.parts.Skill`."""
+"""Family of tasks -> class of its skills; see `visual_irl.skills.parts.Skill`."""

@@ -39,8 +39,6 @@ class LearnConfig:
 
     learner: str = "max_ent"
     """Name of the reward learner."""
-    attribute: str = "blemished"
-    """Attribute of the objects that may decide where they belong."""
 
 
 @runtime_checkable

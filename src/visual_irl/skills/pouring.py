@@ -23,6 +23,7 @@ from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Way, arm_for, limb_lengths, silent
 from visual_irl.skills.pour_ways import possible_ways
+from visual_irl.tasks import RELATIONS, part_of
 from visual_irl.tasks.graph import Graph
 from visual_irl.tasks.pour_episode import PourEpisode, cut_pouring
 from visual_irl.tasks.pour_graph import PourRelations, build_graph
@@ -37,8 +38,12 @@ class PouringSkill:
     motion: MotionLibrary
     pour: PourMotion
 
-    task: ClassVar[str] = PourRelations.task
     steady: ClassVar[bool] = True
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.relations.task
 
     @property
     def relations(self) -> PourRelations:
@@ -76,7 +81,7 @@ class PouringSkill:
         roles = {(e.vessel, e.receiver, e.zone) for e in episodes}
         if len(roles) > 1:
             raise LearningFailed(f"the demonstrations do not handle the same things: {sorted(roles)}; learn one skill for each")
-        relations = PourRelations(*roles.pop())
+        relations: PourRelations = part_of(demos[0].task, RELATIONS)(*roles.pop(), demos[0].task)
         graph, sequences = demonstrated_states(demos, arms, episodes)
         reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
         swivels = [swivel_of_arm(a, torso_axes(d)) for d, a in zip(demos, arms, strict=True)]

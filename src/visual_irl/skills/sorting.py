@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import LearningFailed
+from visual_irl.errors import InvalidInput, LearningFailed
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy.hand_path import PolicyConfig
@@ -24,8 +24,9 @@ from visual_irl.policy.skill import Thing, decide
 from visual_irl.reward import LEARNERS
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Way, arm_for, limb_lengths, silent
-from visual_irl.tasks import RELATIONS, TASKS
+from visual_irl.tasks import RELATIONS, load_task, part_of
 from visual_irl.tasks.episodes import Episode, cut_episodes, inspection_place
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.pick_place_graph import STATE, Graph, Relations, build_graph
 from visual_irl.types import Demonstration
 
@@ -36,10 +37,13 @@ class SortingSkill:
 
     reward: LinearReward
     motion: MotionLibrary
-    attribute: str = LearnConfig.attribute
 
-    task: ClassVar[str] = Relations.task
     steady: ClassVar[bool] = False
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return self.relations.task
 
     @property
     def relations(self) -> Relations:
@@ -75,13 +79,16 @@ class SortingSkill:
         arms = [observed_arm(d) for d in demos]
         hands = [a.Ts_world_hand[:, :3, 3] for a in arms]
         episodes = [cut_episodes(d, hand) for d, hand in zip(demos, hands, strict=True)]
-        relations = learn_relations(RELATIONS.load(cls.task), demos, hands, episodes)
-        graph, sequences = demonstrated_states(relations, hands, episodes, config.attribute)
-        kinds = {_attribute(e.attributes, config.attribute) for cut in episodes for e in cut}
-        if len(kinds) == 1:
+        task = _task(demos[0].task)
+        relations = learn_relations(task, demos, hands, episodes)
+        graph, sequences = demonstrated_states(relations, hands, episodes)
+        handled = {task.kind_of(e.attributes) for cut in episodes for e in cut}
+        if len(handled) < len(task.kinds):
+            shown, others = ([name for k, name in enumerate(task.kinds) if (k in handled) is there] for there in (True, False))
             warnings.warn(
-                f"all objects that are handled have {config.attribute} = {kinds.pop():.0f}: where the others belong is not "
-                "shown, and the skill will guess; learn from demonstrations with both kinds",
+                f"all objects that are handled are {' or '.join(shown)} (by {', '.join(task.attributes)}): where those belong "
+                f"that are {' or '.join(others)} is not shown, and the skill will guess; learn from demonstrations "
+                "with every kind",
                 stacklevel=2,
             )
         reward = LEARNERS.load(config.learner)().build().learn(relations, graph, sequences, progress, evaluations)
@@ -92,14 +99,14 @@ class SortingSkill:
             )
             for d, a, hand, cut in zip(demos, arms, hands, episodes, strict=True)
         ]  # fmt: skip
-        return cls(reward, learn_motion(motions), config.attribute)
+        return cls(reward, learn_motion(motions))
 
     def ways(self, demo: Demonstration, policy: PolicyConfig, outlook: Looks | None = None) -> Iterator[Way]:
         """What the learned policy does with the objects of a demonstration's start: one way."""
         relations = relations_at(self.relations, demo.fixtures)
         reward = LinearReward(relations, self.reward.theta)
-        decisions = decide(reward, relations, self.motion.rest, things_of(demo, self.attribute))
-        fixtures = TASKS.load(self.task)().fixtures()
+        decisions = decide(reward, relations, self.motion.rest, things_of(demo))
+        fixtures = _task(self.task).fixtures()
         standing = [replace(f, T_world=demo.fixtures[f.name]) for f in fixtures if f.name in demo.fixtures]
         hand_plan = perform(decisions, self.motion, relations, policy, standing)
         yield hand_plan, arm_for(self.motion, hand_plan)
@@ -118,8 +125,18 @@ def _segments(d: Demonstration, episodes: Sequence[Episode]) -> list[tuple[str, 
     return rows
 
 
+def _task(name: str) -> PickPlace:
+    task = load_task(name)
+    if not isinstance(task, PickPlace):
+        raise InvalidInput(
+            f"task '{name}' is of the family '{task.family}', but {type(task).__name__} is none of its tasks: derive it "
+            "from visual_irl.tasks.pick_place.PickPlace"
+        )
+    return task
+
+
 def learn_relations(
-    kind: type[Relations], demos: Sequence[Demonstration], hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
+    task: PickPlace, demos: Sequence[Demonstration], hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
 ) -> Relations:
     """The places of the task: where things are released over each fixture, and where they are inspected."""
     flat = [e for cut in episodes for e in cut]
@@ -136,18 +153,20 @@ def learn_relations(
         for name in sorted(set.intersection(*(set(d.fixtures) for d in demos)))
     )
     place = inspection_place(flat)
-    return kind(fixtures, None if place is None else tuple(float(x) for x in place))  # type: ignore[arg-type]
+    kind: type[Relations] = part_of(task.name, RELATIONS)
+    looked_at = None if place is None else tuple(float(x) for x in place)
+    return kind(fixtures, looked_at, task.name, task.kinds)  # type: ignore[arg-type]
 
 
 def demonstrated_states(
-    relations: Relations, hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]], attribute: str
+    relations: Relations, hands: Sequence[ndarray], episodes: Sequence[Sequence[Episode]]
 ) -> tuple[Graph, list[list[int]]]:
     """The graph of all episodes, and the states that each demonstrated episode went through."""
-    contexts: list[Mapping[str, Any]] = []
+    task, contexts = _task(relations.task), list[Mapping[str, Any]]()
     routes: list[list[tuple[str, bool, bool, bool]]] = []
     for hand, cut in zip(hands, episodes, strict=True):
         for e in cut:
-            contexts.append({"start": hand[e.start], "object": e.p_object, "attribute": _attribute(e.attributes, attribute)})
+            contexts.append({"start": hand[e.start], "object": e.p_object, "attribute": float(task.kind_of(e.attributes))})
             looked = e.dwell is not None and relations.inspect is not None
             route = [("start", False, False, False), ("object", False, False, False), ("object", True, False, False)]
             if looked:
@@ -160,17 +179,11 @@ def demonstrated_states(
     return graph, [[graph.state(*state) for state in route] for route in routes]
 
 
-def _attribute(attributes: Mapping[str, float], name: str) -> float:
-    if name not in attributes:
-        raise LearningFailed(f"objects have no attribute '{name}' (they have: {', '.join(attributes) or 'none'})")
-    return float(attributes[name] > 0.5)
-
-
-def things_of(demo: Demonstration, attribute: str) -> list[Thing]:
+def things_of(demo: Demonstration) -> list[Thing]:
     """The objects as they lie at the start of a demonstration."""
-    first = min(10, len(demo.t))
+    task, first = _task(demo.task), min(10, len(demo.t))
     return [
-        Thing(name, np.median(path[:first], axis=0), float(demo.radii[name]), _attribute(demo.attributes[name], attribute))
+        Thing(name, np.median(path[:first], axis=0), float(demo.radii[name]), float(task.kind_of(demo.attributes[name])))
         for name, path in demo.objects.items()
     ]
 
@@ -190,11 +203,11 @@ def relations_at(learned: Relations, poses: Mapping[str, Float[ndarray, "4 4"]])
     return replace(learned, fixtures=tuple(fixtures))
 
 
-def reward_over_time(reward: LinearReward, demo: Demonstration, attribute: str) -> tuple[ndarray, ndarray]:
+def reward_over_time(reward: LinearReward, demo: Demonstration) -> tuple[ndarray, ndarray]:
     """The learned reward of every step of a demonstration (T-1,), and its features (T-1, F), each for the object at hand."""
     hand = observed_arm(demo).Ts_world_hand[:, :3, 3]
     features = np.zeros((len(demo.t) - 1, len(reward.feature_names)))
-    episodes = cut_episodes(demo, hand)
+    task, episodes = _task(demo.task), cut_episodes(demo, hand)
     for i, e in enumerate(episodes):
         end = min(e.release if i + 1 < len(episodes) else len(demo.t) - 1, len(demo.t) - 1)
         index = np.arange(e.start, end + 1)
@@ -202,7 +215,7 @@ def reward_over_time(reward: LinearReward, demo: Demonstration, attribute: str) 
         states[:, 0:3], states[:, 3:6] = hand[index], demo.objects[e.name][index]
         states[:, 6] = (index >= e.grasp) & (index < e.release)
         states[:, 7] = index >= (sum(e.dwell) // 2 if e.dwell is not None else len(demo.t))
-        states[:, 8] = _attribute(e.attributes, attribute)
+        states[:, 8] = task.kind_of(e.attributes)
         s = torch.from_numpy(states)
         features[e.start : end] = reward.relations(s[:-1], s[1:]).numpy()
     return features @ reward.theta.numpy(), features

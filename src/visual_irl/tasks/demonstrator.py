@@ -1,19 +1,20 @@
-"""A scripted person who sorts onions: the truth behind synthetic recordings. How the person moves is `performer`'s."""
+"""A scripted person who sorts things: the truth behind synthetic recordings. How the person moves is `performer`'s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
 
 from visual_irl import se3
 from visual_irl.errors import Unreachable
-from visual_irl.tasks.body import Body
+from visual_irl.tasks.body import Body, sample_body
 from visual_irl.tasks.human import frame_of
 from visual_irl.tasks.onion_sorting import OnionSorting
-from visual_irl.tasks.performer import OPEN_HAND, REST_HAND, Performance, Performer, PerformerConfig, Score
+from visual_irl.tasks.performer import OPEN_HAND, REST_HAND, Performance, Performer, PerformerConfig, Score, Staging
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
 GRAVITY = 9.81
@@ -55,12 +56,12 @@ class Demonstrator(Performer):
         Unreachable: an onion, a bin or the inspection place is out of the arm's reach.
     """
 
-    def __init__(self, scene: Scene, body: Body, config: DemonstratorConfig, task: OnionSorting) -> None:
+    def __init__(self, scene: Scene, body: Body, config: DemonstratorConfig, task: PickPlace) -> None:
         super().__init__(scene, body, config, task.name)
         self.config, self.task = config, task
 
     def perform(self) -> Performance:
-        """Sort every onion of the scene."""
+        """Sort everything in the scene."""
         score, handlings = self._write_score()
         t, p, R, postures, Ts = self._move_body(score)
         objects, turns, held = self._objects(t, p, R, handlings)
@@ -98,7 +99,7 @@ class Demonstrator(Performer):
         return score, handlings
 
     def _handle(self, score: Score, item: SceneObject, fixture: Fixture, slot: ndarray) -> _Handling:
-        """One onion: reach, grasp, lift, inspect, place. `slot` is where in the bin it goes (its floor's frame)."""
+        """One thing: reach, grasp, lift, inspect, place. `slot` is where in the bin it goes (its floor's frame)."""
         c, lap = self.config, self.config.overlap
         p_grasp = item.p_world
         R_grasp = self._hand_at(p_grasp)
@@ -178,22 +179,24 @@ class Demonstrator(Performer):
         return paths, turns, tuple(held)
 
 
-def table_for(side: str) -> OnionSorting:
-    """The standard table for a right hand, and its mirror image for a left one, which could not reach across."""
-    task = OnionSorting()
-    if side == "right":
-        return task
-    low, high = task.onions_y
-    flip = [(x, -y) for x, y in (task.bin_unblemished, task.bin_blemished)]
-    return replace(task, onions_y=(-high, -low), bin_unblemished=flip[0], bin_blemished=flip[1])
-
-
 def demonstrate(
-    scene: Scene, body: Body, config: DemonstratorConfig | None = None, task: OnionSorting | None = None
+    scene: Scene, body: Body, config: DemonstratorConfig | None = None, task: PickPlace | None = None
 ) -> Performance:
-    """A scripted performance of onion sorting in `scene`.
+    """A scripted performance of a task, onion sorting if none is given, in `scene`.
 
     Raises:
         Unreachable: an onion, a bin or the inspection place is out of the arm's reach.
     """
     return Demonstrator(scene, body, config or DemonstratorConfig(), task or OnionSorting()).perform()
+
+
+def perform_sorting(task: PickPlace, staging: Staging) -> Performance:
+    """What a person does with a random scene of a task.
+
+    Raises:
+        Unreachable: a thing, a box or the inspection place is out of the arm's reach.
+    """
+    task = task.for_side(staging.side)
+    scene = task.sample_scene(np.random.default_rng(staging.seed), staging.things)
+    config = DemonstratorConfig(seed=staging.seed, side=staging.side, rate=staging.rate)
+    return demonstrate(scene, sample_body(staging.body_seed), config, task)

@@ -41,8 +41,8 @@ class Relations(Protocol):
         ...
 
     @classmethod
-    def of_stated(cls, stated: Mapping[str, Any]) -> Relations:
-        """The relations that a file states."""
+    def of_stated(cls, stated: Mapping[str, Any], task: Any) -> Relations:
+        """The relations that a file of a task states."""
         ...
 
 

@@ -71,6 +71,22 @@ class Performance:
     Rs_object: dict[str, Float[ndarray, "T 3 3"]]
 
 
+@dataclass(frozen=True)
+class Staging:
+    """Who performs a task, with which hand, and what chance decides."""
+
+    seed: int = 0
+    """Draws the scene and the person's timing."""
+    body_seed: int = 0
+    """Draws the person; 0 is the average one."""
+    side: str = "right"
+    """The hand that does it; the table is mirrored for the left."""
+    rate: float = 15.0
+    """Samples a second [Hz]."""
+    things: int = 3
+    """How many there are to handle, where a task leaves that open."""
+
+
 def min_jerk(s: Float[ndarray, "T"]) -> Float[ndarray, "T"]:
     """The minimum-jerk course from 0 to 1 (Flash and Hogan 1985); `s` outside of [0, 1] is held."""
     s = np.clip(s, 0.0, 1.0)

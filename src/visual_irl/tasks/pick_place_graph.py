@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from visual_irl.tasks.graph import Graph, assembled, length, near
+from visual_irl.tasks.pick_place import PickPlace
 
 STATE = ("hand_x", "hand_y", "hand_z", "object_x", "object_y", "object_z", "held", "inspected", "attribute")
-"""Columns of a continuous state: hand and object [m], flags in [0, 1], the attribute that may decide the goal."""
+"""Columns of a continuous state: hand and object [m], flags in [0, 1], the object's class, from 0, that may decide the
+goal."""
 
 State = tuple[str, bool, bool, bool]
 """(place, held, inspected, ended)."""
@@ -34,15 +37,17 @@ class Relations:
     """Name and position of the release place over each fixture [m]."""
     inspect: tuple[float, float, float] | None
     """Where objects are inspected [m]; None when the demonstrations never dwell."""
-
-    task: ClassVar[str] = "onion_sorting"
+    task: str = "onion_sorting"
+    """Name of the task ..."""
+    kinds: tuple[str, ...] = ("plain", "marked")
+    """... and of the kinds of its objects, in the order of the attribute's values."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the features in their order."""
         names = ["travel", "reach", "grasp", "inspect", "release_elsewhere"]
         for fixture, _ in self.fixtures:
-            names += [f"release_{kind}_in_{fixture}" for kind in ("plain", "marked")]
+            names += [f"release_{kind}_in_{fixture}" for kind in self.kinds]
         return (*names, "release_inspected")
 
     def __call__(self, s: Float[Tensor, "*B 9"], s_next: Float[Tensor, "*B 9"]) -> Float[Tensor, "*B F"]:
@@ -60,7 +65,7 @@ class Relations:
         total = torch.stack(inside).sum(0) if inside else torch.zeros_like(held)
         columns.append(released - total)
         for share in inside:
-            columns += [share * (1.0 - attribute), share * attribute]
+            columns += [share * of_kind for of_kind in self._memberships(attribute)]
         columns.append(total * inspected)
         return torch.stack(columns, dim=-1)
 
@@ -69,11 +74,21 @@ class Relations:
         return {"fixtures": self.fixtures, "inspect": self.inspect}
 
     @classmethod
-    def of_stated(cls, stated: Mapping[str, Any]) -> Relations:
-        """The relations that a file states."""
+    def of_stated(cls, stated: Mapping[str, Any], task: PickPlace) -> Relations:
+        """The relations that a file of a task states."""
         place = stated["inspect"]
         fixtures = tuple((str(name), _point(p)) for name, p in stated["fixtures"])
-        return cls(fixtures, None if place is None else _point(place))
+        return cls(fixtures, None if place is None else _point(place), task.name, task.kinds)
+
+    def _memberships(self, attribute: Float[Tensor, "*B"]) -> list[Float[Tensor, "*B"]]:
+        """How much an object is of each kind: wholly of the k-th where its attribute is k, and shared between neighbours."""
+        columns, last = [], len(self.kinds) - 1
+        for k in range(last + 1):
+            below = [attribute - (k - 1.0)] if k > 0 else []
+            above = [(k + 1.0) - attribute] if k < last else []
+            sides = [*below, *above] or [torch.ones_like(attribute)]
+            columns.append(reduce(torch.minimum, sides).clamp(min=0.0))
+        return columns
 
     def _at_inspection(self, hand: Tensor) -> Tensor:
         if self.inspect is None:

@@ -8,9 +8,9 @@ it is to be tipped, and where to leave it, is nowhere said: the weights of the f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from visual_irl.tasks.graph import Graph, assembled, length, near
+from visual_irl.tasks.task import Task
 
 STATE = (
     *(f"{thing}_{axis}" for thing in ("hand", "vessel", "receiver", "zone") for axis in "xyz"),
@@ -26,6 +27,8 @@ STATE = (
 )  # fmt: skip
 """Columns of a continuous state: where hand, vessel, receiver and zone are [m], the vessel's tilt [rad], flags in [0, 1]."""
 
+ROLES = ("vessel", "receiver", "zone")
+"""What things are to the task."""
 PLACES = ("start", "vessel", "receiver", "zone")
 RIGHT_ANGLE = 0.5 * np.pi
 """Unit of tipping [rad]."""
@@ -44,8 +47,8 @@ class PourRelations:
     """Name of what it is tipped over."""
     zone: str
     """Name of where it is left."""
-
-    task: ClassVar[str] = "pouring"
+    task: str = "pouring"
+    """Name of the task."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,12 +84,12 @@ class PourRelations:
 
     def stated(self) -> dict[str, Any]:
         """What it is made of, for a file."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in ROLES}
 
     @classmethod
-    def of_stated(cls, stated: Mapping[str, Any]) -> PourRelations:
-        """The relations that a file states."""
-        return cls(**{name: str(stated[name]) for name in ("vessel", "receiver", "zone")})
+    def of_stated(cls, stated: Mapping[str, Any], task: Task) -> PourRelations:
+        """The relations that a file of a task states."""
+        return cls(**{name: str(stated[name]) for name in ROLES}, task=task.name)
 
 
 def build_graph(episodes: Sequence[Mapping[str, ndarray | float]]) -> Graph:

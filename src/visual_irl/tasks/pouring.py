@@ -7,7 +7,7 @@ of small balls: how many of them are in the cup at the end is counted, and so is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -45,8 +45,15 @@ class Pouring:
     grain_radius: float = 0.006
 
     name = "pouring"
+    family = "pouring"
+    detector = "vessels"
     goals = "goals reached (what was in the bottle is in the cup; the bottle stands in the zone)"
     """What `succeeded` counts."""
+
+    def for_side(self, side: str) -> Pouring:
+        """The table as it is set for a right hand, or its mirror image for a left one, which could not reach across."""
+        low, high = self.area_y
+        return self if side == "right" else replace(self, area_y=(-high, -low))
 
     def sample_scene(self, rng: np.random.Generator) -> Scene:
         """A random start: bottle, cup and zone apart from each other, the bottle turned by any angle about its axis.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import Unreachable
-from visual_irl.tasks.body import Body
+from visual_irl.tasks.body import Body, sample_body
 from visual_irl.tasks.human import frame_of, turns_about
-from visual_irl.tasks.performer import OPEN_HAND, REST_HAND, Performance, Performer, PerformerConfig, Score, min_jerk
+from visual_irl.tasks.performer import OPEN_HAND, REST_HAND, Performance, Performer, PerformerConfig, Score, Staging, min_jerk
 from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE, Pouring
 from visual_irl.tasks.scene import Scene
 
@@ -190,13 +190,6 @@ class PouringDemonstrator(Performer):
         return pole
 
 
-def pouring_table_for(side: str) -> Pouring:
-    """The standard table for a right hand, and its mirror image for a left one, which could not reach across."""
-    task = Pouring()
-    low, high = task.area_y
-    return task if side == "right" else replace(task, area_y=(-high, -low))
-
-
 def demonstrate_pouring(
     scene: Scene, body: Body, config: PouringConfig | None = None, task: Pouring | None = None
 ) -> Performance:
@@ -206,3 +199,15 @@ def demonstrate_pouring(
         Unreachable: the bottle, the cup or the zone is out of the arm's reach.
     """
     return PouringDemonstrator(scene, body, config or PouringConfig(), task or Pouring()).perform()
+
+
+def perform_pouring(task: Pouring, staging: Staging) -> Performance:
+    """What a person does with a random scene of a task.
+
+    Raises:
+        Unreachable: the bottle, the cup or the zone is out of the arm's reach.
+    """
+    task = task.for_side(staging.side)
+    config = PouringConfig(seed=staging.seed, side=staging.side, rate=staging.rate)
+    scene = task.sample_scene(np.random.default_rng(staging.seed))
+    return demonstrate_pouring(scene, sample_body(staging.body_seed), config, task)

@@ -14,17 +14,43 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput, UnknownName
 
 Colour = tuple[float, float, float, float]
+Skin = tuple[float, float, float]
+"""Red, green and blue, each in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What cameras see of round things of a class, by their attributes."""
+
+    skin: Skin | None = None
+    """Colour of one that has none of the attributes below; an onion's when None."""
+    skins: Mapping[str, Skin] = field(default_factory=dict)
+    """Attribute -> colour of one that has it."""
+    spots: str = ""
+    """Attribute that shows as dark spots."""
+    flattening: float = 1.0
+    """Height over width."""
+    stem: bool = False
+
+    def skin_of(self, attributes: Mapping[str, float]) -> Skin | None:
+        """The colour of a thing with these attributes; None for an onion's."""
+        return next((skin for name, skin in self.skins.items() if attributes.get(name, 0.0) > 0.5), self.skin)
+
+    def spotted(self, attributes: Mapping[str, float]) -> bool:
+        """Whether a thing with these attributes has dark spots."""
+        return attributes.get(self.spots, 0.0) > 0.5
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A movable thing: centre [m], radius [m], class and attributes in [0, 1]."""
+    """A movable round thing: centre [m], radius [m], class, attributes in [0, 1], and what is seen of it."""
 
     name: str
     label: str
     p_world: Float[ndarray, "3"]
     radius: float
     attributes: Mapping[str, float] = field(default_factory=dict)
+    appearance: Appearance = field(default_factory=Appearance)
 
 
 @dataclass(frozen=True)

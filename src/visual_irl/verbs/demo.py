@@ -17,7 +17,6 @@ from visual_irl.evaluation.metrics import extraction_error
 from visual_irl.evaluation.pictures import plot_reward, plot_weights
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
-from visual_irl.pipeline import LearnConfig
 from visual_irl.skills.sorting import SortingSkill, reward_over_time
 from visual_irl.verbs import stages
 from visual_irl.verbs.map_stage import map_arm
@@ -136,7 +135,7 @@ def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path |
 def _figures(out: Path, demo_path: Path, skill_path: Path, truth: Path | None) -> dict[str, Any]:
     """Figures for the report, and the pictures of the reward."""
     demo, skill = artifacts.load_demonstration(demo_path), SortingSkill.load(skill_path)
-    reward, _ = reward_over_time(skill.reward, demo, LearnConfig().attribute)
+    reward, _ = reward_over_time(skill.reward, demo)
     plot_reward(out / "reward.png", demo.t[1:], reward, demo.held[1:], "the learned reward along the demonstration")
     plot_weights(out / "weights.png", skill.reward.feature_names, skill.reward.theta.numpy())
     mapping = {robot: artifacts.load_trajectory(out / f"{robot}.npz")[1]["summary"] for robot in ROBOTS}

@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
-from visual_irl.evaluation.episodes import likeness
-from visual_irl.evaluation.episodes.closed_loop import PICTURES, Worked
+from visual_irl.evaluation.episodes import EPISODES, likeness
+from visual_irl.evaluation.episodes.closed_loop import PICTURES, Episodes, Worked
 from visual_irl.evaluation.spread import spread
-from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.pipeline import MOTION_FILE, REWARD_FILE, Skill, load_skill
-from visual_irl.registry import Registry
 from visual_irl.robots import load_robot
-from visual_irl.robots.model import RobotModel
+from visual_irl.tasks import load_task, part_of
 from visual_irl.verbs.stages import progress_bar, say
 
-EPISODES = Registry(
-    "episodes",
-    {
-        "onion_sorting": ("visual_irl.evaluation.episodes.sorting_episodes:SortingEpisodes", "visual-irl itself"),
-        "pouring": ("visual_irl.evaluation.episodes.pouring_episodes:PouringEpisodes", "visual-irl itself"),
-    },
-)
-"""Name of a task -> how a skill of it is tried in simulation."""
 STRIP = 12
 """Pictures of the first episode."""
 Tried = tuple[Worked, list[tuple[float, ndarray]]]
 """An episode, and when [s] what was seen of it."""
-
-
-@runtime_checkable
-class Episodes(Protocol):
-    """How skills of a task are tried; a dataclass whose fields are what may be varied."""
-
-    doing: str
-    """What a robot does in an episode."""
-
-    def run(self, skill: Any, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None) -> Worked:
-        """The episode of a seed."""
-        ...
-
-    def scores(self, results: Sequence[Any]) -> dict[str, Any]:
-        """What is reported of episodes, with `success_rate` and `success_ci`."""
-        ...
-
-    def said(self, content: dict[str, Any]) -> str:
-        """One line about the scores."""
-        ...
 
 
 def episodes_of(task: str, moved: float = 0.0) -> Episodes:
@@ -64,10 +34,10 @@ def episodes_of(task: str, moved: float = 0.0) -> Episodes:
     Raises:
         InvalidInput: the task has none that could stand elsewhere, or not so far.
     """
-    kind = EPISODES.load(task)
+    kind = part_of(task, EPISODES)
     if moved and "moved" not in {f.name for f in fields(kind)}:
         raise InvalidInput(f"bins moved by {moved} m: {task} has none, and its things stand anywhere; leave it out")
-    tried: Episodes = kind(moved) if moved else kind()
+    tried: Episodes = kind(load_task(task), moved) if moved else kind(load_task(task))
     return tried
 
 

@@ -29,7 +29,7 @@ from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
-from visual_irl.tasks import TASKS
+from visual_irl.tasks import load_task
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, JointTrajectory
 from visual_irl.verbs.stages import progress_bar, say, things_in
@@ -204,7 +204,7 @@ def _followed(
 
     if skilled is None or not skilled.skill.steady:
         return mapped, retargeted(mapped.arm)
-    world = surroundings(TASKS.load(skilled.demo.task)().scene_of(things_in(skilled.demo), skilled.demo.fixtures), T_world_base)
+    world = surroundings(load_task(skilled.demo.task).scene_of(things_in(skilled.demo), skilled.demo.fixtures), T_world_base)
     reasons: list[str] = []
     for way in islice(_steady_ways(skilled, robot, placement, config, world, reasons), TRIED):
         try:

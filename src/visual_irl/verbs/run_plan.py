@@ -24,7 +24,7 @@ from visual_irl.robots import load_robot
 from visual_irl.robots.carrying import Held
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import Obstacle, World
-from visual_irl.tasks import TASKS
+from visual_irl.tasks import load_task
 from visual_irl.tasks.scene import Scene
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import JointTrajectory
@@ -158,7 +158,7 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
         raise InvalidInput(f"'{file}' is mapped onto the {header['robot']}, not the {options.robot}: map it again")
     if not header["task"]:
         raise InvalidInput(f"'{file}' maps a bare motion: run needs what a skill does, `visual-irl map --skill`")
-    task = TASKS.load(header["task"])()
+    task = load_task(header["task"])
     scene = stages.scene_of(header, options.world, task)
     config = SIMULATED if options.simulated else GuardConfig()
     mount = np.array(header["T_world_base"])

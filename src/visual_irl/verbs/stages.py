@@ -23,7 +23,7 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
-from visual_irl.tasks import TASKS
+from visual_irl.tasks import load_task
 from visual_irl.tasks.scene import Scene, SeenThing
 from visual_irl.types import Demonstration, RgbdFrame
 
@@ -223,7 +223,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         raise InvalidInput(f"'{trajectory_path}' maps a bare motion: replay needs the scene of a demonstrated task")
     robot = load_robot(header["robot"])
     require_writable_folder(out)
-    task = TASKS.load(header["task"])()
+    task = load_task(header["task"])
     scene = scene_of(header, world, task)
     mount = np.array(header["T_world_base"])
     surrounded = surroundings(scene, mount)

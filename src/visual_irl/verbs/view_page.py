@@ -14,7 +14,6 @@ from scipy.stats import chi2
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.perception.drawing import LINKS
-from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import KEYPOINTS, Intrinsics, ObjectEstimate, keypoint_index
 
 ELLIPSOID = float(np.sqrt(chi2.ppf(0.9, df=3)))
@@ -23,8 +22,8 @@ LIMB, FINGER = 0.012, 0.004
 """Thickness of the skeleton's lines [m]."""
 COLOURS = {"left": (185, 15, 10), "right": (5, 45, 185), "both": (110, 110, 110)}
 """RGB of each side as elsewhere, left red and right blue, but dark: the page's tone mapping makes lines and meshes paler."""
-SOUND, BAD, UNTOLD = (235, 150, 40), (90, 55, 35), (150, 150, 150)
-"""Colours of objects without a blemish, with one, and of those of which neither is known."""
+PLAIN, MARKED, UNTOLD = (235, 150, 40), (90, 55, 35), (150, 150, 150)
+"""Colours of objects without an attribute, with one, and of those of which nothing is known."""
 _UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -185,8 +184,8 @@ def regions(
 def object_ellipsoids(
     objects: tuple[ObjectEstimate, ...],
 ) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N 3"], Float[ndarray, "N 4"], UInt8[ndarray, "N 3"]]:
-    """Centres, semi-axes [m], orientations and colours; what stands is as high as it is and turned as it is; a blemished one is
-    dark, one that may be either is grey."""
+    """Centres, semi-axes [m], orientations and colours; what stands is as high as it is and turned as it is; one with an
+    attribute is dark, one of which none is known is grey."""
     centres = np.array([item.p_world for item in objects]).reshape(-1, 3)
     axes = [[item.radius, item.radius, item.radius if item.height is None else 0.5 * item.height] for item in objects]
     turns = [se3.quaternion_wxyz(se3.rotation_between(_UP, _UP if item.axis is None else item.axis)) for item in objects]
@@ -197,8 +196,8 @@ def object_ellipsoids(
 
 
 def _colour(item: ObjectEstimate) -> tuple[int, int, int]:
-    blemished = item.attributes.get(BLEMISHED)
-    return UNTOLD if blemished is None else BAD if blemished > 0.5 else SOUND
+    most = max(item.attributes.values(), default=None)
+    return UNTOLD if most is None else MARKED if most > 0.5 else PLAIN
 
 
 def free_port(host: str, port: int) -> int:

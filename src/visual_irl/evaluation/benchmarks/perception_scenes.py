@@ -1,13 +1,12 @@
 """What the perception benchmark looks at: rendered clips of several people, lights and moments, kept as recordings.
 
-A task joins with one line in `FILMS`. The people here are not those on whom offsets and deviations were chosen.
+A task joins with its name in `FILMED`. The people here are not those on whom offsets and deviations were chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,8 @@ LENGTH = 36
 """Frames of a clip: nine clips make 324."""
 STILL = 30
 """Frames of the clip in which nothing moves."""
+FILMED = ("onion_sorting", "pouring")
+"""Tasks whose clips are measured."""
 BEFORE = {"pouring": 3}
 """Task -> `Clip.before` of its clips; onions are told without having been seen before."""
 
@@ -60,18 +61,10 @@ class Clip:
         return f"{self.task}_b{self.body}_{self.lighting}_s{self.seed}_{self.side}_{self.moment:.2f}_{kind}{self.frames}"
 
 
-def _film(task: str, clip: Clip) -> SyntheticCamera:
-    return SyntheticCamera(task=task, seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting)
-
-
-FILMS: Mapping[str, Callable[[Clip], SyntheticCamera]] = {task: partial(_film, task) for task in ("onion_sorting", "pouring")}
-"""Task -> who films a clip of it."""
-
-
 def benchmark_clips() -> tuple[Clip, ...]:
     """Every body in every light, on either side, at moments spread over the demonstration."""
     clips = []
-    for task in FILMS:
+    for task in FILMED:
         for i, body in enumerate(BODIES):
             for k, lighting in enumerate(LIGHTINGS):
                 number = len(LIGHTINGS) * i + k
@@ -91,7 +84,7 @@ def render(clips: Iterable[Clip], folder: Path, progress: Callable[[int, int], N
     missing = [clip for clip in clips if not all((folder / clip.name / name).is_file() for name in (TRUTH, TIPS))]
     total, done = sum(clip.frames for clip in missing), 0
     for clip in missing:
-        camera = FILMS[clip.task](clip)
+        camera = SyntheticCamera(task=clip.task, seed=clip.seed, body_seed=clip.body, side=clip.side, lighting=clip.lighting)
         first = int(clip.moment * (len(camera) - clip.frames))
         rows = np.full(clip.frames, first) if clip.still else np.arange(first, first + clip.frames)
         if clip.before:

@@ -124,7 +124,7 @@ def task_for(config: TransferBench) -> ArmTask:
         bins=((*table.bin_unblemished, height), (*table.bin_blemished, height)),
         bin_half_size=table.bin_half_size,
         objects=config.onions,
-        object_start=((table.onions_x[0], table.onions_y[0]), (table.onions_x[1], table.onions_y[1])),
+        object_start=((table.area_x[0], table.area_y[0]), (table.area_x[1], table.area_y[1])),
         table_height=height,
     )
     return ArmTask(task, robot, Placement(robot.T_world_base, 0.0, None, 0.0, 1.0))

@@ -1,1 +1,14 @@
-"""A robot at work in MuJoCo, closed loop: scenes that a skill has not seen, what a camera sees there, and how it ended."""
+"""Episodes in simulation, closed loop: how a skill of each family of tasks is tried."""
+
+from __future__ import annotations
+
+from visual_irl.registry import Registry
+
+EPISODES = Registry(
+    "episodes",
+    {
+        "sorting": ("visual_irl.evaluation.episodes.sorting_episodes:SortingEpisodes", "visual-irl itself"),
+        "pouring": ("visual_irl.evaluation.episodes.pouring_episodes:PouringEpisodes", "visual-irl itself"),
+    },
+)
+"""Family of tasks -> class of its episodes; see `closed_loop.Episodes`."""

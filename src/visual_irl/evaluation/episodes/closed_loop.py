@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -19,6 +19,7 @@ from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import repair
 from visual_irl.policy.hand_path import PolicyConfig, Step
 from visual_irl.policy.motion import MotionLibrary
+from visual_irl.robots.model import RobotModel
 from visual_irl.skills.parts import arm_for
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import HumanArmTrajectory, JointTrajectory
@@ -65,6 +66,28 @@ class Worked:
     """Of the same before it was executed."""
     hand_only: list[Likeness] = field(default_factory=list)
     """Of what a solver for the hand alone plans for it."""
+
+
+@runtime_checkable
+class Episodes(Protocol):
+    """How skills of a task are tried: a dataclass whose first field is the task, and the others what may be varied."""
+
+    @property
+    def doing(self) -> str:
+        """What a robot does in an episode."""
+        ...
+
+    def run(self, skill: Any, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None) -> Worked:
+        """The episode of a seed."""
+        ...
+
+    def scores(self, results: Sequence[Any]) -> dict[str, Any]:
+        """What is reported of episodes, with `success_rate` and `success_ci`."""
+        ...
+
+    def said(self, content: dict[str, Any]) -> str:
+        """One line about the scores."""
+        ...
 
 
 @runtime_checkable

@@ -28,7 +28,6 @@ from visual_irl.skills.parts import arm_for
 from visual_irl.skills.pour_ways import possible_ways
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import Pouring
-from visual_irl.tasks.pouring_demonstrator import pouring_table_for
 from visual_irl.tasks.scene import Scene
 from visual_irl.types import HandPlan
 
@@ -49,13 +48,15 @@ class Poured(Worked):
 class PouringEpisodes:
     """Episodes with bottle, cup and zone at random places, on the table of the hand that demonstrated."""
 
+    task: Pouring
+
     doing: ClassVar[str] = "pouring"
 
     def run(
         self, skill: PouringSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Poured:
         """The episode of a seed."""
-        task = pouring_table_for(skill.motion.side)
+        task = self.task.for_side(skill.motion.side)
         return pour(skill, robot, task, task.sample_scene(np.random.default_rng([seed, 0])), seed, on_frame=on_frame)
 
     def scores(self, results: Sequence[Poured]) -> dict[str, Any]:

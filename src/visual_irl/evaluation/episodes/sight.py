@@ -1,7 +1,8 @@
-"""What a robot at work knows of the onions before it: what a camera of its cell sees, and has seen."""
+"""What a robot at work knows of the things before it that it sorts: what a camera of its cell sees, and has seen."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,30 +12,28 @@ from scipy.optimize import linear_sum_assignment
 
 from visual_irl.evaluation.episodes.cell_camera import pictures
 from visual_irl.execution.mujoco_executor import MujocoExecutor
-from visual_irl.perception.objects.onions import OnionDetector, OnionDetectorConfig
+from visual_irl.perception.objects.detectors import ObjectsConfig
 from visual_irl.policy.closed_loop import UNKNOWN
 from visual_irl.policy.skill import Thing
-from visual_irl.tasks.onion_sorting import BLEMISHED
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.types import ObjectEstimate
 
-INNER = 0.75
-"""Share of an onion's radius that is looked at: a gripper's pads touch its rim, and look like blemishes."""
 SAME = 0.08
 """What is seen farther than this from where a thing was is another one [m]."""
 
 
 class Sight:
-    """The onion detector on pictures of the cell's RGB-D camera, with a sensor's noise; nothing else is known of the scene.
+    """The task's detector on pictures of the cell's RGB-D camera, with a sensor's noise; nothing else is known of the scene.
 
     Things are numbered as they are found first. One that the arm hides is thought to be where it was; one that was lost is
     whatever turns up next and is none of the others.
     """
 
-    def __init__(self, executor: MujocoExecutor, rng: np.random.Generator) -> None:
-        self._executor, self._rng = executor, rng
-        self._detector = OnionDetector(OnionDetectorConfig(looked_at=INNER))
+    def __init__(self, executor: MujocoExecutor, rng: np.random.Generator, task: PickPlace) -> None:
+        self._executor, self._rng, self._task = executor, rng, task
+        self._detector = ObjectsConfig(task.cell_detector or "auto").build(task.name)
         self._things: dict[str, Thing] = {}
-        self._inspected: dict[str, list[float]] = {}
+        self._inspected: dict[str, list[Mapping[str, float]]] = {}
 
     def things(self) -> list[Thing]:
         """All that are known, where they are now; the attribute of one that was not inspected is `UNKNOWN`."""
@@ -44,16 +43,17 @@ class Sight:
         rows, columns = linear_sum_assignment(np.minimum(cost, 2.0 * SAME))
         matched = {int(j): names[i] for i, j in zip(rows, columns, strict=True) if cost[i, j] <= SAME}
         for j, estimate in enumerate(found):
-            name = matched.get(j, f"onion_{len(self._things)}")
+            name = matched.get(j, f"{self._task.label}_{len(self._things)}")
             self._things[name] = Thing(name, estimate.p_world, estimate.radius, self._attribute(name))
         return [t for t in self._things.values() if np.isfinite(t.p_world).all()]
 
     def inspect(self, thing: Thing, p_world: Float[ndarray, "3"]) -> float:
         """One more look at what is held at about `p_world` [m]; its attribute by the median of all looks."""
-        near = [e for e in self._look() if np.linalg.norm(e.p_world - p_world) < SAME and BLEMISHED in e.attributes]
+        told = [e for e in self._look() if any(name in e.attributes for name in self._task.attributes)]
+        near = [e for e in told if np.linalg.norm(e.p_world - p_world) < SAME]
         if near:
             best = min(near, key=lambda e: float(np.linalg.norm(e.p_world - p_world)))
-            self._inspected.setdefault(thing.name, []).append(best.attributes[BLEMISHED])
+            self._inspected.setdefault(thing.name, []).append(best.attributes)
         return self._attribute(thing.name)
 
     def moved(self, thing: Thing, p_world: Float[ndarray, "3"] | None) -> None:
@@ -63,10 +63,14 @@ class Sight:
 
     def _attribute(self, name: str) -> float:
         shown = self._inspected.get(name)
-        return float(np.median(shown) > 0.5) if shown else UNKNOWN
+        if not shown:
+            return UNKNOWN
+        told = {a: [look[a] for look in shown if a in look] for a in self._task.attributes}
+        return float(self._task.kind_of({a: float(np.median(values)) for a, values in told.items() if values}))
 
     def _look(self) -> tuple[ObjectEstimate, ...]:
-        return self._detector.detect(next(pictures(self._executor, self._rng)))
+        found = self._detector.detect(next(pictures(self._executor, self._rng)))
+        return tuple(e for e in found if e.label == self._task.label)
 
     @staticmethod
     def _distance(thing: Thing, estimate: ObjectEstimate) -> float:

@@ -1,6 +1,6 @@
-"""Sorting in MuJoCo, closed loop. Success is where the onions lie in the end.
+"""Sorting in MuJoCo, closed loop. Success is where the things lie in the end.
 
-Where onions are is seen by the cell's camera; what one is, too, when it is held at the inspection place, and not before.
+Where things are is seen by the cell's camera; what one is, too, when it is held at the inspection place, and not before.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -25,16 +25,13 @@ from visual_irl.policy.skill import Thing
 from visual_irl.reward.model import LinearReward
 from visual_irl.robots.model import RobotModel
 from visual_irl.skills.sorting import SortingSkill, relations_at
-from visual_irl.tasks.demonstrator import table_for
-from visual_irl.tasks.onion_sorting import OnionSorting
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.scene import Scene
 
-ONIONS = (4, 8)
-"""Fewest and most onions of an episode."""
 PLACES = 2
 """Best places in a bin that are tried, before the one that the person uses."""
 LOOKS = 2
-"""Times that an onion is looked at for every picture that is kept."""
+"""Times that a thing is looked at for every picture that is kept."""
 
 
 @dataclass
@@ -42,54 +39,62 @@ class Sorted(Worked):
     """What came of an episode."""
 
     placed: dict[str, bool] = field(default_factory=dict)
-    """Per onion, whether it lies in its bin: by the physics."""
+    """Per thing, whether it lies in its bin: by the physics."""
 
 
 @dataclass(frozen=True)
 class SortingEpisodes:
-    """Episodes of 4 to 8 onions at random places, on the table of the hand that demonstrated."""
+    """Episodes of a task's things at random places, on the table of the hand that demonstrated."""
 
+    task: PickPlace
     moved: float = 0.0
     """How far each bin stands from where it usually does, along x and y at most [m]."""
 
-    doing: ClassVar[str] = "sorting onions"
-
     def __post_init__(self) -> None:
-        OnionSorting(moved=self.moved)  # refuses what is too far
+        replace(self.task, moved=self.moved)  # refuses what is too far
+
+    @property
+    def doing(self) -> str:
+        """What a robot does in an episode."""
+        return f"sorting {self._things}"
+
+    @property
+    def _things(self) -> str:
+        return f"{self.task.label}s"
 
     def run(
         self, skill: SortingSkill, robot: RobotModel, seed: int, on_frame: Callable[[MujocoExecutor], None] | None = None
     ) -> Sorted:
         """The episode of a seed."""
-        task, rng = replace(table_for(skill.motion.side), moved=self.moved), np.random.default_rng([seed, 0])
-        scene = task.sample_scene(rng, int(rng.integers(ONIONS[0], ONIONS[1] + 1)))
-        return sort_onions(skill, robot, task, scene, seed, on_frame=on_frame)
+        task, rng = replace(self.task.for_side(skill.motion.side), moved=self.moved), np.random.default_rng([seed, 0])
+        scene = task.sample_scene(rng, int(rng.integers(task.things[0], task.things[1] + 1)))
+        return sort_things(skill, robot, task, scene, seed, on_frame=on_frame)
 
     def scores(self, results: Sequence[Sorted]) -> dict[str, Any]:
         """What is reported of episodes."""
         good, of = (np.array([f(r.placed.values()) for r in results], float) for f in (sum, len))
         share, interval = pooled_share(good, of)
-        return {"success_rate": share, "success_ci": interval, "onions": int(of.sum())}
+        return {"success_rate": share, "success_ci": interval, self._things: int(of.sum())}
 
     def said(self, content: dict[str, Any]) -> str:
         """One line about the scores."""
         low, high = content["success_ci"]
         return (
-            f"{100 * content['success_rate']:.1f} % of {content['onions']} onions in the right bin "
+            f"{100 * content['success_rate']:.1f} % of {content[self._things]} {self._things} in the right bin "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), by the physics"
         )
 
 
-def sort_onions(
+def sort_things(
     skill: SortingSkill,
     robot: RobotModel,
-    task: OnionSorting,
+    task: PickPlace,
     scene: Scene,
     seed: int,
     config: ClosedLoopConfig | None = None,
     on_frame: Callable[[MujocoExecutor], None] | None = None,
 ) -> Sorted:
-    """One episode: until every onion that can be reached lies in a bin, or has been tried often enough.
+    """One episode: until everything that can be reached lies in a bin, or has been tried often enough.
 
     Raises:
         LearningFailed: the skill needs fixtures that are not there.
@@ -101,7 +106,7 @@ def sort_onions(
     executor = MujocoExecutor(scene, robot, seed=seed)
     show = None if on_frame is None else lambda t: on_frame(executor)
     result = Sorted()
-    sight = Sight(executor, rng)
+    sight = Sight(executor, rng, task)
     tried: dict[str, int] = {}
     try:
         cell = Cell(executor, loop, config)

@@ -16,14 +16,12 @@ from jaxtyping import Float, Float32, Int, UInt8
 from numpy import ndarray
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.mujoco_engine import mujoco
 from visual_irl.perception.cameras.depth_noise import COLOUR_NOISE, DepthNoise, add_colour_noise, add_depth_noise
-from visual_irl.perception.cameras.synthetic_world import LIGHTINGS, Lighting, OnionLook, build_world, usual_look
-from visual_irl.tasks.body import sample_body
-from visual_irl.tasks.demonstrator import DemonstratorConfig, demonstrate, table_for
-from visual_irl.tasks.performer import Performance
-from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring, pouring_table_for
+from visual_irl.perception.cameras.synthetic_world import LIGHTINGS, BallLook, Lighting, build_world, usual_look
+from visual_irl.tasks import PERFORMERS, load_task, part_of
+from visual_irl.tasks.performer import Performance, Staging
 from visual_irl.tasks.scene import SceneObject
 from visual_irl.types import Demonstration, Intrinsics, RgbdFrame
 
@@ -37,6 +35,7 @@ class SyntheticCamera:
     """Iterate it to get frames; the same settings give the same frames. `truth` is what really happened.
 
     Raises:
+        UnknownName: there is no such task, or nobody performs tasks of its family.
         MissingDependency: on iteration, when there is no OpenGL to draw with; holds the install command.
         Unreachable: when the scene of this seed is out of this person's reach.
     """
@@ -44,7 +43,7 @@ class SyntheticCamera:
     seed: int = 0
     """Draws the scene, the person's timing and the noise."""
     onions: int = 3
-    """How many there are to sort."""
+    """How many onions, or things of another task, there are to sort."""
     body_seed: int = 0
     """Draws the person; 0 is the average one."""
     side: str = "right"
@@ -67,7 +66,7 @@ class SyntheticCamera:
     lighting: str = "room"
     """A name of `synthetic_world.LIGHTINGS`."""
     task: str = "onion_sorting"
-    """What the person does: a name of `PERFORMANCES`."""
+    """What the person does: a name of `visual_irl.tasks.TASKS`."""
 
     def __post_init__(self) -> None:
         if not (self.width >= 16 and self.height >= 16 and 0.1 <= self.horizontal_fov <= 2.5):
@@ -77,13 +76,14 @@ class SyntheticCamera:
             )
         if self.lighting not in LIGHTINGS:
             raise InvalidInput(f"lighting '{self.lighting}' is unknown; known: {', '.join(LIGHTINGS)}")
-        if self.task not in PERFORMANCES:
-            raise UnknownName(f"the synthetic camera knows no task '{self.task}'; known: {', '.join(PERFORMANCES)}")
+        part_of(self.task, PERFORMERS)
 
     @cached_property
     def performance(self) -> Performance:
         """What the scripted person does in front of the camera."""
-        return PERFORMANCES[self.task](self)
+        staging = Staging(self.seed, self.body_seed, self.side, self.rate, self.onions)
+        performed: Performance = part_of(self.task, PERFORMERS)(load_task(self.task), staging)
+        return performed
 
     @property
     def truth(self) -> Demonstration:
@@ -144,24 +144,6 @@ class SyntheticCamera:
         return RgbdFrame(stamp_ns, rgb, depth, self.intrinsics, self.T_world_camera)
 
 
-def _sorting(camera: SyntheticCamera) -> Performance:
-    task = table_for(camera.side)
-    scene = task.sample_scene(np.random.default_rng(camera.seed), camera.onions)
-    config = DemonstratorConfig(seed=camera.seed, side=camera.side, rate=camera.rate)
-    return demonstrate(scene, sample_body(camera.body_seed), config, task)
-
-
-def _pouring(camera: SyntheticCamera) -> Performance:
-    task = pouring_table_for(camera.side)
-    scene = task.sample_scene(np.random.default_rng(camera.seed))
-    config = PouringConfig(seed=camera.seed, side=camera.side, rate=camera.rate)
-    return demonstrate_pouring(scene, sample_body(camera.body_seed), config, task)
-
-
-PERFORMANCES: Mapping[str, Callable[[SyntheticCamera], Performance]] = {"onion_sorting": _sorting, "pouring": _pouring}
-"""Name of a task -> what the scripted person does in front of a camera."""
-
-
 class Renderer:
     """Draws the frames of one camera; holds an OpenGL context, so use it as a context manager.
 
@@ -173,7 +155,7 @@ class Renderer:
         self,
         camera: SyntheticCamera,
         lighting: Lighting | None = None,
-        look: Callable[[SceneObject, ndarray, np.random.Generator], OnionLook] = usual_look,
+        look: Callable[[SceneObject, ndarray, np.random.Generator], BallLook] = usual_look,
     ) -> None:
         self.camera, self.performance = camera, camera.performance
         self.turns: dict[str, Float[ndarray, "3 3"]] = {}

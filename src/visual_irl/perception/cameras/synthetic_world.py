@@ -1,4 +1,4 @@
-"""The MuJoCo model that a synthetic camera looks at: person, table, bins, onions, vessels, room.
+"""The MuJoCo model that a synthetic camera looks at: person, table, bins, balls, vessels, room.
 
 The person is a set of MuJoCo skins, one for each material, whose bones are mocap bodies: a new frame costs 104 body
 poses and no recompilation.
@@ -17,7 +17,6 @@ from visual_irl import se3
 from visual_irl.mujoco_engine import mujoco
 from visual_irl.tasks.body import Body, Rig
 from visual_irl.tasks.human import FLOOR_Z
-from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.tasks.performer import Performance
 from visual_irl.tasks.scene import Fixture, SceneObject, Vessel, Zone
 from visual_irl.tasks.surroundings import staves
@@ -48,8 +47,8 @@ class Lighting:
 
 
 @dataclass(frozen=True)
-class OnionLook:
-    """One onion: its skin, and dark patches on it by direction (in its own axes) and uneven half angle [rad]."""
+class BallLook:
+    """One ball: its skin, and dark patches on it by direction (in its own axes) and uneven half angle [rad]."""
 
     skin: Sequence[float]
     patches: tuple[tuple[Float[ndarray, "3"], Float[ndarray, "N"]], ...] = ()
@@ -79,7 +78,7 @@ def build_world(
     fovy: float,
     seed: int,
     lighting: Lighting,
-    look: Callable[[SceneObject, ndarray, np.random.Generator], OnionLook],
+    look: Callable[[SceneObject, ndarray, np.random.Generator], BallLook],
 ) -> mujoco.MjModel:
     """The compiled model. Mocap bodies: every bone in the rig's order, then every object and every vessel in the scene's order.
 
@@ -88,9 +87,9 @@ def build_world(
         T_world_camera: pose of the camera named 'camera'.
         size: width and height of the picture [px].
         fovy: vertical field of view [rad].
-        seed: draws the onions' looks.
+        seed: draws the balls' looks.
         lighting: how the room is lit.
-        look: gives each onion's look, from the camera's place [m] and a random generator.
+        look: gives each ball's look, from the camera's place [m] and a random generator.
     """
     rng = np.random.default_rng([seed, 0x0B])
     spec = mujoco.MjSpec()
@@ -100,7 +99,7 @@ def build_world(
     _person(spec, performance)
     eye = T_world_camera[:3, 3]
     for item in performance.scene.objects:
-        _onion(spec, item, look(item, eye, rng))
+        _ball(spec, item, look(item, eye, rng))
     for vessel in performance.scene.vessels:
         _vessel(spec, vessel)
     for fixture in performance.scene.fixtures:
@@ -244,16 +243,16 @@ def _zone(spec: mujoco.MjSpec, zone: Zone) -> None:
     )
 
 
-def usual_look(item: SceneObject, eye: Float[ndarray, "3"], rng: np.random.Generator) -> OnionLook:
-    """Orange skin and, if blemished, one dark patch on the side that faces the camera at the start."""
-    shade = rng.uniform(0.92, 1.06)
-    skin = [float(c) for c in np.clip(np.array(_ONION) * shade + rng.uniform(-0.015, 0.015, 3), 0.0, 1.0)]
+def usual_look(item: SceneObject, eye: Float[ndarray, "3"], rng: np.random.Generator) -> BallLook:
+    """Its skin, no two quite alike, and, if it has spots, one dark patch on the side that faces the camera at the start."""
+    usual, shade = item.appearance.skin_of(item.attributes) or _ONION, rng.uniform(0.92, 1.06)
+    skin = [float(c) for c in np.clip(np.array(usual) * shade + rng.uniform(-0.015, 0.015, 3), 0.0, 1.0)]
     angle, tilt = rng.uniform(*BLEMISH_ANGLE), rng.uniform(-0.15, 0.15, 3)
     half_angles = angle * uneven_edge(rng)
-    if not item.attributes[BLEMISHED] > 0.5:
-        return OnionLook(skin)
+    if not item.appearance.spotted(item.attributes):
+        return BallLook(skin)
     towards = eye - item.p_world
-    return OnionLook(skin, ((towards / np.linalg.norm(towards) + tilt, half_angles),))
+    return BallLook(skin, ((towards / np.linalg.norm(towards) + tilt, half_angles),))
 
 
 def uneven_edge(rng: np.random.Generator) -> Float[ndarray, "24"]:
@@ -261,17 +260,18 @@ def uneven_edge(rng: np.random.Generator) -> Float[ndarray, "24"]:
     return 1.0 + 0.12 * np.sin(np.arange(24) * 2 * np.pi / 24 * 3 + rng.uniform(0, 6)) + rng.uniform(-0.06, 0.06, 24)
 
 
-def _onion(spec: mujoco.MjSpec, item: SceneObject, look: OnionLook) -> None:
-    """A ball with a small neck; each patch of blemish is a mesh with a material of its own, `NAME_blemish_K`."""
+def _ball(spec: mujoco.MjSpec, item: SceneObject, look: BallLook) -> None:
+    """A ball, with a small neck if it has one; each patch of blemish is a mesh with a material of its own, `NAME_blemish_K`."""
     _material(spec, item.name, look.skin, shine=0.25)
     body = spec.worldbody.add_body(name=item.name, mocap=True, pos=item.p_world)
     body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[item.radius, 0.0, 0.0], material=item.name)
-    body.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
-        size=[0.18 * item.radius, 0.18 * item.radius, 0.30 * item.radius],
-        pos=[0.0, 0.0, 0.95 * item.radius],
-        material=item.name,
-    )
+    if item.appearance.stem:
+        body.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_ELLIPSOID,
+            size=[0.18 * item.radius, 0.18 * item.radius, 0.30 * item.radius],
+            pos=[0.0, 0.0, 0.95 * item.radius],
+            material=item.name,
+        )
     for k, (towards, half_angles) in enumerate(look.patches):
         name = f"{item.name}_blemish_{k}"
         _material(spec, name, _BLEMISH, shine=0.05)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
 from visual_irl.errors import UnknownName
+from visual_irl.perception import OBJECT_DETECTORS
 from visual_irl.perception.objects.onions import OnionDetectorConfig
 from visual_irl.perception.objects.onnx_objects import OnnxDetectorConfig
 from visual_irl.perception.objects.vessels import VesselDetectorConfig
+from visual_irl.tasks import load_task
 from visual_irl.types import ObjectEstimate, RgbdFrame
 
 
@@ -27,31 +28,26 @@ class ObjectsConfig:
     """The detectors, and which of them is used."""
 
     detector: str = "auto"
-    """A name of `OF_TASK`'s detectors; `auto` takes the task's."""
+    """A name of `visual_irl.perception.OBJECT_DETECTORS`; `auto` takes the task's."""
     onions: OnionDetectorConfig = field(default_factory=OnionDetectorConfig)
     vessels: VesselDetectorConfig = field(default_factory=VesselDetectorConfig)
     onnx: OnnxDetectorConfig = field(default_factory=OnnxDetectorConfig)
-    """The user's own."""
+    """The user's own network. A detector that has no settings here is used as it is registered."""
 
     def build(self, task: str) -> ObjectDetector:
         """The detector of a task's objects.
 
         Raises:
-            UnknownName: there is no such detector, or none is known for the task.
+            UnknownName: there is no such detector, or the task names none.
         """
-        name = OF_TASK.get(task, "") if self.detector == "auto" else self.detector
+        name = load_task(task).detector if self.detector == "auto" else self.detector
         if not name:
             raise UnknownName(
-                f"no object detector is known for task '{task}', only for {', '.join(OF_TASK)}; name one in the configuration, "
-                f"as in `objects: {{detector: {NAMES[0]}}}`"
+                f"task '{task}' names no object detector: set `detector` in its class to one of "
+                f"{', '.join(OBJECT_DETECTORS.names)}, or to one of another package (entry point "
+                "`visual_irl.object_detectors`); or name one in the configuration, as in `objects: {detector: onnx}`"
             )
-        if name not in NAMES:
-            raise UnknownName(f"unknown object detector '{name}'; known: auto, {', '.join(NAMES)}")
-        detector: ObjectDetector = getattr(self, name).build()
+        made = OBJECT_DETECTORS.load(name)
+        config = getattr(self, name) if name in {f.name for f in fields(self)} else made()
+        detector: ObjectDetector = config.build()
         return detector
-
-
-OF_TASK: Mapping[str, str] = {"onion_sorting": "onions", "pouring": "vessels"}
-"""Task -> the detector of its objects."""
-NAMES = ("onions", "vessels", "onnx")
-"""Every detector: a field of `ObjectsConfig`."""

@@ -18,7 +18,7 @@ from visual_irl import se3
 from visual_irl.errors import Unreachable
 from visual_irl.perception.cameras.depth_noise import DepthNoise, add_depth_noise
 from visual_irl.perception.cameras.synthetic_camera import Renderer, SyntheticCamera
-from visual_irl.perception.cameras.synthetic_world import Lighting, OnionLook, camera_quaternion, uneven_edge
+from visual_irl.perception.cameras.synthetic_world import BallLook, Lighting, camera_quaternion, uneven_edge
 from visual_irl.perception.objects.onion_lessons import Lesson, LessonConfig, photograph, rot_colour, skin_colour
 from visual_irl.tasks.scene import SceneObject
 from visual_irl.types import RgbdFrame
@@ -53,10 +53,10 @@ def film_lessons(seed: int, config: LessonConfig | None = None, frames: int = FR
             yield studio.lesson(int(i))
 
 
-def _look(item: SceneObject, config: LessonConfig, rng: np.random.Generator) -> OnionLook:
+def _look(item: SceneObject, config: LessonConfig, rng: np.random.Generator) -> BallLook:
     """Skin of no colour yet, and two patches somewhere."""
     patches = tuple((rng.normal(size=3), rng.uniform(*config.angle) * uneven_edge(rng)) for _ in range(_PATCHES))
-    return OnionLook((0.5, 0.5, 0.5), tuple((towards / np.linalg.norm(towards), edge) for towards, edge in patches))
+    return BallLook((0.5, 0.5, 0.5), tuple((towards / np.linalg.norm(towards), edge) for towards, edge in patches))
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,11 @@ class OnionDetectorConfig:
         return OnionDetector(self)
 
 
+def gripped_onions() -> OnionDetectorConfig:
+    """For onions that a gripper may hold: its pads touch the rim, and look like blemishes."""
+    return OnionDetectorConfig(looked_at=0.75)
+
+
 class SeenOnion(NamedTuple):
     """An onion in a picture."""
 

@@ -1,0 +1,63 @@
+"""A task of another package, exactly as docs/tasks.md has it, goes all the way: filmed, seen, learned, mapped, played."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_irl.evaluation.episodes import EPISODES
+from visual_irl.io import artifacts
+from visual_irl.perception import OBJECT_DETECTORS
+from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
+from visual_irl.perception.objects.detectors import ObjectsConfig
+from visual_irl.registry import Registry
+from visual_irl.tasks import TASKS, load_task
+from visual_irl.verbs import stages
+from visual_irl.verbs.evaluate_stage import evaluate
+from visual_irl.verbs.map_stage import map_arm
+
+DOCS = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text().split("## A task of your own", 1)[1]
+
+
+@pytest.fixture(autouse=True)
+def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module in the docs, and the entry points that they name."""
+    code = re.search(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    assert code is not None
+    (tmp_path / "my_apples.py").write_text(code[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    rows = re.findall(r'\[project\.entry-points\."visual_irl\.(\w+)"\]\n    (\w+) = "(.*?)"', DOCS)
+    kinds: dict[str, Registry] = {r.kind: r for r in (TASKS, OBJECT_DETECTORS, EPISODES)}
+    assert [kind for kind, *_ in rows] == ["tasks", "object_detectors"]
+    for kind, name, target in rows:
+        monkeypatch.setattr(kinds[kind], "_table", dict(kinds[kind]._table))
+        kinds[kind].register(name, target, "my-apples")
+
+
+def test_it_is_filmed_and_its_things_are_seen() -> None:
+    camera = SyntheticCamera(task="apples", seed=1)
+    found = ObjectsConfig().build("apples").detect(camera.frame(0))
+    truth = camera.truth
+    assert len(found) == len(truth.objects) == 3 and {a["ripe"] for a in truth.attributes.values()} == {0.0, 1.0}
+    for name, path in truth.objects.items():
+        seen = min(found, key=lambda f: float(np.linalg.norm(f.p_world - path[0])))
+        assert np.linalg.norm(seen.p_world - path[0]) < 0.01  # [m]
+        assert seen.attributes == truth.attributes[name]
+
+
+def test_it_is_learned_mapped_and_played(tmp_path: Path) -> None:
+    demo, skill = tmp_path / "demo.npz", tmp_path / "skill"
+    artifacts.save_demonstration(demo, SyntheticCamera(task="apples", seed=1).truth)
+    assert stages.learn([demo], skill, "max_ent").task == "apples"
+    map_arm(demo, None, "panda", skill, tmp_path / "panda.npz", None, False, None, None, None)
+    _, header, _ = artifacts.load_trajectory(tmp_path / "panda.npz")
+    assert header["task"] == "apples" and set(header["fixtures"]) == {"crate_unripe", "crate_ripe"}
+    result = evaluate(skill, "panda", 1, tmp_path / "result.json", 1003, 1, None, None)
+    assert result["task"] == "apples" and result["apples"] == 2
+    assert result["success_rate"] == 1.0 and not result["refused"]
+    assert load_task("apples").goals == "objects in the right bin"
