@@ -91,3 +91,35 @@ def test_a_policy_that_ends_worse_than_the_demonstrations_is_begun_anew_and_the_
     assert best(1)[0] == -1.0
     Scripted.speeds = (-1.0, 1.0, 0.0)
     assert best(3) == (1.0, 2 * (1000 + 8 * TASK.horizon))
+
+
+@pytest.mark.parametrize("objects", [1, 2])
+def test_where_several_things_are_handled_a_policy_goes_on_and_half_of_its_episodes_begin_where_demonstrations_were(
+    objects: int,
+) -> None:
+    task = KinematicSorting(objects=objects)
+    shown = roll_out(task.build(4, 0), task.expert)[0]
+    known = {tuple(s) for s in shown.flatten(0, 1).tolist()}
+    began, spreads = [], []
+
+    class Looking(PPO):
+        """Its policies do nothing; it looks how two rounds of episodes begin, and from what."""
+
+        def optimise(self, batch, reward, seed=0, start=None, *_):  # type: ignore[no-untyped-def]
+            first = batch.reset()
+            for _ in range(task.horizon):
+                second, ended, reached = batch.step(torch.zeros(self.environments, 4))
+            assert ended and not torch.equal(second, reached) and not torch.equal(second, first)
+            began.append([[tuple(s) in known for s in each.tolist()] for each in (first, second)])
+            spreads.append(None if start is None else float(start.log_std.detach().min()))
+            network = PolicyNetwork(batch.task)
+            with torch.no_grad():
+                network.action.weight.zero_()
+                network.log_std.fill_(LOG_STD[0])
+            return network, 1000
+
+    Attempts(Looking(environments=32), episodes=8).optimise(task, lambda now, then: task.true_reward(then), shown, 0, 0)
+    none, half = [False] * 32, [True] * 16 + [False] * 16
+    again = none if objects == 1 else half
+    assert began == [[none, none], [again, again], [again, again]]
+    assert spreads == ([None] * 3 if objects == 1 else [None, -1.0, -1.0])

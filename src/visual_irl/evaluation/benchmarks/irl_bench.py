@@ -1,7 +1,8 @@
 """`visual-irl bench irl`: reward learners and imitators side by side on a kinematic task, every number over several seeds.
 
 The primary score of a reward is what *fresh* policies make of it: policies that learn from scratch on the learned reward
-alone and had no part in learning it. Seeds of demonstrations, learning, optimisation and scoring are apart.
+alone and had no part in learning it; demonstrations may lend them states to begin episodes at (`policy.attempts`). Seeds of
+demonstrations, learning, optimisation and scoring are apart.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class IrlBench:
     ppo: PPO = field(default_factory=PPO)
     """Optimiser of every reward."""
     attempts: int = 3
-    """How often a policy is begun at most; see `policy.attempts`."""
+    """How often a policy is begun or gone on with at most; see `policy.attempts`."""
     cloning: Cloning = field(default_factory=Cloning)
     """How actions are cloned."""
     named: tuple[str, ...] = METHODS
