@@ -123,6 +123,13 @@ def test_a_video_cut_off_behind_its_index_is_read_as_far_as_it_goes(tmp_path: Pa
     assert len(list(whole_source)) == 60 and not whole_source.refused
 
 
+@pytest.mark.parametrize("frames", [1, 2, 5, 9])
+def test_a_short_video_is_not_taken_for_cut_off(tmp_path: Path, frames: int) -> None:
+    """Its last picture is shown for a tenth of it, or longer."""
+    source = open_frames(write_video(tmp_path / "short.mp4", frames))
+    assert len(list(source)) == frames and not source.refused
+
+
 def test_broken_pictures_of_a_video_are_counted_and_cost_nothing_else(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", 40)
     sizes = [packet.size for packet in av.open(str(path)).demux(video=0) if packet.size]

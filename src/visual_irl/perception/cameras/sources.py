@@ -165,9 +165,9 @@ def _video_frames(path: Path, config: VideoConfig, camera: CameraFile | None, re
             number += 1
         begin, length, rate = container.start_time, container.duration, container.streams.video[0].average_rate
         if length and rate:  # [us]; sound may go on for a little longer
-            missing = ((begin or 0) + length) * 1e-6 - stamp_ns * 1e-9
+            missing = ((begin or 0) + length) * 1e-6 - stamp_ns * 1e-9 - 1.0 / float(rate)  # the last picture is shown so long
             if missing > 0.1 * length * 1e-6:
-                refused["cut_off"] += max(1, int(missing * float(rate)) - 1 - refused["corrupt"])
+                refused["cut_off"] += max(1, int(missing * float(rate)) - refused["corrupt"])
 
 
 def upright(rgb: UInt8[ndarray, "H W 3"], rotation: int) -> UInt8[ndarray, "H2 W2 3"]:
