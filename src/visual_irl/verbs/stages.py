@@ -153,7 +153,7 @@ def extract(
             f"{error['objects_found']} of {error['objects_true']} objects found"
             + (f", {np.mean(apart):.1f} mm off" if apart else "")
             + (f"; attributes right {100 * right:.0f} %" if np.isfinite(right) else ""))  # fmt: skip
-    say(f"wrote {out}")
+    say(f"wrote {out}" + (f" and a picture to {pictures}" if pictures else ""))
     return demo
 
 
@@ -277,6 +277,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} {task.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
+    say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
     return content
 
 
