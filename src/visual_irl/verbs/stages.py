@@ -159,11 +159,10 @@ def extract(
 
 def describe(demo: Demonstration) -> str:
     """One line about a demonstration."""
-    objects = ", ".join(
-        f"{name} ({', '.join(f'{a} {v:.2f}' for a, v in demo.attributes[name].items())})" for name in demo.objects
-    )
+    told = {name: ", ".join(f"{a} {v:.2f}" for a, v in demo.attributes[name].items()) for name in demo.objects}
+    objects = ", ".join(f"{name} ({attributes})" if attributes else name for name, attributes in told.items())
     return (
-        f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, world '{demo.frame}', "
+        f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, frame '{demo.frame}', "
         f"objects: {objects or 'none'}"
     )
 
