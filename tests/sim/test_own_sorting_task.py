@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_irl.evaluation.episodes import EPISODES
+from visual_irl.errors import InvalidInput
+from visual_irl.evaluation.episodes.sight import Sight
+from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.io import artifacts
 from visual_irl.perception import OBJECT_DETECTORS
 from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.perception.objects.detectors import ObjectsConfig
 from visual_irl.registry import Registry
+from visual_irl.robots import load_robot
 from visual_irl.tasks import TASKS, load_task
+from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.verbs import stages
 from visual_irl.verbs.evaluate_stage import evaluate
 from visual_irl.verbs.map_stage import map_arm
@@ -32,7 +36,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     rows = re.findall(r'\[project\.entry-points\."visual_irl\.(\w+)"\]\n    (\w+) = "(.*?)"', DOCS)
-    kinds: dict[str, Registry] = {r.kind: r for r in (TASKS, OBJECT_DETECTORS, EPISODES)}
+    kinds: dict[str, Registry] = {r.kind: r for r in (TASKS, OBJECT_DETECTORS)}
     assert [kind for kind, *_ in rows] == ["tasks", "object_detectors"]
     for kind, name, target in rows:
         monkeypatch.setattr(kinds[kind], "_table", dict(kinds[kind]._table))
@@ -50,6 +54,19 @@ def test_it_is_filmed_and_its_things_are_seen() -> None:
         assert seen.attributes == truth.attributes[name]
 
 
+def test_a_label_that_is_not_the_detectors_is_told_from_nothing_in_sight() -> None:
+    apples = load_task("apples")
+    assert isinstance(apples, PickPlace)
+    executor = MujocoExecutor(apples.sample_scene(np.random.default_rng(0), 1), load_robot("panda"))
+    try:
+        assert len(Sight(executor, np.random.default_rng(0), apples).things()) == 1
+        pears = type("Pears", (type(apples),), {"label": "pear"})()
+        with pytest.raises(InvalidInput, match=r"the cell's detector sees apple, and task 'apples' is done with 'pear'"):
+            Sight(executor, np.random.default_rng(0), pears).things()
+    finally:
+        executor.close()
+
+
 def test_it_is_learned_mapped_and_played(tmp_path: Path) -> None:
     demo, skill = tmp_path / "demo.npz", tmp_path / "skill"
     artifacts.save_demonstration(demo, SyntheticCamera(task="apples", seed=1).truth)
@@ -60,4 +77,3 @@ def test_it_is_learned_mapped_and_played(tmp_path: Path) -> None:
     result = evaluate(skill, "panda", 1, tmp_path / "result.json", 1003, 1, None, None)
     assert result["task"] == "apples" and result["apples"] == 2
     assert result["success_rate"] == 1.0 and not result["refused"]
-    assert load_task("apples").goals == "objects in the right bin"

@@ -29,13 +29,15 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which every command of the README was run."""
+    """A folder in which every command of the README was run; `said.txt` holds what they printed."""
     folder = tmp_path_factory.mktemp("readme")
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
     for command in commands():
         argv = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
         done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        with (folder / "said.txt").open("a") as said:
+            said.write(done.stdout)
     return folder
 
 
@@ -68,6 +70,14 @@ def test_every_promised_file_is_there_with_its_sidecar(folder: Path) -> None:
     for name in ("pictures/keypoints.png", "pictures/arms_ur5e.png", "replay/replay.mp4", "replay/filmstrip.png"):
         assert (folder / "out" / name).stat().st_size > 5_000
     assert not list(folder.rglob("*partial*"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["demonstration.npz", "pictures", "skill", "ur5e.npz", "replay/report.json", "replay/replay.mp4", "evaluate_ur5e.json"],
+)
+def test_every_verb_says_where_its_files_are(folder: Path, name: str) -> None:
+    assert re.search(rf"^wrote .*out/{re.escape(name)}\b", (folder / "said.txt").read_text(), re.M)
 
 
 def test_extraction_is_near_the_truth(folder: Path) -> None:

@@ -71,7 +71,7 @@ class Fruit(PickPlace):
 def test_three_kinds_go_to_three_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "my_fruit", SimpleNamespace(Fruit=Fruit))
     monkeypatch.setitem(TASKS._table, "fruit", ("my_fruit:Fruit", "-"))
-    shown = [perform_sorting(Fruit(), Staging(seed=seed, things=4)).demonstration for seed in (0, 1)]
+    shown = [perform_sorting(Fruit(), Staging(seed=seed, rate=8.0, things=4)).demonstration for seed in (0, 1)]
     kinds = {Fruit().kind_of(a) for demo in shown for a in demo.attributes.values()}
     assert kinds == {0, 1, 2}
     learn(shown, LearnConfig()).save(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.performer import Staging
 from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.types import SIDES
-from visual_irl.verbs.stages import things_in
+from visual_irl.verbs.stages import describe, things_in
 
 ALL = (
     ROBOTS, TASKS, RELATIONS, PERFORMERS, SKILLS, EPISODES, CAMERAS, DETECTORS, OBJECT_DETECTORS, KINEMATIC_TASKS, LEARNERS,
@@ -56,6 +57,12 @@ def test_every_task_has_what_every_verb_needs_of_it(name: str) -> None:
 
 
 WHITE = (1.0, 1.0, 1.0, 1.0)
+
+
+def test_what_is_told_of_objects_without_an_attribute_is_their_name() -> None:
+    said = {n: describe(part_of(n, PERFORMERS)(load_task(n), Staging(rate=2.0, things=1)).demonstration) for n in TASKS.names}
+    assert said["pouring"].endswith("right arm, frame 'world', objects: bottle, cup")
+    assert re.search(r"objects: onion_0 \(blemished [01]\.00\)$", said["onion_sorting"])
 
 
 @dataclasses.dataclass(frozen=True)

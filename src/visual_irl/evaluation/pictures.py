@@ -98,7 +98,7 @@ def plot_tracking(path: Path, report: MappingReport) -> None:
     for limb, error, colour in (("upper arm", report.upper_error, HUMAN), ("forearm", report.fore_error, ROBOT)):
         lower.plot(report.t, np.degrees(error), color=colour, label=limb)
     lower.set_ylim(bottom=0.0)
-    lower.set_ylabel("to the human's [deg]")
+    lower.set_ylabel("angle to human's [deg]")
     lower.set_xlabel("time [s]")
     lower.set_xlim(report.t[0], report.t[-1])
     if not report.reachable.all():

@@ -177,10 +177,9 @@ def _watched(
 def _nothing_held(demo: Demonstration, config: ExtractionConfig, examples: Sequence[RgbdFrame]) -> str:
     """What to say when no object of the task was ever in the hand, and what some frames show of other tasks."""
     said = [f"no object of task '{config.task}' was {'ever held' if demo.objects else 'found'}"]
-    finders = (
-        {load_task(task).detector: task for task in (*TASKS.names, config.task)} if config.objects.detector == "auto" else {}
-    )
-    others = [task for detector, task in finders.items() if detector and task != config.task]
+    tasks = (*TASKS.names, config.task) if config.objects.detector == "auto" else ()
+    by_detector = {load_task(task).detector: task for task in tasks}
+    others = [task for detector, task in by_detector.items() if detector and task != config.task]
     for task in others:
         finder = config.objects.build(task)
         labels = sorted({thing.label for frame in examples for thing in finder.detect(well_exposed(frame))})

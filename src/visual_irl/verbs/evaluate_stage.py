@@ -80,7 +80,7 @@ def evaluate(
     inputs = {"reward": skill / REWARD_FILE, "motion": skill / MOTION_FILE}
     artifacts.write_sidecar(out, {"seed": seed, "moved": moved}, inputs)
     say(_said(content, tried))
-    say(f"wrote {out}")
+    say(f"wrote {out}" + (f" and a picture to {pictures}" if pictures else ""))
     return content
 
 

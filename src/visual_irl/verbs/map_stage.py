@@ -136,7 +136,7 @@ def map_arm(
     say(_said(mapped, placement, report, robot.name, skill is None and motion is None))
     if note := remark_of_slowness(report, config.smooth_hand):
         say(note)
-    say(f"wrote {out}")
+    say(f"wrote {out}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
 def _motion(path: Path, side: str | None) -> Mapped:

@@ -153,17 +153,16 @@ def extract(
             f"{error['objects_found']} of {error['objects_true']} objects found"
             + (f", {np.mean(apart):.1f} mm off" if apart else "")
             + (f"; attributes right {100 * right:.0f} %" if np.isfinite(right) else ""))  # fmt: skip
-    say(f"wrote {out}")
+    say(f"wrote {out}" + (f" and a picture to {pictures}" if pictures else ""))
     return demo
 
 
 def describe(demo: Demonstration) -> str:
     """One line about a demonstration."""
-    objects = ", ".join(
-        f"{name} ({', '.join(f'{a} {v:.2f}' for a, v in demo.attributes[name].items())})" for name in demo.objects
-    )
+    told = {name: ", ".join(f"{a} {v:.2f}" for a, v in demo.attributes[name].items()) for name in demo.objects}
+    objects = ", ".join(f"{name} ({attributes})" if attributes else name for name, attributes in told.items())
     return (
-        f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, world '{demo.frame}', "
+        f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, frame '{demo.frame}', "
         f"objects: {objects or 'none'}"
     )
 
@@ -277,6 +276,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} {task.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
+    say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
     return content
 
 

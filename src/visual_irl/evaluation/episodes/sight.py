@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
+from visual_irl.errors import InvalidInput
 from visual_irl.evaluation.episodes.cell_camera import pictures
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.perception.objects.detectors import ObjectsConfig
@@ -70,7 +71,14 @@ class Sight:
 
     def _look(self) -> tuple[ObjectEstimate, ...]:
         found = self._detector.detect(next(pictures(self._executor, self._rng)))
-        return tuple(e for e in found if e.label == self._task.label)
+        ours = tuple(e for e in found if e.label == self._task.label)
+        if found and not ours and not self._things:
+            labels = ", ".join(sorted({e.label for e in found}))
+            raise InvalidInput(
+                f"the cell's detector sees {labels}, and task '{self._task.name}' is done with '{self._task.label}': make its "
+                "`label` what its detector says"
+            )
+        return ours
 
     @staticmethod
     def _distance(thing: Thing, estimate: ObjectEstimate) -> float:
