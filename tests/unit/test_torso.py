@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,20 @@ def test_plain_video_recovers_the_arm_in_the_torso_frame() -> None:
     moved = aligned[-1].p_world[wrist] - aligned[0].p_world[wrist]
     # 0.114 m to the picture's right is to the person's left; 0.076 m up
     assert np.allclose(moved, [0.0, 0.114, 0.076], atol=0.01)
+
+
+@pytest.mark.parametrize("rest", [0, 100, 500])
+def test_the_arm_that_moves_is_told_after_a_long_rest(rest: int) -> None:
+    """The left arm never moves, jitters by a centimetre, and has a single wild frame; the right one rests first."""
+    moving = moving_clip(60)
+    frames, rng = [moving[0]] * rest + moving, np.random.default_rng(0)
+    left, clip = keypoint_index("left_wrist"), []
+    for i, frame in enumerate(frames):
+        p = frame.p_world.copy()
+        p[left] += rng.normal(0.0, 0.01, 3)
+        p[left] += 1.0 if i == 5 else 0.0
+        clip.append(replace(frame, p_world=p, stamp_ns=i * 33_000_000))
+    assert demonstrating_side(clip) == "right"
 
 
 def test_no_arm_is_an_error_with_counts() -> None:

@@ -18,6 +18,7 @@ from visual_irl.errors import InvalidInput, NoPersonFound, UnreadableFile
 from visual_irl.perception.assembly import assemble
 from visual_irl.perception.cameras.depth_alignment import DepthAlignment
 from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.shot_cuts import ShotCuts
 from visual_irl.perception.cameras.sources import FrameSource, VideoConfig, open_frames
 from visual_irl.perception.cameras.stream_health import StreamHealth
 from visual_irl.perception.drawing import draw_keypoints
@@ -29,7 +30,7 @@ from visual_irl.perception.skeleton.moments import expected_shoulders, fuse_came
 from visual_irl.perception.skeleton.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.skeleton.torso import ArmLengths, align_to_torso, demonstrating_side
 from visual_irl.tasks import TASKS, load_task
-from visual_irl.types import SIDES, Demonstration, KeypointFrame, RgbdFrame
+from visual_irl.types import SIDES, Demonstration, KeypointFrame, RgbdFrame, keypoint_index
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def extract_demonstration(
     found = [view for view in views if view.frames]
     if not found:
         raise NoPersonFound("; ".join(view.notes["note"] for view in views))
+    if len(paths) == 1 and len(found[0].frames) < 2:
+        raise InvalidInput(f"'{paths[0]}' has one frame; a demonstration needs two or more, record longer")
     frames, notes = (found[0].frames, found[0].notes) if len(paths) == 1 else _fused(views, config.fusion)
     side = demonstrating_side(frames) if config.side == "auto" else config.side
     calibrated, fixtures = notes["calibrated"], {}
@@ -137,7 +140,7 @@ def _watched(
     frames: list[KeypointFrame] = []
     calibrated = metric = True
     failure = example = None
-    alignment = DepthAlignment()
+    alignment, cuts = DepthAlignment(), ShotCuts()
     with open_frames(path, config.video) as every_frame:
         source = thinned(every_frame, config.every)
         health = StreamHealth()
@@ -159,6 +162,7 @@ def _watched(
                 frames.append(keypoints)
                 if health.sound:  # many videos end in black
                     alignment.look(frame)
+                    cuts.look(frame)
                     album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
                 progress(len(frames), source.count or len(frames))
         except (UnreadableFile, NoPersonFound) as error:
@@ -168,7 +172,8 @@ def _watched(
         finally:
             detector.close()
         fixtures, note = source.fixtures, source.note
-    said = "; ".join(part for part in (note, _unusable(health), _beside(alignment), failure) if part) or None
+    parts = note, _unusable(health), _beside(alignment), _cut(cuts, frames), _from_behind(frames, cameras), failure
+    said = "; ".join(part for part in parts if part) or None
     notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
     title = f"{path.stem}, " if cameras > 1 else ""
     return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages], example)
@@ -236,6 +241,30 @@ def _beside(alignment: DepthAlignment) -> str | None:
         return None
     where = f"{abs(offset)} pixels to the {'right' if offset > 0 else 'left'} of colour"
     return f"depth lies {where}, so fingers and objects are off: align it in the driver (align_depth.enable:=true) or calibrate"
+
+
+def _cut(cuts: ShotCuts, frames: Sequence[KeypointFrame]) -> str | None:
+    """Where a video is put together of several shots."""
+    if not cuts.stamps:
+        return None
+    times = ", ".join(f"{1e-9 * (stamp - frames[0].stamp_ns):.1f}" for stamp in cuts.stamps[:5])
+    more = f" and {len(cuts.stamps) - 5} more" if len(cuts.stamps) > 5 else ""
+    return f"the picture becomes another one at {times} s{more}, as at a cut: extract each shot by itself"
+
+
+def _from_behind(frames: Sequence[KeypointFrame], cameras: int) -> str | None:
+    """Whether the person shows their back; of several cameras, the others tell left from right."""
+    shoulders = [keypoint_index(f"{side}_shoulder") for side in SIDES]
+    seen = [f.uv[shoulders, 0] for f in frames if (f.confidence[shoulders] > 0.0).all()]
+    if cameras > 1 or not seen:
+        return None
+    backs = sum(bool(left < right) for left, right in seen)
+    if 2 * backs <= len(seen):
+        return None
+    return (
+        f"the person is seen from behind in {backs} of {len(seen)} frames; if they face the camera, left and right are "
+        "exchanged: film the head, too"
+    )
 
 
 def _provenance(notes: dict[str, Any], frames: list[KeypointFrame]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from visual_irl import se3
@@ -19,6 +19,8 @@ from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.types import SIDES, KeypointFrame, keypoint_index
 
 ARM = ("shoulder", "elbow", "wrist")
+WINDOW_NS = 3_000_000_000
+"""Length of the windows in which an arm's motion is told [ns]: a reach takes one to two seconds."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def arm_seen(frames: Sequence[KeypointFrame], side: str) -> Bool[ndarray, "T"]:
 def demonstrating_side(frames: Sequence[KeypointFrame]) -> str:
     """The arm that demonstrates: the one whose wrist moves more about its shoulder, counted by how often it is seen.
 
+    Motion is told window by window, so that a long rest before and after it does not outvote it.
+
     Raises:
         NoPersonFound: no arm is complete in two frames.
     """
@@ -53,14 +57,25 @@ def demonstrating_side(frames: Sequence[KeypointFrame]) -> str:
         seen = arm_seen(frames, side)
         if seen.sum() >= 2:
             path = _path(frames, f"{side}_wrist", seen) - _path(frames, f"{side}_shoulder", seen)
-            # the spread about the median, which single wild frames do not decide
-            scores[side] = float(np.median(np.linalg.norm(path - np.median(path, 0), axis=1)) * seen.mean())
+            stamps = np.array([frame.stamp_ns for frame, ok in zip(frames, seen, strict=True) if ok])
+            scores[side] = _motion(path, stamps) * float(seen.mean())
     if not scores:
         raise NoPersonFound(
             f"no arm is complete (shoulder, elbow and wrist) in 2 of {len(frames)} frames; film the person from the "
             "front with one arm wholly in the picture"
         )
     return max(scores, key=lambda side: scores[side])
+
+
+def _motion(path: Float[ndarray, "N 3"], stamps_ns: Int[ndarray, "N"]) -> float:
+    """How much a point moves [m]: the root mean square, over windows, of the upper quartile of its distance from their medians,
+    which single wild frames do not decide. Windows are weighted by their frames."""
+    windows = (stamps_ns - stamps_ns[0]) // WINDOW_NS
+    squares = []
+    for window in np.unique(windows):
+        part = path[windows == window]
+        squares.append(len(part) * np.percentile(np.linalg.norm(part - np.median(part, 0), axis=1), 75.0) ** 2)
+    return float(np.sqrt(np.sum(squares) / len(path)))
 
 
 def align_to_torso(

@@ -1,0 +1,106 @@
+"""What `extract` remarks on in a video that it reads all the same: cuts, and a person who shows their back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from perfect_person import LANDMARKS, person_of
+from visual_irl.errors import InvalidInput
+from visual_irl.perception import DETECTORS
+from visual_irl.perception.cameras.shot_cuts import ShotCuts
+from visual_irl.perception.extraction import ExtractionConfig, extract_demonstration
+from visual_irl.perception.landmarks.detection import PersonDetection, mirrored
+from visual_irl.perception.skeleton.keypoints import KeypointConfig
+from visual_irl.types import Intrinsics, RgbdFrame
+
+STEP_NS = 100_000_000
+
+
+class Seeing:
+    """A detector, and its own configuration, that sees one person in every picture."""
+
+    person = person_of(LANDMARKS)
+
+    def build(self) -> Seeing:
+        return self
+
+    def detect(self, rgb: np.ndarray, stamp_ns: int) -> PersonDetection:
+        return self.person
+
+    def close(self) -> None:
+        pass
+
+
+class SeeingABack(Seeing):
+    person = mirrored(Seeing.person)
+
+
+def place(seed: int) -> np.ndarray:
+    """A picture of some room, 640x480."""
+    small = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    return cv2.resize(small, (640, 480), interpolation=cv2.INTER_CUBIC)
+
+
+def remark_on(path: Path, pictures: list[np.ndarray], kind: type[Seeing], patch: pytest.MonkeyPatch) -> str | None:
+    """The note of what is extracted from a video of these pictures, ten a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    patch.setitem(DETECTORS._table, "mine", (f"{__name__}:{kind.__name__}", "nothing"))
+    config = ExtractionConfig(keypoints=KeypointConfig(detector="mine"))
+    demo, _ = extract_demonstration([path], config, 0, lambda done, total: None)
+    assert demo.seen.all()
+    note = demo.provenance["note"]
+    assert note is None or isinstance(note, str)
+    return note
+
+
+def test_a_video_of_two_shots_says_where_the_second_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [place(0)] * 5 + [place(1)] * 5
+    note = remark_on(tmp_path / "cut.mp4", pictures, Seeing, monkeypatch)
+    assert note == "the picture becomes another one at 0.5 s, as at a cut: extract each shot by itself"
+    assert remark_on(tmp_path / "one.mp4", pictures[:5], Seeing, monkeypatch) is None
+
+
+def test_a_person_who_shows_their_back_is_remarked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = remark_on(tmp_path / "back.mp4", [place(0)] * 4, SeeingABack, monkeypatch)
+    assert note is not None and note.startswith(
+        "the person is seen from behind in 4 of 4 frames; if they face the camera, left"
+    )
+
+
+def test_a_video_of_one_picture_is_refused_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match=r"one\.mp4' has one frame; a demonstration needs two or more"):
+        remark_on(tmp_path / "one.mp4", [place(0)], Seeing, monkeypatch)
+
+
+def stamps_of(pictures: list[np.ndarray], calibrated: bool = False) -> list[int]:
+    """In which of these pictures a new shot begins."""
+    height, width = pictures[0].shape[:2]
+    lens = Intrinsics(100.0, 100.0, 0.5 * width, 0.5 * height, width, height)
+    cuts = ShotCuts()
+    for i, picture in enumerate(pictures):
+        cuts.look(RgbdFrame(i * STEP_NS, picture, None, lens, np.eye(4) if calibrated else None))
+    return [stamp // STEP_NS for stamp in cuts.stamps]
+
+
+def test_only_a_place_that_stays_another_one_is_a_cut() -> None:
+    room, other, white = place(0), place(1), np.full((480, 640, 3), 250, np.uint8)
+    assert stamps_of([room] * 3 + [other] * 3 + [room] * 2) == [3, 6]
+    assert stamps_of([room] * 3 + [other] + [room] * 3) == [], "one picture of something else"
+    assert stamps_of([room] * 3 + [white] + [room] * 3) == [], "a flash"
+    assert stamps_of([room] * 3 + [(0.5 * room).astype(np.uint8)] * 3) == [], "the lamp goes out"
+    assert stamps_of([room] * 3 + [other] * 3, calibrated=True) == []
+    walking = [room.copy() for _ in range(10)]
+    for i, picture in enumerate(walking):
+        picture[:, 60 * i : 60 * i + 120] = 20  # a fifth of the picture
+    assert stamps_of(walking) == []
+    assert stamps_of([cv2.resize(p, (90, 160)) for p in [room] * 3 + [other] * 3]) == [3]
