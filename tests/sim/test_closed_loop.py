@@ -57,7 +57,10 @@ def test_every_onion_ends_in_its_bin_beside_the_others(skill: SortingSkill, name
     assert 0.9 < ours["path_ratio"] < 1.1  # the hand goes the person's way
     planned = likeness.summary(result.planned)
     assert ours["refused"] == 0.0 and abs(ours["upper_deg"] - planned["upper_deg"]) < 1.0
-    if name == "panda":  # as smooth and as fast as what looks at the hand alone, which is planned only
+    executed = likeness.summary(result.hand_only_executed)  # it is as it was planned, but for what the drives make of it
+    assert len(result.hand_only_executed) == sum(not m.refused for m in result.hand_only)
+    assert 0.0 < abs(executed["upper_deg"] - hand["upper_deg"]) < 1.0 and abs(executed["sparc"] - hand["sparc"]) < 0.05
+    if name == "panda":  # as smooth and as fast as what looks at the hand alone
         assert planned["sparc"] > hand["sparc"] - 0.005 and planned["time_ratio"] < hand["time_ratio"] + 0.003
         assert ours["time_ratio"] < 1.02
 
@@ -125,9 +128,10 @@ def test_a_step_that_would_collide_is_repaired_unless_the_hand_is_to_be_steady(s
     far = np.min([np.linalg.norm(tools - end, axis=1) for end in tools[[0, -1]]], axis=0)  # from both ends: they are kept
     ball = Obstacle.sphere("ball", tools[far.argmax()], 0.02)
     cell.world = replace(cell.world, obstacles=(*cell.world.obstacles, ball))
-    hand_only = (robot, cell.T_world_base, arm.cut(slice(0, step.samples)), np.array(robot.home), ClosedLoopConfig().retarget)
-    assert not likeness.likeness_of_hand_only(*hand_only, cell.fixed).refused
-    assert "ball" in likeness.likeness_of_hand_only(*hand_only, cell.world).refused  # judged by the same guard
+    done = (robot, cell.T_world_base, arm.cut(slice(0, step.samples)), np.array(robot.home), ClosedLoopConfig().retarget)
+    assert likeness.hand_only(*done, cell.fixed, scene).executed is not None
+    refused = likeness.hand_only(*done, cell.world, scene)  # judged by the same guard
+    assert "ball" in refused.planned.refused and refused.executed is None
     worked = Worked()
     with pytest.raises(WouldCollide, match="ball"):
         cell.carry_out(step, worked, None, steady=True)

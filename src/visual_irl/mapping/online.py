@@ -3,9 +3,10 @@
 Two arms are followed. The *ideal* one has no inertia: it takes the hand exactly by a few hand-first steps from where it was,
 drawn to the human's limbs and to the posture that the prior expects of the best path through the whole motion; where this
 draws it off the hand, or into itself, its step is taken again for the hand alone. When its branch ends (a joint limit takes
-the hand away, or the arm meets itself), every other solution is looked at and the best one taken. The *commanded* arm follows
-the ideal one inside the joints' position, speed and acceleration limits: exactly where it can, with the hand first where it
-nearly can, and straight through joint space after a change of branch.
+the hand away, or the arm meets itself), every other solution is looked at and the best one taken; it also leaves one that has
+long cost more than another. The *commanded* arm follows the ideal one inside the joints' position, speed and acceleration
+limits: exactly where it can, with the hand first where it nearly can, and straight through joint space after a change of
+branch.
 
 When keypoints are lost the last target is held for a while, then the arm decelerates and stands until they come back.
 """
@@ -27,6 +28,7 @@ from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.branch_change import change_branch, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, price, wound
+from visual_irl.mapping.branch_sweep import forget, leave_branch, sweep_of
 from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
 from visual_irl.mapping.commanded_arm import CHANGED, Limits, OnlineState, command, decelerate, gap_of
 from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
@@ -85,6 +87,9 @@ class OnlineConfig:
     fixed_costs: BranchCosts = field(default_factory=lambda: BranchCosts(posture=0.0, motion=3.0, jump=1.5))
     """What decides between those of an arm without a redundant joint, which leaves one that has cost more: a jump costs a
     tenth of what it costs offline, as what is to come is not known."""
+    leave: float = 0.6
+    """What it costs an arm with a redundant joint to leave its branch unforced, beside the limbs of the branches [rad^2 s]; a
+    jump costs about 1.5 offline. Infinite to leave none."""
     steadiness: Steadiness = Steadiness()
     """How its self-motion is kept steady."""
     pulling: int = 2
@@ -101,7 +106,7 @@ class OnlineConfig:
     def __post_init__(self) -> None:
         require_within(
             self, 0.0, 1e3, margin=(0.0, 0.2), pulling=(0, 50), finishing=(1, 50), tolerance=(1e-9, 0.01),
-            speed_share=(1e-3, np.inf), hold_seconds=(0.0, 10.0),
+            speed_share=(1e-3, np.inf), hold_seconds=(0.0, 10.0), leave=(1e-3, np.inf),
         )  # fmt: skip
         width = (1e-4, 3.0)
         require_within(self.pull, 0.0, 1e3, zone=width, turn_zone=width)
@@ -124,21 +129,10 @@ structref.define_constructor(
     _Follower,
     _FollowerType,
     [
-        "solver",
-        "work",
-        "state",
-        "prior",
-        "history",
-        "limits",
-        "pull",
-        "costs",
-        "steadiness",
-        "pulling",
-        "finishing",
-        "tolerance",
-        "hold",
+        "solver", "work", "state", "prior", "history", "sweep", "limits", "pull", "costs", "steadiness", "pulling", "finishing",
+        "tolerance", "hold",
     ],
-)
+)  # fmt: skip
 TARGET = 20
 """Numbers of a frame: the tool's orientation (9) and place (3), upper arm (3) and forearm (3), seen, time step."""
 
@@ -155,6 +149,7 @@ class OnlineMapper:
         self._work = work_of(self._solver.chain)
         self._prior = prior or no_prior()
         self._history = prior_state(self._prior)
+        self._sweep = sweep_of(self._solver, config.leave)
         share = config.speed_share
         limits = Limits(np.array(robot.velocity) * share, np.array(robot.acceleration) * share)
         n = len(robot.home)
@@ -170,7 +165,7 @@ class OnlineMapper:
         else:
             steadiness, costs = steadiness._replace(stride=np.inf, inertia=0.0), config.fixed_costs
         self._follower = _follower_of(
-            self._solver, self._work, self._state, self._prior, self._history, limits,
+            self._solver, self._work, self._state, self._prior, self._history, self._sweep, limits,
             pull, costs, steadiness, config.pulling, config.finishing, config.tolerance, config.hold_seconds,
         )  # fmt: skip
         self._target = np.zeros(TARGET)
@@ -218,6 +213,7 @@ class OnlineMapper:
         s.figures[3] = clearance(self._solver.capsules, self._work.pose)
         s.upper[:], s.fore[:] = 0.0, 0.0
         self._history.filled[:] = 0
+        forget(self._sweep)
 
     def best_start(
         self, R: Float[ndarray, "3 3"], p: Float[ndarray, "3"], upper: Float[ndarray, "3"], fore: Float[ndarray, "3"],
@@ -266,9 +262,13 @@ STATUS = tuple(Status)
 
 @njit(cache=True)
 @no_type_check
-def _follower_of(solver, work, state, prior, history, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold):
+def _follower_of(
+    solver, work, state, prior, history, sweep, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold
+):  # fmt: skip
     """Put together what the steps need."""
-    return _Follower(solver, work, state, prior, history, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold)
+    return _Follower(
+        solver, work, state, prior, history, sweep, limits, pull, costs, steadiness, pulling, finishing, tolerance, hold
+    )
 
 
 @njit(cache=True, nogil=True)
@@ -303,8 +303,8 @@ def _step(follower, target):
             s = min(max(wished(prior, history), -farthest), farthest)
     pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, stiff, dt)
     reachable, gap = _follow(
-        solver, work, state, pull, follower.costs, follower.steadiness.stride, follower.pulling, follower.finishing,
-        follower.tolerance, dt,
+        solver, work, state, follower.sweep, pull, follower.costs, follower.steadiness.stride, follower.pulling,
+        follower.finishing, follower.tolerance, dt,
     )  # fmt: skip
     if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
         return 2
@@ -366,7 +366,7 @@ how much more than it must it shall then have [m]."""
 
 @njit(**LEAN)
 @no_type_check
-def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolerance, dt):
+def _follow(solver, work, state, sweep, pull, costs, stride, pulling, finishing, tolerance, dt):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
     distance to itself [m]."""
     joints = len(state.q)
@@ -397,7 +397,7 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
         error, gap = 0.0, gap_of(solver, work, state.ideal)
     elif not here or _left(solver, state):
         if not watched(solver) and change_branch(solver, work, state, costs):
-            error, gap = 0.0, gap_of(solver, work, state.ideal)
+            error, gap, sweep.figures[4] = 0.0, gap_of(solver, work, state.ideal), 1.0
         elif error > tolerance:  # as near as it gets; with a redundant joint, a step of which costs more, over several frames
             steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
             error = hand_first(
@@ -405,6 +405,8 @@ def _follow(solver, work, state, pull, costs, stride, pulling, finishing, tolera
                 chain.upper, 0, steps, tolerance,
             )  # fmt: skip
             gap = gap_of(solver, work, state.ideal)
+    elif len(sweep.totals) and leave_branch(solver, work, state, sweep, costs, dt):
+        error, gap = 0.0, gap_of(solver, work, state.ideal)
     state.figures[1] = error
     return error <= 30.0 * tolerance, gap
 

@@ -112,6 +112,7 @@ def _scores(results: Sequence[Worked]) -> dict[str, Any]:
         "human_likeness": likeness.summary([m for r in results for m in r.ours]),
         "human_likeness_planned": likeness.summary([m for r in results for m in r.planned]),
         "hand_only_ik": likeness.summary([m for r in results for m in r.hand_only]),
+        "hand_only_ik_executed": likeness.summary([m for r in results for m in r.hand_only_executed]),
     }
 
 

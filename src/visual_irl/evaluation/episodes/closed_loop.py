@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from visual_irl.errors import InCollision, NoPathFound, RefusedTrajectory, Unreachable
-from visual_irl.evaluation.episodes.likeness import Likeness, likeness_of, likeness_of_hand_only
+from visual_irl.evaluation.episodes.likeness import Likeness, hand_only, likeness_of
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.mujoco_executor import MujocoExecutor
 from visual_irl.execution.state import RobotState
@@ -66,6 +66,8 @@ class Worked:
     """Of the same before it was executed."""
     hand_only: list[Likeness] = field(default_factory=list)
     """Of what a solver for the hand alone plans for it."""
+    hand_only_executed: list[Likeness] = field(default_factory=list)
+    """Of what of that could be executed, as measured."""
 
 
 @runtime_checkable
@@ -146,11 +148,13 @@ class Cell(Generic[L]):
         self.commanded, self.loop.hand = np.array(approved.trajectory.q[-1]), step.end
         result.collisions |= set(done.details["collisions"])
         robot, arm = self.executor.robot, whole.cut(slice(0, step.samples))
-        base, plan = self.T_world_base, approved.trajectory
-        result.ours.append(likeness_of(robot, base, arm, report, done.t, done.q_measured))
-        result.planned.append(likeness_of(robot, base, arm, report, plan.t, plan.q))
+        base, plan, times = self.T_world_base, approved.trajectory, report.trajectory_t
+        result.ours.append(likeness_of(robot, base, arm, times, done.t, done.q_measured))
+        result.planned.append(likeness_of(robot, base, arm, times, plan.t, plan.q))
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
-        result.hand_only.append(likeness_of_hand_only(robot, base, arm, start, self.config.retarget, self.world))
+        rival = hand_only(robot, base, arm, start, self.config.retarget, self.world, self.executor.scene)
+        result.hand_only.append(rival.planned)
+        result.hand_only_executed += [rival.executed] if rival.executed is not None else []
 
     def _approved(
         self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool, foreseen: bool

@@ -1,6 +1,7 @@
 """How much a robot's motion looks like the person's: limbs, smoothness, path and time, for ours and for a hand-only solver.
 
-The solver's motion is planned, as ours was before it was executed, and judged like ours: hand, timing and guard.
+The solver's motion is timed and judged like ours, and executed where the guard passes it: in the same physics, but with nothing
+on the table, as it stands on a branch of its own and nothing was arranged for it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from visual_irl import se3
 from visual_irl.errors import VisualIrlError
 from visual_irl.evaluation.mapping_peers import DampedLeastSquares, Target
 from visual_irl.evaluation.metrics import spectral_arc_length
-from visual_irl.execution.guard import SIMULATED, approve
+from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
+from visual_irl.execution.mujoco_executor import MujocoExecutor, Randomisation
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors
-from visual_irl.mapping.retarget import STREAMED_JERK, MappingReport, RetargetConfig, arm_points, bounds_between_frames
+from visual_irl.mapping.retarget import STREAMED_JERK, RetargetConfig, arm_points, bounds_between_frames
 from visual_irl.mapping.targets import targets_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
 from visual_irl.robots.timing import time_parametrised
+from visual_irl.tasks.scene import Scene
 from visual_irl.types import HumanArmTrajectory, JointTrajectory
 
 SUMMARY = ("upper_deg", "fore_deg", "sparc", "sparc_person", "path_ratio", "time_ratio", "without_timing", "refused")
@@ -56,26 +59,40 @@ def likeness_of(
     robot: RobotModel,
     T_world_base: Float[ndarray, "4 4"],
     arm: HumanArmTrajectory,
-    report: MappingReport,
+    times: Float[ndarray, "T"],
     t: Float[ndarray, "M"],
     q: Float[ndarray, "M J"],
 ) -> Likeness:
-    """Of a motion that was planned, or as it was measured: joints `q` [rad] at `t` [s] of the trajectory."""
-    at = np.stack([np.interp(report.trajectory_t, t, column) for column in q.T], axis=1)
+    """Of a motion that was planned, or as it was measured: joints `q` [rad] at `t` [s] of the trajectory, which passes the
+    person's frames at `times` [s]."""
+    at = np.stack([np.interp(times, t, column) for column in q.T], axis=1)
     return _likeness(arm, arm_points(robot, T_world_base, at), t, arm_points(robot, T_world_base, q)[:, 3], q[-1])
 
 
-def likeness_of_hand_only(
+@dataclass(frozen=True)
+class HandOnly:
+    """What a solver that knows of the hand alone does for a hand path."""
+
+    planned: Likeness
+    executed: Likeness | None
+    """As it was measured; None where it could not be executed."""
+
+
+def hand_only(
     robot: RobotModel,
     T_world_base: Float[ndarray, "4 4"],
     arm: HumanArmTrajectory,
     q_start: Float[ndarray, "J"],
     config: RetargetConfig,
     world: World,
-) -> Likeness:
-    """Of what a solver that knows of the hand alone plans for the same hand path: Pinocchio's damped least squares, with our
-    margin to joint limits, timed as ours is. It is not executed; `refused` is why it could not be: the hand is not there, it
-    has no timing, or the guard that ours passes has something against it, where the arm stands at its first sample."""
+    scene: Scene,
+) -> HandOnly:
+    """What Pinocchio's damped least squares makes of the same hand path, with our margin to joint limits, timed as ours is.
+
+    Where it could not be executed the planned one's `refused` says why: the hand is not there, it has no timing, or the guard
+    that ours passes has something against it, where the arm stands at its first sample. It is executed among the fixtures of
+    the `scene`.
+    """
     targets = targets_of(arm, robot, T_world_base, config.elbow_up)
     solver = DampedLeastSquares(robot, config.offline.margin)
     solver.reset(q_start)
@@ -87,23 +104,31 @@ def likeness_of_hand_only(
     try:
         t, timed, qd, times, _ = time_parametrised(targets.t, q, *limits, bounds=bounds_between_frames(robot, config))
     except VisualIrlError as error:  # a path with a jump has no timing: it counts by its frames alone
-        return replace(_likeness(arm, points, np.full(1, np.nan), points[:, 3], q[-1]), refused=str(error))
+        frames_only = _likeness(arm, points, np.full(1, np.nan), points[:, 3], q[-1])
+        return HandOnly(replace(frames_only, refused=str(error)), None)
     opening = np.interp(t, times, (1.0 - arm.grip) * robot.max_opening)
     trajectory = JointTrajectory(robot.joint_names, t, timed, qd, opening)
-    likeness = _likeness(arm, points, t, arm_points(robot, T_world_base, timed)[:, 3], q[-1])
-    return replace(likeness, refused=_refused(robot, hand_errors(robot, targets, q), trajectory, world))
+    planned = _likeness(arm, points, t, arm_points(robot, T_world_base, timed)[:, 3], q[-1])
+    approved, refused = _approved(robot, hand_errors(robot, targets, q), trajectory, world)
+    if approved is None:
+        return HandOnly(replace(planned, refused=refused), None)
+    emptied = replace(scene, objects=(), vessels=(), grains=None)
+    done = MujocoExecutor(emptied, robot, T_world_base, randomise=Randomisation(start=0.0)).execute(approved)
+    return HandOnly(planned, likeness_of(robot, T_world_base, arm, times, done.t, done.q_measured))
 
 
-def _refused(robot: RobotModel, errors: tuple[ndarray, ndarray], trajectory: JointTrajectory, world: World) -> str:
-    """Why a planned motion cannot be executed."""
+def _approved(
+    robot: RobotModel, errors: tuple[ndarray, ndarray], trajectory: JointTrajectory, world: World
+) -> tuple[ApprovedTrajectory | None, str]:
+    """A planned motion that can be executed, or why it cannot."""
     position, rotation = (float(e.max()) for e in errors)
     if not (position < EXACT_POSITION and rotation < EXACT_ROTATION):
-        return f"the hand is {1e3 * position:.1f} mm and {np.degrees(rotation):.1f} degrees off"
+        return None, f"the hand is {1e3 * position:.1f} mm and {np.degrees(rotation):.1f} degrees off"
     try:
-        approve(trajectory, robot, RobotState.at_rest(robot.joint_names, trajectory.q[0]), world, SIMULATED)
+        start = RobotState.at_rest(robot.joint_names, trajectory.q[0])
+        return approve(trajectory, robot, start, world, SIMULATED), ""
     except VisualIrlError as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
 def _likeness(arm: HumanArmTrajectory, frames: ndarray, t: ndarray, hand: ndarray, q_end: ndarray) -> Likeness:
