@@ -176,10 +176,26 @@ def test_skin_depth_ignores_unknown_pixels_and_the_outside() -> None:
 
 
 def test_the_majority_decides_where_the_body_is() -> None:
-    z, anchor = reject_by_shape(np.array([1.0, 1.1, 3.0, np.nan, 1.05]), np.array([0.0, 0.1, 0.0, 0.0, 0.1]), 0.2)
+    z, anchor = reject_by_shape(np.array([1.0, 1.1, 3.0, np.nan, 1.05]), np.array([0.0, 0.1, 0.0, 0.0, 0.1]), 0.2, np.ones(5))
     assert anchor == pytest.approx(1.0)
     assert np.isnan(z[[2, 3]]).all() and np.isfinite(z[[0, 1, 4]]).all()
-    assert reject_by_shape(np.array([1.0, 2.0]), np.zeros(2), 0.2)[1] is None  # no two agree
+    assert reject_by_shape(np.array([1.0, 2.0]), np.zeros(2), 0.2, np.ones(2))[1] is None  # no two agree
+
+
+def test_what_hides_the_hips_does_not_decide_where_the_body_is() -> None:
+    """One arm and no shoulder show depth, and a table's edge does where the hips are: it is nearer than they would be."""
+    person, picture = person_of(LANDMARKS), depth_of(LANDMARKS)
+    visibility = person.visibility.copy()
+    visibility[[POSE_INDEX["left_elbow"], POSE_INDEX["left_wrist"]]] = 0.0
+    for name, depth in (("shoulder", np.nan), ("hip", 0.75)):
+        for side in SIDES:
+            u, v = np.round(CAMERA.project(np.array(LANDMARKS[f"{side}_{name}"]))).astype(int)
+            picture[v - 20 : v + 20, u - 20 : u + 20] = depth
+    lifted = lift_keypoints(replace(person, visibility=visibility), picture, CAMERA, CONFIG, LENGTHS)
+    assert lifted is not None
+    for name in ("left_shoulder", "right_shoulder", "right_elbow", "right_wrist"):
+        error = lifted.p_camera[keypoint_index(name)] - truth(name)
+        assert np.linalg.norm(error) < 0.1, f"{name}: {error}"
 
 
 def test_a_shoulder_as_far_from_the_other_as_peoples_are_is_believed_against_the_shape() -> None:

@@ -37,6 +37,8 @@ GUESSED = 0.05
 """Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
 _NO_LIMBS = np.full((2, 2), np.nan)
 _HEIGHT = [BODY_KEYPOINTS.index(f"{side}_shoulder") for side in SIDES], [BODY_KEYPOINTS.index(f"{side}_hip") for side in SIDES]
+_WEIGHT = np.array([0.25 if name.endswith("hip") else 1.0 for name in BODY_KEYPOINTS])
+"""Of a joint's depth where joints contradict each other: what is seen at hips is often the table's edge, for both alike."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _place_body(
     far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
     z_skin[far | hidden] = z_seen[far | hidden] = np.nan
     z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
-    agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement)
+    agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement, _WEIGHT)
     if anchor is None:
         return None
     z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
@@ -271,21 +273,23 @@ def apparent_scale(
 
 
 def reject_by_shape(
-    z: Float[ndarray, "N"], z_shape: Float[ndarray, "N"], limit: float
+    z: Float[ndarray, "N"], z_shape: Float[ndarray, "N"], limit: float, weight: Float[ndarray, "N"]
 ) -> tuple[Float[ndarray, "N"], float | None]:
     """Depths [m] without those that contradict the body's shape, and the depth of the shape's origin.
 
-    The origin is the one that most joints agree on within `limit` [m]; None when fewer than two do.
+    The origin is the one that most joints, each by its `weight`, agree on within `limit` [m], and the median of those that
+    weigh most; None when no two agree.
     """
     origin = z - z_shape
     known = np.flatnonzero(np.isfinite(origin))
     if len(known) < 2:
         return np.full_like(z, np.nan), None
     agrees = np.abs(origin[known, None] - origin[None, known]) <= limit
-    best = agrees[np.argmax(agrees.sum(1))]
+    best = agrees[np.argmax((agrees @ weight[known]) * (agrees.sum(1) >= 2))]
     if best.sum() < 2:
         return np.full_like(z, np.nan), None
-    anchor = float(np.median(origin[known[best]]))
+    those = known[best]
+    anchor = float(np.median(origin[those[weight[those] == weight[those].max()]]))
     return np.where(np.abs(origin - anchor) <= limit, z, np.nan), anchor
 
 
