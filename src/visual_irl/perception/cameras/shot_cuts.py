@@ -16,7 +16,7 @@ Pictures of nine clips of people who move correlate by 0.79 or more a second apa
 """
 _SIDE = 16
 """Cells along each side of the picture: what people do changes few of them."""
-_FINEST = 160
+_FINEST = 48
 """More pixels along a side than this are thinned out first: it is as good, and cheaper."""
 
 
