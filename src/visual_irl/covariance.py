@@ -10,6 +10,7 @@ UPPER = (0, 0, 0, 1, 1, 2), (0, 1, 2, 1, 2, 2)
 """Rows and columns of the six numbers that files and messages hold: xx, xy, xz, yy, yz, zz."""
 _PLACE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 _ROUNDING = 1e-9  # of a minor beside the product of its variances
+_VANISHING = 1e-300  # a minor where products of variances below 1e-162 m^2 have become zero
 
 
 def of_deviations(sigma: Float[ndarray, "*B 3"]) -> Float[ndarray, "*B 3 3"]:
@@ -53,9 +54,9 @@ def possible(upper: Float[ndarray, "*B 6"]) -> Bool[ndarray, "*B"]:
     least = -_ROUNDING
     good = (xx >= 0.0) & (yy >= 0.0) & (zz >= 0.0)
     for a, b, ab in ((xx, yy, xy), (xx, zz, xz), (yy, zz, yz)):
-        good &= a * b - ab * ab >= least * a * b
+        good &= a * b - ab * ab >= least * a * b - _VANISHING
     determinant = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
-    return np.asarray(good & (determinant >= least * xx * yy * zz))
+    return np.asarray(good & (determinant >= least * xx * yy * zz - _VANISHING))
 
 
 def distance(offset: Float[ndarray, "*B 3"], covariance: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B"]:

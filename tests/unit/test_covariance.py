@@ -46,3 +46,10 @@ def test_what_is_no_covariance_is_told() -> None:
         assert not cov.possible(broken).any()
     tilted = np.array([[1.0, 0.9, -0.9], [0.9, 1.0, 0.9], [-0.9, 0.9, 1.0]])  # each pair is possible, all three are not
     assert not cov.possible(cov.packed(tilted))
+
+
+def test_a_variance_that_vanishes_beside_its_covariances_is_possible() -> None:
+    root = np.array([[6.0, 0.0, 0.0], [8e-163, 0.0, 0.0], [8e-163, 0.0, 0.0]])
+    covariance = root @ root.T
+    assert covariance[1, 1] == 0.0 < covariance[0, 1]  # its square is not zero, the product of the variances is
+    assert cov.possible(cov.packed(covariance))
