@@ -154,7 +154,8 @@ class Cell(Generic[L]):
         start = result.hand_only[-1].q_end if result.hand_only else np.array(robot.home)
         rival = hand_only(robot, base, arm, start, self.config.retarget, self.world, self.executor.scene)
         result.hand_only.append(rival.planned)
-        result.hand_only_executed += [rival.executed] if rival.executed is not None else []
+        if rival.executed is not None:
+            result.hand_only_executed.append(rival.executed)
 
     def _approved(
         self, step: Step, whole: HumanArmTrajectory, config: RetargetConfig, steady: bool, repairs: bool, foreseen: bool
