@@ -110,7 +110,7 @@ class Tab:
         self._process.wait()
 
 
-def wait_for(ready: Any, what: str, seconds: float = 25.0) -> Any:
+def wait_for(ready: Any, what: str, seconds: float = 60.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(NotYet):

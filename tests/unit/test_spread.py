@@ -40,7 +40,6 @@ except LearningFailed as error:
 """
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_worker_of_a_cluster_loses_no_result_and_an_error_comes_back(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     script, marks = tmp_path / "script.py", tmp_path / "marks"
