@@ -373,9 +373,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130, SIGTERM with 143; none leaves a half-written file.
+    """Run a verb. Errors end with one line and exit code 1, and leave no half-written file.
 
     A reader that has left (`visual-irl bench --help | head -5`) ends it without a word, with 141 as it ends other programs.
+
+    Raises:
+        SystemExit: as above.
+        KeyboardInterrupt: Ctrl-C or another request to end, of which `visual_irl.__main__` makes a line and an exit code.
     """
     args = sys.argv[1:] if args is None else args
     if isinstance(sys.stdout, TextIOWrapper):
@@ -415,9 +419,6 @@ def main(args: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from None
-    except KeyboardInterrupt as interrupt:
-        print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)
-        raise SystemExit(128 + (interrupt.args or (signal.SIGINT,))[0]) from None
 
 
 def _verbs(args: list[str]) -> Any:
@@ -434,7 +435,3 @@ def _reader_left() -> bool:
     for stream in left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     return bool(left)
-
-
-if __name__ == "__main__":
-    main()
