@@ -28,7 +28,7 @@ def record(
     camera: str = "synthetic",
     task: str = "onion_sorting",
     seed: Seed = 0,
-    onions: int = 3,
+    things: int = 3,
     body_seed: int = 0,
     side: Literal["right", "left"] = "right",
     rate: float = 15.0,
@@ -38,7 +38,7 @@ def record(
 
     The synthetic camera films a scripted person who sorts onions or pours; the truth lies beside it as truth.npz.
 
-    Example: visual-irl record out/recording --seed 1 --onions 2
+    Example: visual-irl record out/recording --seed 1 --things 2
 
     Example: visual-irl record out/pour --task pouring
 
@@ -47,7 +47,7 @@ def record(
         camera: Name of the camera.
         task: What the person before the synthetic camera does: onion_sorting, pouring, or a task of another package.
         seed: Seed of the scene, the motion and the sensor noise.
-        onions: How many onions, or things of another task, lie on the table, 1 to 8.
+        things: How many things lie on the table, 1 to 8, where the task leaves that open: onions, or those of your task.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.
@@ -55,7 +55,7 @@ def record(
     """
     from visual_irl.verbs import stages
 
-    stages.record(out, camera, task, seed, onions, body_seed, side, rate, raw)
+    stages.record(out, camera, task, seed, things, body_seed, side, rate, raw)
 
 
 def extract(

@@ -140,6 +140,7 @@ def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("command", "told"),
     [
+        ("record out --things 9", "9 onions do not fit on the table; choose 1 to 8"),
         ("extract", "nothing to extract from"),
         ("extract here --out .", "it is a folder"),
         ("map d.npz --out .", "it is a folder"),
