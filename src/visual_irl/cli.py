@@ -28,7 +28,7 @@ def record(
     camera: str = "synthetic",
     task: str = "onion_sorting",
     seed: Seed = 0,
-    onions: int = 3,
+    things: int = 3,
     body_seed: int = 0,
     side: Literal["right", "left"] = "right",
     rate: float = 15.0,
@@ -38,7 +38,7 @@ def record(
 
     The synthetic camera films a scripted person who sorts onions or pours; the truth lies beside it as truth.npz.
 
-    Example: visual-irl record out/recording --seed 1 --onions 2
+    Example: visual-irl record out/recording --seed 1 --things 2
 
     Example: visual-irl record out/pour --task pouring
 
@@ -47,7 +47,7 @@ def record(
         camera: Name of the camera.
         task: What the person before the synthetic camera does: onion_sorting, pouring, or a task of another package.
         seed: Seed of the scene, the motion and the sensor noise.
-        onions: How many onions, or things of another task, lie on the table, 1 to 8.
+        things: How many things lie on the table, 1 to 8, where the task leaves that open: onions, or those of your task.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.
@@ -55,7 +55,7 @@ def record(
     """
     from visual_irl.verbs import stages
 
-    stages.record(out, camera, task, seed, onions, body_seed, side, rate, raw)
+    stages.record(out, camera, task, seed, things, body_seed, side, rate, raw)
 
 
 def extract(
@@ -373,9 +373,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a verb. Errors end with one line and exit code 1, Ctrl-C with 130, SIGTERM with 143; none leaves a half-written file.
+    """Run a verb. Errors end with one line and exit code 1, and leave no half-written file.
 
     A reader that has left (`visual-irl bench --help | head -5`) ends it without a word, with 141 as it ends other programs.
+
+    Raises:
+        SystemExit: as above.
+        KeyboardInterrupt: Ctrl-C or another request to end, of which `visual_irl.__main__` makes a line and an exit code.
     """
     args = sys.argv[1:] if args is None else args
     if isinstance(sys.stdout, TextIOWrapper):
@@ -415,9 +419,6 @@ def main(args: list[str] | None = None) -> None:
             file=sys.stderr,
         )
         raise SystemExit(1) from None
-    except KeyboardInterrupt as interrupt:
-        print("interrupted; finished files were kept, unfinished ones were removed", file=sys.stderr)
-        raise SystemExit(128 + (interrupt.args or (signal.SIGINT,))[0]) from None
 
 
 def _verbs(args: list[str]) -> Any:
@@ -434,7 +435,3 @@ def _reader_left() -> bool:
     for stream in left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     return bool(left)
-
-
-if __name__ == "__main__":
-    main()

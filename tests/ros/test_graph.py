@@ -261,7 +261,7 @@ def test_a_skill_stops_when_a_node_is_killed(watcher: Any, launched: Callable, t
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_up_leaves_no_node_behind_when_it_is_ended(watcher: Any, how: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "visual_irl.cli", "up", "record"])
+    process = subprocess.Popen([sys.executable, "-m", "visual_irl", "up", "record"])
     assert watcher.up("recorder")
     nodes = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     process.send_signal(how)

@@ -97,7 +97,7 @@ def test_blemish_covers_a_fair_part_of_the_onion(renderer: Renderer) -> None:
 
 
 def test_frames_follow_the_truth_in_time_and_repeat() -> None:
-    camera = SyntheticCamera(seed=4, onions=1)
+    camera = SyntheticCamera(seed=4, things=1)
     frames, again = (list(islice(camera, 3)) for _ in range(2))
     stamps = [f.stamp_ns for f in frames]
     np.testing.assert_allclose(np.diff(stamps) * 1e-9, np.diff(camera.truth.t[:3]), atol=1e-8)

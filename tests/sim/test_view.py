@@ -130,7 +130,7 @@ def first() -> RgbdFrame:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The verb on the shipped recording and its truth, as a user starts it; the address that it prints."""
-    command = [sys.executable, "-m", "visual_irl.cli", "view", str(RECORDING), "--demonstration", str(RECORDING / "truth.npz")]
+    command = [sys.executable, "-m", "visual_irl", "view", str(RECORDING), "--demonstration", str(RECORDING / "truth.npz")]
     process = subprocess.Popen(
         [*command, "--port", "0", "--every", "5"], stdout=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job would ignore it

@@ -22,7 +22,7 @@ from visual_irl.types import Intrinsics, RgbdFrame
 from visual_irl.verbs.bench_verb import SUBJECTS
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "visual_irl.cli"]
+COMMAND = [sys.executable, "-m", "visual_irl"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -140,6 +140,7 @@ def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("command", "told"),
     [
+        ("record out --things 9", "9 onions do not fit on the table; choose 1 to 8"),
         ("extract", "nothing to extract from"),
         ("extract here --out .", "it is a folder"),
         ("map d.npz --out .", "it is a folder"),
@@ -205,9 +206,11 @@ def test_bad_limb_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "30.0 m" in message and "0.1 and 0.6" in message
 
 
-def started(folder: Path, *args: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    """A command as a terminal starts it: Ctrl-C reaches it, whatever this process was told to do with the signal."""
+def started(folder: Path, *args: str, stderr: int = subprocess.PIPE, path: Path | None = None) -> subprocess.Popen[str]:
+    """A command as a terminal starts it: Ctrl-C reaches it, whatever this process was told to do with the signal. Modules in
+    `path` go before all others."""
     environment = {**os.environ, "MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(path or ""), environment.get("PYTHONPATH"))))
     return subprocess.Popen(
         [*COMMAND, *args], env=environment, stderr=stderr, text=True, cwd=folder,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -234,6 +237,15 @@ def test_interrupt_leaves_no_broken_file(how: signal.Signals, tmp_path: Path) ->
     interrupted(process, how)
     assert not list(tmp_path.rglob("*partial*"))
     assert len(list(open_recording(out))) >= 1  # what was filmed until then opens
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("loaded", ["tyro", "torch"])  # what all verbs are made of, and what one of them is
+def test_it_can_be_interrupted_while_it_loads(how: signal.Signals, loaded: str, tmp_path: Path) -> None:
+    (tmp_path / f"{loaded}.py").write_text(f"import os\nos.kill(os.getpid(), {how:d})\n")
+    process = started(tmp_path, "learn", "none.npz", path=tmp_path)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + how and len(error.splitlines()) == 1 and "interrupted" in error, error
 
 
 def heard(terminal: int) -> str:

@@ -161,7 +161,7 @@ def test_synthetic_camera(seed: int, lighting: str) -> None:
     Under the one warm lamp the onions' shaded sides are dark, and dark skin (body 52) has their colour.
     """
     # few samples: only the first is drawn
-    camera = SyntheticCamera(seed=seed, onions=4, body_seed=seed, rate=2.0, lighting=lighting)
+    camera = SyntheticCamera(seed=seed, things=4, body_seed=seed, rate=2.0, lighting=lighting)
     try:
         found = DETECTOR.detect(camera.frame(0))
     except MissingDependency as error:

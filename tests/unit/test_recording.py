@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import subprocess
 import sys
 import tracemalloc
@@ -123,6 +125,29 @@ def test_failed_write_leaves_nothing_or_a_recoverable_recording(tmp_path: Path) 
     recording = open_recording(tmp_path / "late")
     assert recording.recovered and "not closed properly" in recording.recovered
     assert len(list(recording)) == 5 and "bin_a" in recording.fixtures
+
+
+@pytest.mark.parametrize(("room", "end"), [(8_000, False), (1_000_000, False), (8_000, True), (1_000_000, True)])
+def test_a_full_disk_leaves_nothing_or_what_is_whole(tmp_path: Path, room: int, end: bool) -> None:
+    """Full while frames come (of raw ones a chunk closes at every tenth), or, with few frames more, only at the end."""
+    rng, out, usual = np.random.default_rng(0), tmp_path / "demo", resource.getrlimit(resource.RLIMIT_FSIZE)
+    count = (54 if room > 10_000 else 10) if end else 200
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))  # a larger file cannot be written
+    try:
+        with pytest.raises(UnwritableOutput) as told, RecordingWriter(out, FIXTURES, "raw") as writer:
+            for i in range(count):
+                writer.write(frame(i, rng))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert re.search(rf"after {writer.count} frames: .*free some space", str(told.value)) and (writer.count == count) == end
+    if room < 10_000:
+        assert "nothing was kept" in str(told.value) and not out.exists()
+        return
+    recording = open_recording(out, require_depth=True)
+    assert recording.recovered and "bytes are lost" not in recording.recovered, "what was half written is gone"
+    frames = list(recording)
+    assert f"the first {len(frames)} frames are kept" in str(told.value) and count > len(frames) > 20
+    assert [f.stamp_ns for f in frames] == [START + i * FPS_NS for i in range(len(frames))]
 
 
 def test_killed_process_leaves_a_recoverable_recording(tmp_path: Path) -> None:

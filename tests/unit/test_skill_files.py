@@ -94,6 +94,21 @@ def test_a_skill_that_cannot_be_is_refused_by_name(tmp_path: Path, made: Callabl
     assert tried > 20
 
 
+@pytest.mark.parametrize("made", [sorting, pouring])
+def test_the_same_skill_is_the_same_bytes(tmp_path: Path, made: Callable[[], Skill]) -> None:
+    skill = made()
+    for k in range(8):  # the library's own order is a random one each time
+        skill.save(tmp_path / str(k))
+    for file in (REWARD_FILE, MOTION_FILE):
+        assert len({(tmp_path / str(k) / file).read_bytes() for k in range(8)}) == 1
+        with safe_open(tmp_path / "0" / file, "np") as archive:
+            assert list(archive.metadata()) and all(archive.get_tensor(name).size for name in archive.keys())  # noqa: SIM118
+        size = int.from_bytes((tmp_path / "0" / file).read_bytes()[:8], "little")
+        assert size % 8 == 0  # as the format asks for: its data is aligned
+    load_skill(tmp_path / "0").save(tmp_path / "again")
+    assert all((tmp_path / "again" / f).read_bytes() == (tmp_path / "0" / f).read_bytes() for f in (REWARD_FILE, MOTION_FILE))
+
+
 def refused(folder: Path, file: str) -> int:
     with pytest.raises(UnreadableFile, match=rf"(?s){file}.*visual-irl learn"):
         load_skill(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -59,5 +61,31 @@ def test_runs_without_a_failure_promise_no_more_than_their_number() -> None:
     share, (low, high) = pooled_share(np.full(20, 6.0), np.full(20, 6.0))
     assert share == high == 1.0 and low**20 == pytest.approx(0.025)  # at the bound, 20 such runs are that improbable
     assert pooled_share(np.zeros(20), np.full(20, 6.0))[1] == pytest.approx([0.0, 1.0 - low])
-    mixed = pooled_share(np.r_[np.full(19, 6.0), 3.0], np.full(20, 6.0))
-    assert mixed[0] == pytest.approx(0.975) and low < mixed[1][0] < 0.975 < mixed[1][1] == 1.0  # as the runs are drawn anew
+
+
+def test_one_failure_more_never_promises_more() -> None:
+    of = np.full(20, 1000.0)
+    lows = [pooled_share(np.r_[np.full(19, 1000.0), last], of)[1][0] for last in (1000.0, 999.0, 990.0, 900.0, 500.0, 0.0)]
+    assert all(a > b for a, b in itertools.pairwise(lows)), "the worse the runs, the lower the bound"
+    assert lows[0] - lows[1] < 1e-4, "one of 20,000 grains moves it by as little"
+    highs = [pooled_share(np.r_[np.zeros(19), last], of)[1][1] for last in (0.0, 1.0, 10.0, 100.0, 500.0, 1000.0)]
+    np.testing.assert_allclose(highs, 1.0 - np.array(lows), atol=1e-12)  # failures and successes are told alike
+
+
+def test_runs_that_differ_much_are_drawn_anew_and_no_more() -> None:
+    share, (low, high) = pooled_share(np.r_[np.zeros(20), np.ones(20)], np.ones(40))
+    assert (
+        share == 0.5
+        and low == pytest.approx(0.5 - 1.96 * 0.5 / 40**0.5, abs=0.02)
+        and high == pytest.approx(1.0 - low, abs=0.02)
+    )
+
+
+def test_a_seldom_kind_of_run_is_in_the_interval() -> None:
+    """Six things a run of which 98 % succeed, but nothing in one run of twenty: what 20 runs often do not show."""
+    rng, hits, truth = np.random.default_rng(0), 0, 0.95 * 0.98
+    for _ in range(150):
+        good = np.where(rng.random(20) < 0.95, rng.binomial(6, 0.98, 20), 0).astype(float)
+        low, high = pooled_share(good, np.full(20, 6.0), resamples=200)[1]
+        hits += low <= truth <= high
+    assert hits / 150 >= 0.93  # 0.95 nominal, binomial deviation 0.018; what is drawn anew alone holds it in 0.72

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -56,6 +57,25 @@ def test_a_killed_process_leaves_all_but_the_last_second(tmp_path: Path) -> None
     stamps = list(found.messages(("/info",)))
     assert 90 <= len(stamps) <= 100, "at most the last second is lost"
     assert np.all([data == INFO for _, data in stamps])
+
+
+@pytest.mark.parametrize("room", [600, 60_000])
+def test_a_full_disk_leaves_nothing_or_what_is_whole(tmp_path: Path, room: int) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    recording = writer(tmp_path / "bag")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))  # a larger file cannot be written
+    try:
+        with pytest.raises(UnwritableOutput) as told:
+            for k in range(10_000):
+                recording.write("/info", np.random.default_rng(k).bytes(500), 10**9 + k * 10**8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    if room < 1000:
+        assert "nothing was kept" in str(told.value) and not (tmp_path / "bag").exists()
+        return
+    found = survey(tmp_path / "bag" / "bag_0.mcap")
+    assert "is kept" in str(told.value) and found.damage is not None and "bytes are lost" not in found.damage
+    assert len(list(found.messages(("/info",)))) > 50
 
 
 def test_nothing_is_overwritten_and_nothing_empty_is_left(tmp_path: Path) -> None:

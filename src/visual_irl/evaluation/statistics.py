@@ -61,14 +61,15 @@ def _checked(scores: ndarray) -> ndarray:
 
 
 def pooled_share(good: Float[ndarray, "R"], of: Float[ndarray, "R"], resamples: int = 2000) -> tuple[float, list[float]]:
-    """Share of what succeeded over all runs, and its 95 % percentile interval when runs are drawn anew.
+    """Share of what succeeded over all runs, and its 95 % interval: the percentiles when runs are drawn anew, or wider.
 
-    Runs in which everything succeeded, or nothing, would all be drawn alike: the interval then goes as far as the exact one
-    of the share of such runs (Clopper and Pearson 1934), as two runs without a failure promise less than twenty.
+    Runs that were all alike, or nearly, would be drawn so again and again. But a kind of run that none of R was may still be
+    1 - .025 ** (1 / R) of all (Clopper and Pearson 1934; 17 % after 20 runs), and all of it may fail, or succeed: the interval
+    goes at least as far as that moves the share.
     """
     share = good.sum() / of.sum()
     draws = np.random.default_rng(0).integers(len(good), size=(resamples, len(good)))
     low, high = np.quantile(good[draws].sum(axis=1) / of[draws].sum(axis=1), [0.025, 0.975])
     unseen = 1.0 - 0.025 ** (1.0 / len(good))
-    low, high = (min(low, 1.0 - unseen) if share == 1.0 else low), (max(high, unseen) if share == 0.0 else high)
-    return float(share), [float(low), float(high)]
+    seen = (1.0 - unseen) * share
+    return float(share), [float(min(low, seen)), float(max(high, seen + unseen))]

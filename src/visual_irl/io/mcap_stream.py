@@ -6,6 +6,7 @@ read from the front up to its last whole record, and says what is missing.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,20 @@ def survey(path: Path) -> McapFile:
         return _scan(path, stream, size)
 
 
+def cut_to_whole(path: Path) -> McapFile | None:
+    """What is readable of a file that could not be written to its end, with what comes after it cut off, which needs no space.
+
+    None where nothing is readable; the file is then gone.
+    """
+    try:
+        whole = survey(path)
+    except UnreadableFile:
+        path.unlink()
+        return None
+    os.truncate(path, whole.readable)
+    return whole
+
+
 def _summary(stream: IO[bytes]) -> dict[str, Topic] | None:
     stream.seek(0)
     summary = SeekingReader(stream).get_summary()
@@ -117,14 +132,14 @@ def _scan(path: Path, stream: IO[bytes], size: int) -> McapFile:
         raise UnreadableFile(
             f"'{path}' ({size} bytes) was cut off or damaged before its first whole chunk: nothing can be read; record again"
         )
-    lost = f"the last {size - readable:,} of {size:,} bytes are lost"
+    lost = f": the last {size - readable:,} of {size:,} bytes are lost" if readable < size else ""
     if closed:
         stream.seek(size - len(MAGIC))
         whole = stream.read() == MAGIC
-        damage = None if whole else f"'{path.name}' was cut off in its index: {lost}, but no picture"
+        damage = None if whole else f"'{path.name}' was cut off in its index{lost}, but no picture"
     else:
         span = (times[1] - times[0]) * 1e-9
-        damage = f"'{path.name}' was not closed properly: {lost}; readable are the first {span:.2f} s"
+        damage = f"'{path.name}' was not closed properly{lost}; readable are the first {span:.2f} s"
     return McapFile(path, topics, indexed=False, readable=readable, damage=damage)
 
 

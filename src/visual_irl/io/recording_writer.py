@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -17,6 +18,7 @@ from numpy import ndarray
 from visual_irl.errors import InvalidInput, UnwritableOutput
 from visual_irl.io import messages
 from visual_irl.io.atomic import require_writable_folder
+from visual_irl.io.mcap_stream import cut_to_whole
 from visual_irl.types import RgbdFrame
 
 CAMERA_FRAME = "camera_color_optical_frame"
@@ -45,8 +47,8 @@ def _qos(depth: int, latched: bool) -> str:
 class RecordingWriter:
     """Writes frames to a new recording; use it as a context manager.
 
-    Leaving the block normally closes the recording. Leaving it by an exception, or never (a power cut), keeps the
-    frames up to the last whole chunk as a recording that opens with a message of what was lost; when there was no
+    Leaving the block normally closes the recording. Leaving it by an exception, or never (a power cut), or a full disk keeps
+    the frames up to the last whole chunk as a recording that opens with a message of what was lost; when there is no
     frame yet, nothing is left. An existing recording is never touched.
 
     Args:
@@ -88,7 +90,7 @@ class RecordingWriter:
 
         Raises:
             InvalidInput: time does not increase, or the camera's intrinsics, pose or depth changed.
-            UnwritableOutput: the disk is full.
+            UnwritableOutput: the disk is full; says how many frames stay readable.
         """
         pose = None if frame.T_world_camera is None else frame.T_world_camera.tobytes()
         camera = (frame.intrinsics, pose, frame.depth is not None)
@@ -101,9 +103,7 @@ class RecordingWriter:
                 self._start(frame, camera)
             self._write_frame(frame)
         except OSError as error:
-            raise UnwritableOutput(
-                f"cannot write '{self._file}' after {self.count} frames: {error.strerror or error}; choose another --out"
-            ) from error
+            raise self._given_up(error) from error
         self.count += 1
         self._last = frame.stamp_ns
 
@@ -142,25 +142,44 @@ class RecordingWriter:
         self._counts[topic] += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not self.count:
-            self._stream.close()
-            self._file.unlink()
-            if not any(self.folder.iterdir()):
-                self.folder.rmdir()
-            if error is None:
-                raise InvalidInput(f"no frame came for the recording '{self.folder}'; nothing was written")
+        if self._stream.closed:  # the disk is full: that was said
             return
         try:
             with self._stream:
-                if error is None:
+                if self.count and error is None:
                     self._writer.finish()
-                else:
+                elif self.count:
                     self._writer.flush()  # keep what came, without the footer that would call it complete
-            if error is None:
+            if not self.count:
+                self._remove()
+            elif error is None:
                 (self.folder / "metadata.yaml").write_text(self._metadata())
         except OSError as full:
+            said = self._given_up(full)
             if error is None:
-                raise UnwritableOutput(f"cannot close '{self._file}': {full.strerror or full}; choose another --out") from full
+                raise said from full
+        if not self.count and error is None:
+            raise InvalidInput(f"no frame came for the recording '{self.folder}'; nothing was written")
+
+    def _given_up(self, full: OSError) -> UnwritableOutput:
+        """Closes what cannot be written any more, keeps of it what is whole, and says how much that is."""
+        with suppress(OSError):  # what waits to be written has no place
+            self._stream.close()
+        whole = cut_to_whole(self._file)
+        counts = {} if whole is None else whole.topics
+        kept = min((counts[t].count if t in counts else 0 for t in self._channels if t != STATIC_TOPIC), default=0)
+        if not kept:
+            self._remove()
+        left = f"the first {kept} frames are kept in this one" if kept else "nothing was kept"
+        return UnwritableOutput(
+            f"cannot write '{self._file}' after {self.count} frames: {full.strerror or full}; free some space, or choose "
+            f"another folder: {left}"
+        )
+
+    def _remove(self) -> None:
+        self._file.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _metadata(self) -> str:
         """What rosbag2 wants to know beside the file (its format version 8: Iron and later read it)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +29,25 @@ class Tensors:
 
 
 def save_tensors(path: Path, kind: str, tensors: Tensors) -> None:
-    """Write arrays and facts, atomically; `kind` says what the file is.
+    """Write arrays and facts, atomically; `kind` says what the file is. The same arrays and facts are the same bytes.
 
     Raises:
         UnwritableOutput: the folder cannot be written to or the disk is full.
     """
     metadata = {"kind": kind, **tensors.facts}
     with atomic_path(path) as partial:
-        partial.write_bytes(save({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, metadata))
+        partial.write_bytes(_ordered(save({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, metadata)))
+
+
+def _ordered(file: bytes) -> bytes:
+    """A safetensors file with its facts in the order of their names: the library writes them in a random one. Tensors are in a
+    fixed order already, and their offsets count from the header's end."""
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data stays aligned
+    return len(text).to_bytes(8, "little") + text + file[8 + size :]
 
 
 def load_tensors(path: Path, kind: str, made: Callable[[Tensors], T], maker: str = "visual-irl learn") -> T:

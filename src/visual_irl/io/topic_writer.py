@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -14,6 +15,7 @@ from mcap.writer import CompressionType, Writer
 
 from visual_irl.errors import InvalidInput, UnwritableOutput
 from visual_irl.io.atomic import atomic_path, require_writable_folder
+from visual_irl.io.mcap_stream import cut_to_whole
 
 CHUNK = 4 << 20
 """Most bytes in one chunk [B]."""
@@ -51,7 +53,7 @@ class TopicWriter:
 
         Raises:
             InvalidInput: the topic was not declared.
-            UnwritableOutput: the disk is full; what is there stays readable.
+            UnwritableOutput: the disk is full; what is there stays readable, and without a whole chunk nothing is left.
         """
         if topic not in self._channels:
             raise InvalidInput(f"topic '{topic}' is not declared; declared: {', '.join(self._channels) or 'none'}")
@@ -62,7 +64,7 @@ class TopicWriter:
                 self._stream.flush()
                 self._flushed = stamp_ns
         except OSError as error:
-            raise UnwritableOutput(f"cannot write '{self._file}': {error.strerror or error}; free some space") from error
+            raise self._given_up(error) from error
         self._first = self._first or stamp_ns
         self._last = max(self._last, stamp_ns)
         self.counts[topic] += 1
@@ -72,7 +74,7 @@ class TopicWriter:
 
         Raises:
             InvalidInput: no message came.
-            UnwritableOutput: the disk is full; the messages stay readable.
+            UnwritableOutput: the disk is full; as for `write`.
         """
         if not any(self.counts.values()):
             self._stream.close()
@@ -87,7 +89,17 @@ class TopicWriter:
             with atomic_path(self.folder / "metadata.yaml") as path:
                 path.write_text(yaml.safe_dump(self._metadata(), sort_keys=False))
         except OSError as error:
-            raise UnwritableOutput(f"cannot close '{self._file}': {error.strerror or error}; free some space") from error
+            raise self._given_up(error) from error
+
+    def _given_up(self, full: OSError) -> UnwritableOutput:
+        """Closes what cannot be written any more, and keeps of it what is whole."""
+        with suppress(OSError):  # what waits to be written has no place
+            self._stream.close()
+        kept = cut_to_whole(self._file)
+        if kept is None:
+            self.folder.rmdir()
+        left = "nothing was kept" if kept is None else "what was written until then is kept"
+        return UnwritableOutput(f"cannot write '{self._file}': {full.strerror or full}; free some space: {left}")
 
     def _metadata(self) -> Mapping[str, object]:
         """rosbag2's format version 8."""

@@ -23,6 +23,9 @@ from visual_irl.policy.shown_starts import ShownStarts
 from visual_irl.tasks.batch import Batch, BatchTask, roll_out
 from visual_irl.tasks.situation import Situation
 
+BRIEF = 0.25
+"""A thing is handled that is held for more than this share of the time that the one held longest is."""
+
 
 @dataclass(frozen=True)
 class Attempts:
@@ -86,5 +89,7 @@ class Attempts:
 
 
 def _handled(shown: Situation) -> float:
-    """How many things most demonstrations (N T) hold, one after the other."""
-    return float(shown.held.any(dim=1).sum(dim=-1).float().median())
+    """How many things most demonstrations (N T) hold, one after the other. What is held much shorter than another thing was
+    touched in passing, or its flag flickered."""
+    steps = shown.held.sum(dim=1).float()
+    return float((steps > BRIEF * steps.amax(dim=-1, keepdim=True)).sum(dim=-1).float().median())

@@ -94,7 +94,7 @@ def _film(folder: Path, seconds: float) -> Path:
     from visual_irl.io.recording_writer import RecordingWriter
     from visual_irl.perception import CAMERAS
 
-    camera = CAMERAS.load("synthetic")(seed=SEED, onions=ONIONS, rate=RATE)
+    camera = CAMERAS.load("synthetic")(seed=SEED, things=ONIONS, rate=RATE)
     count = min(len(camera), math.ceil(seconds * RATE))
     with progress_bar("filming", "frame") as show, RecordingWriter(folder, camera.fixtures) as writer:
         for done, frame in enumerate(islice(camera, count), 1):

@@ -59,7 +59,7 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def record(
-    out: Path, camera: str, task: str, seed: int, onions: int, body_seed: int, side: str, rate: float, raw: bool
+    out: Path, camera: str, task: str, seed: int, things: int, body_seed: int, side: str, rate: float, raw: bool
 ) -> None:
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter
@@ -71,7 +71,7 @@ def record(
         require_writable_folder(out.parent)
         _record_live(out, CAMERAS.load(camera)(), raw)
         return
-    source = CAMERAS.load(camera)(task=task, seed=seed, onions=onions, body_seed=body_seed, side=side, rate=rate)
+    source = CAMERAS.load(camera)(task=task, seed=seed, things=things, body_seed=body_seed, side=side, rate=rate)
     require_writable_folder(out.parent)
     total = len(source.truth.t)
     with (

@@ -42,8 +42,8 @@ class SyntheticCamera:
 
     seed: int = 0
     """Draws the scene, the person's timing and the noise."""
-    onions: int = 3
-    """How many onions, or things of another task, there are to sort."""
+    things: int = 3
+    """How many there are to handle, where the task leaves that open."""
     body_seed: int = 0
     """Draws the person; 0 is the average one."""
     side: str = "right"
@@ -81,7 +81,7 @@ class SyntheticCamera:
     @cached_property
     def performance(self) -> Performance:
         """What the scripted person does in front of the camera."""
-        staging = Staging(self.seed, self.body_seed, self.side, self.rate, self.onions)
+        staging = Staging(self.seed, self.body_seed, self.side, self.rate, self.things)
         performed: Performance = part_of(self.task, PERFORMERS)(load_task(self.task), staging)
         return performed
 

@@ -38,7 +38,7 @@ def film_lessons(seed: int, config: LessonConfig | None = None, frames: int = FR
     """Frames of one film with their truth; none when the scene of this seed is out of this person's reach."""
     config, rng = config or LessonConfig(), np.random.default_rng([seed, 0xF11])
     camera = SyntheticCamera(
-        seed=FIRST + seed, body_seed=FIRST + seed, onions=_ONIONS, rate=2.0, side="left" if seed % 2 else "right"
+        seed=FIRST + seed, body_seed=FIRST + seed, things=_ONIONS, rate=2.0, side="left" if seed % 2 else "right"
     )
     try:
         held = np.array([name != "" for name in camera.truth.held])
