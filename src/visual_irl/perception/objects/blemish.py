@@ -8,10 +8,11 @@ against a matt ball of one colour, Lambert's law: the physics by itself. Two den
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float32
+from numba import njit
 from numpy import ndarray
 
 from visual_irl.assets import asset_path
@@ -105,28 +106,51 @@ def dark_shares(patch: Float32[ndarray, "C N N"]) -> Float32[ndarray, "S"]:
     Dark below each of `DARKER`: by brightness, by brightness against a matt ball's, by that in four cells together; then dark
     and of another colour than the skin.
     """
-    seen = patch[0] > 0.0
-    counted = seen & _COUNTED
-    ball = _ball(patch)
-    four = np.maximum(np.maximum(ball[1:, 1:], ball[:-1, 1:]), np.maximum(ball[1:, :-1], ball[:-1, :-1]))
-    bright = np.where(counted, patch[1], np.float32(9.0))
-    dark = [(x.reshape(-1, 1) < DARKER).sum(0) for x in (bright, ball, four)]
-    tints = np.abs(patch[3:, ball < 0.6])
-    tinted = (tints[:, :, None] > TINTED).sum(1)
-    shares = np.sqrt(np.concatenate([*dark, tinted.ravel()]) / max(int(counted.sum()), 1))
-    return np.append(shares, seen.mean()).astype(np.float32)
+    return np.asarray(_dark_shares(patch))
 
 
-def _ball(patch: Float32[ndarray, "C N N"]) -> Float32[ndarray, "N N"]:
-    """Brightness against a matt ball's of the cells that are counted; all others are bright."""
-    return np.where((patch[0] > 0.0) & _COUNTED, patch[2], np.float32(9.0))
+@njit(cache=True, nogil=True)
+@no_type_check
+def _dark_shares(patch):
+    n, seen, cells = len(DARKER), 0, 0
+    dark, bright = np.zeros(3 * n + 2 * len(TINTED)), np.float32(9.0)
+    ball = np.full((CELLS, CELLS), bright)  # brightness against a matt ball's; what is not counted is bright
+    for v in range(CELLS):
+        for u in range(CELLS):
+            seen += patch[0, v, u] > 0.0
+            if not (patch[0, v, u] > 0.0 and _COUNTED[v, u]):
+                continue
+            cells += 1
+            ball[v, u] = patch[2, v, u]
+            for k in range(n):
+                dark[k] += patch[1, v, u] < DARKER[k]
+                dark[n + k] += ball[v, u] < DARKER[k]
+            for k in range(2 * len(TINTED)):
+                tint = abs(patch[3 + k // len(TINTED), v, u])
+                dark[3 * n + k] += ball[v, u] < _DARK and tint > TINTED[k % len(TINTED)]
+    for v in range(CELLS - 1):
+        for u in range(CELLS - 1):
+            four = ball[v : v + 2, u : u + 2].max()
+            for k in range(n):
+                dark[2 * n + k] += four < DARKER[k]
+    return np.append(np.sqrt(dark / max(cells, 1)), seen / CELLS**2).astype(np.float32)
 
 
-def _convolved(W: ndarray, b: ndarray, x: Float32[ndarray, "C H W"]) -> Float32[ndarray, "F H W"]:
-    """3 x 3 with zeros around, rectified."""
-    around = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(1, 2))
-    out = np.tensordot(W, windows, ((1, 2, 3), (0, 3, 4))) + b[:, None, None]
+@njit(cache=True, nogil=True)
+@no_type_check
+def _convolved(W, b, x):
+    """3 x 3 with zeros around, rectified: (F, C, 3, 3) on (C, H, W)."""
+    features, channels, height, width = len(W), x.shape[0], x.shape[1], x.shape[2]
+    around, out = np.zeros((channels, height + 2, width + 2), np.float32), np.empty((features, height, width), np.float32)
+    around[:, 1:-1, 1:-1] = x
+    for f in range(features):
+        out[f] = b[f]
+        for c in range(channels):
+            for v in range(height):
+                for k in range(3):
+                    for j in range(3):
+                        for u in range(width):
+                            out[f, v, u] += W[f, c, k, j] * around[c, v + k, u + j]
     return np.maximum(out, np.float32(0.0))
 
 

@@ -37,9 +37,20 @@ class Cylinder:
 
     def off(self, points: Float[ndarray, "N 3"]) -> tuple[Float[ndarray, "N"], Float[ndarray, "N"]]:
         """How far points are outside of the side (negative: inside), and where along the axis from the centre [m]."""
-        d = points - self.centre
-        along = d @ self.axis
-        return np.linalg.norm(d - along[:, None] * self.axis, axis=1) - self.radius, along
+        off, along = _off(points, self.centre, self.axis, self.radius)
+        return off, along
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _off(points, centre, axis, radius):
+    off, along = np.empty(len(points)), np.empty(len(points))
+    for j in range(len(points)):
+        x, y, z = points[j, 0] - centre[0], points[j, 1] - centre[1], points[j, 2] - centre[2]
+        t = x * axis[0] + y * axis[1] + z * axis[2]
+        x, y, z = x - t * axis[0], y - t * axis[1], z - t * axis[2]
+        off[j], along[j] = np.sqrt(x * x + y * y + z * z) - radius, t
+    return off, along
 
 
 def fit_standing(
@@ -56,26 +67,43 @@ def fit_standing(
         radius_sigma: standard deviation of the radius about half the width [m].
         unseen: what is missing of the width on either side: depth is lost at edges [m].
     """
-    xy = points[:, :2]
-    away = np.median(xy, axis=0) - eye[:2]
-    away = away / max(float(np.linalg.norm(away)), 1e-9)
-    across = xy @ np.array([-away[1], away[0]])
-    low, high = np.percentile(across, (1.0, 99.0))
-    expected = max(0.5 * float(high - low) + unseen, 1e-3)
-    front = float(np.percentile(xy @ away, 5.0))
-    x = np.array([*(away * (front + expected) + 0.5 * (low + high) * np.array([-away[1], away[0]])), expected])
+    x, y, radius, height = _standing(np.ascontiguousarray(points, float), np.asarray(eye, float), sigma, radius_sigma, unseen)
+    return Cylinder(np.array([x, y, 0.5 * height]), UP, radius, height)
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _standing(points, eye, sigma, radius_sigma, unseen):
+    """Place x and y, radius and height of `fit_standing`."""
+    n = len(points)
+    ax, ay = np.median(points[:, 0]) - eye[0], np.median(points[:, 1]) - eye[1]
+    far = max(np.hypot(ax, ay), 1e-9)
+    ax, ay = ax / far, ay / far
+    across, away = points[:, 1] * ax - points[:, 0] * ay, points[:, 0] * ax + points[:, 1] * ay
+    low, high = np.percentile(across, 1.0), np.percentile(across, 99.0)
+    expected = max(0.5 * (high - low) + unseen, 1e-3)
+    ahead, aside = np.percentile(away, 5.0) + expected, 0.5 * (low + high)
+    x, row = np.array([ahead * ax - aside * ay, ahead * ay + aside * ax, expected]), np.full(3, -1.0)
+    share = min(1.0, _COUNTED / max(n, 1)) / sigma**2
     for step in range(_ROUNDS):
-        d = xy - x[:2]
-        distance = np.linalg.norm(d, axis=1) + 1e-12
-        e = distance - x[2]
-        weight = _tukey(e, max(6.0 - 0.5 * step, 3.0) * sigma) / sigma**2
-        weight *= (d @ away < 0.3 * x[2]) * min(1.0, _COUNTED / max(len(e), 1))  # behind, the inner side is seen
-        J = np.column_stack([-d / distance[:, None], -np.ones(len(e))])
-        A = (J * weight[:, None]).T @ J + np.diag([1.0, 1.0, radius_sigma**-2])
-        g = J.T @ (weight * e) + [0.0, 0.0, (x[2] - expected) / radius_sigma**2]
-        x = x - np.clip(np.linalg.solve(A, g), -0.02, 0.02)
-    height = float(np.percentile(points[:, 2], 98.5))
-    return Cylinder(np.array([x[0], x[1], 0.5 * height]), UP, float(x[2]), height)
+        A, g = np.diag(np.array([1.0, 1.0, radius_sigma**-2])), np.array([0.0, 0.0, (x[2] - expected) / radius_sigma**2])
+        reach = max(6.0 - 0.5 * step, 3.0) * sigma  # Tukey's bound [m]
+        for j in range(n):
+            dx, dy = points[j, 0] - x[0], points[j, 1] - x[1]
+            distance = np.sqrt(dx * dx + dy * dy) + 1e-12
+            e = distance - x[2]
+            if abs(e) >= reach or not dx * ax + dy * ay < 0.3 * x[2]:  # behind, the inner side is seen
+                continue
+            weight = (1.0 - (e / reach) ** 2) ** 2 * share
+            row[0], row[1] = -dx / distance, -dy / distance
+            for a in range(3):
+                g[a] += weight * e * row[a]
+                for b in range(3):
+                    A[a, b] += weight * row[a] * row[b]
+        delta = np.linalg.solve(A, g)
+        for a in range(3):
+            x[a] -= min(max(delta[a], -0.02), 0.02)
+    return x[0], x[1], x[2], np.percentile(points[:, 2], 98.5)
 
 
 def straightness(cylinder: Cylinder, points: Float[ndarray, "N 3"], eye: Float[ndarray, "3"], tolerance: float) -> float:
@@ -158,9 +186,3 @@ def _held(points, start, start_axis, radius, height, sigma, shift_sigma, turn_si
             a += min(max(delta[3 + k], -_LARGEST_TURN), _LARGEST_TURN) * b[k]
         a /= np.sqrt((a**2).sum())
     return c, a
-
-
-def _tukey(e: ndarray, reach: float) -> ndarray:
-    """Tukey's biweight: 1 for what fits, 0 beyond `reach`."""
-    weight: ndarray = np.square(np.maximum(1.0 - np.square(e / reach), 0.0))
-    return weight

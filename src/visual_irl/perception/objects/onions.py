@@ -201,11 +201,11 @@ def white_balance(rgb: UInt8[ndarray, "H W 3"], limit: float, step: int = 8, lea
         step: every so many rows and columns are looked at.
         least: darker pixels have no colour [levels of 255].
     """
-    few = rgb[::step, ::step].reshape(-1, 3).astype(np.float32)
-    few = few[few.min(1) >= least]
-    if len(few) < 100:
+    few = np.ascontiguousarray(rgb[::step, ::step].reshape(-1, 3).T)
+    red, green, blue = few[:, few.min(0) >= least].astype(np.float32)
+    if len(green) < 100:
         return np.ones(3, np.float32)
-    gain = np.median(few[:, 1:2] / few, axis=0)
+    gain = np.array([np.median(green / red), 1.0, np.median(green / blue)])
     return np.clip(gain, 1.0 / (1.0 + limit), 1.0 + limit).astype(np.float32)
 
 

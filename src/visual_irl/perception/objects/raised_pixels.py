@@ -41,19 +41,22 @@ def _raised(rgb, depth, lens, T, step, lower, upper):
     most = ((height + step - 1) // step) * ((width + step - 1) // step)
     rows, columns, colour = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     points, found = np.empty((most, 3)), 0
+    across = (np.arange(width) - lens[2]) / lens[0]
     for j in range(0, height, step):
+        down = (j - lens[3]) / lens[1]
         for i in range(0, width, step):
             z = depth[j, i]
             if not z > 0.0:
                 continue
-            x, y = (i - lens[2]) / lens[0] * z, (j - lens[3]) / lens[1] * z
+            x, y = across[i] * z, down * z
+            up = T[2, 0] * x + T[2, 1] * y + T[2, 2] * z + T[2, 3]
+            if not lower[2] < up < upper[2]:  # excludes most
+                continue
             inside = True
-            for a in (2, 0, 1):  # height excludes most
-                value = T[a, 0] * x + T[a, 1] * y + T[a, 2] * z + T[a, 3]
-                points[found, a] = value
-                if not lower[a] < value < upper[a]:
-                    inside = False
-                    break
+            for a in range(2):
+                points[found, a] = T[a, 0] * x + T[a, 1] * y + T[a, 2] * z + T[a, 3]
+                inside &= lower[a] < points[found, a] < upper[a]
+            points[found, 2] = up
             if inside:
                 rows[found], columns[found] = j // step, i // step
                 r, g, b = np.float32(rgb[j, i, 0]), np.float32(rgb[j, i, 1]), np.float32(rgb[j, i, 2])

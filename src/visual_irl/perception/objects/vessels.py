@@ -18,7 +18,7 @@ from visual_irl import se3
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.objects.cylinder_fit import UP, Cylinder, fit_held, fit_standing, straightness
-from visual_irl.perception.objects.pieces import connected_pieces
+from visual_irl.perception.objects.pieces import connected_pieces, extent
 from visual_irl.perception.objects.raised_pixels import COLOURS, RaisedPixels, raised_pixels
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 
@@ -165,7 +165,7 @@ class VesselDetector:
             whole = self._upright(frame, pixels, piece, eye)
             if whole is not None:
                 found.append(whole)
-            elif max(np.ptp(pixels.p_world[piece, axis]) for axis in (0, 1)) > largest:  # a hand may be at it
+            elif np.subtract(*extent(pixels.p_world, piece)[::-1])[:2].max() > largest:  # a hand may be at it
                 rows, columns, colour = pixels.rows[piece], pixels.columns[piece], pixels.colour[piece]
                 shades = np.stack(np.divmod(colour, COLOURS), axis=1)
                 parts = connected_pieces(depth, rows, columns, c.depth_jump, c.least_points, shades, c.contrast)
@@ -177,10 +177,10 @@ class VesselDetector:
     ) -> tuple[str, Cylinder, ndarray, float] | None:
         """What a piece is if it is an upright vessel on the table."""
         c = self.config
-        points = pixels.p_world[piece]
-        x, y, z = points.T
-        if z.min() > c.lowest or max(np.ptp(x), np.ptp(y)) > 1.3 * max(2.0 * k.radius[1] for k in c.classes):
+        low, high = extent(pixels.p_world, piece)
+        if low[2] > c.lowest or (high - low)[:2].max() > 1.3 * max(2.0 * k.radius[1] for k in c.classes):
             return None
+        points = pixels.p_world[piece]
         unseen = 1.5 * float(np.linalg.norm(points[0] - eye)) / frame.intrinsics.fx
         cylinder = fit_standing(points[:: -(-len(points) // 300)], eye, c.depth_sigma, c.radius_sigma, unseen)
         off, _ = cylinder.off(points)
@@ -344,9 +344,9 @@ def _histogram(colour: ndarray) -> Float[ndarray, "B"]:
     """How many pixels have each colour; neighbouring colours get some of them: shade and noise move a pixel's colour."""
     counts = np.bincount(colour, minlength=COLOURS**2 + 1).astype(float)
     grid = np.pad(counts[:-1].reshape(COLOURS, COLOURS), 1)
-    soft = sum(w * v * grid[1 + i : COLOURS + 1 + i, 1 + j : COLOURS + 1 + j]
-               for i, w in ((-1, 0.25), (0, 0.5), (1, 0.25)) for j, v in ((-1, 0.25), (0, 0.5), (1, 0.25)))  # fmt: skip
-    return np.append(np.asarray(soft).ravel(), counts[-1])
+    rows = 0.25 * (grid[:-2] + grid[2:]) + 0.5 * grid[1:-1]
+    soft = 0.25 * (rows[:, :-2] + rows[:, 2:]) + 0.5 * rows[:, 1:-1]
+    return np.append(soft.ravel(), counts[-1])
 
 
 def _alike(known: _Known, cylinder: Cylinder, colours: ndarray) -> bool:

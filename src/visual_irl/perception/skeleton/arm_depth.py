@@ -167,24 +167,16 @@ def arm_depth(
     reach = 1.15 * np.array(lengths.length)
     elbow = shoulder[2] + np.arange(-reach[0], reach[0], config.step)
     ahead = np.arange(-reach[1], reach[1], config.step)
-    wrist = elbow[:, None] + ahead
     length = np.array([lengths.length, np.hypot(config.sigma_length, lengths.sigma)])
     hand = np.array([by_hand[0], np.hypot(by_hand[1], config.sigma_hand)]) if by_hand is not None else np.full(2, np.nan)
     along = np.full((2, len(ALONG)), np.nan) if z_along is None else z_along
     last, free = np.full((2, 3), np.nan), np.nan
     if before is not None:
         last, free = np.array([before.elbow, before.wrist]), config.stays + config.drifts * before.age
-    cost = _costs(elbow, ahead, shoulder, rays, z_skin, along, np.diff(z_shape), length, hand, last, free, c)
-    density = np.exp(cost.min() - cost)
-    e, w = np.unravel_index(int(density.argmax()), density.shape)
-    step = config.step
-    near = density * (np.abs(elbow - elbow[e])[:, None] < 5 * step) * (np.abs(wrist - wrist[e, w]) < 5 * step)
-    z = np.array([(near.sum(1) @ elbow), (near * wrist).sum()]) / near.sum()
-    of_wrist = _sums_by_depth(density)
-    sigma_z = np.array([_deviation(elbow, density.sum(1)), _deviation(wrist[0, 0] + step * np.arange(len(of_wrist)), of_wrist)])
-    z_own, skin, other = np.array(_joint_skin(elbow[e], wrist[e, w], shoulder, rays, z_skin, c)).reshape(3, 2)
-    _, forearm = _along(elbow[e], wrist[e, w], rays[0], rays[1], along[1], c.radius_elbow, c.radius_wrist, c)
-    return ArmDepth(z, sigma_z, skin / (skin + other), z_own, forearm)
+    (z, sigma, own, z_own), forearm = _posterior(
+        elbow, ahead, shoulder, rays, z_skin, along, z_shape[1:] - z_shape[:-1], length, hand, last, free, c
+    )
+    return ArmDepth(z, sigma, own, z_own, forearm)
 
 
 _NEGLIGIBLE = 40.0
@@ -192,11 +184,42 @@ _NEGLIGIBLE = 40.0
 _Weights = namedtuple("_Weights", [f.name for f in fields(ArmDepthConfig)])  # type: ignore[misc]  # compiled code reads it
 
 
-def _deviation(z: ndarray, density: ndarray) -> float:
-    """Of the normal distribution whose central 90 % are as wide as this one's; `z` rises."""
+@njit(cache=True, nogil=True)
+@no_type_check
+def _posterior(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by_hand, last, free, c):
+    """The first four fields of `ArmDepth`, and its last one; arguments as of `_costs`."""
+    cost = _costs(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by_hand, last, free, c)
+    density = np.exp(cost.min() - cost)
+    e, w = density.argmax() // len(ahead), density.argmax() % len(ahead)
+    at_elbow, at_wrist = elbow[e], elbow[e] + ahead[w]
+    of_elbow, of_wrist = np.zeros(len(elbow)), np.zeros(len(elbow) + len(ahead) - 1)
+    out, total = np.zeros((4, 2)), 0.0
+    for i in range(len(elbow)):
+        for j in range(len(ahead)):
+            of_elbow[i] += density[i, j]
+            of_wrist[i + j] += density[i, j]  # the grid's two ways add up to the wrist's depth in equal steps
+            if abs(elbow[i] - at_elbow) < 5.0 * c.step and abs(elbow[i] + ahead[j] - at_wrist) < 5.0 * c.step:
+                total += density[i, j]
+                out[0, 0] += density[i, j] * elbow[i]
+                out[0, 1] += density[i, j] * (elbow[i] + ahead[j])
+    out[0] /= total
+    out[1] = _deviation(of_elbow, c.step), _deviation(of_wrist, c.step)
+    own_elbow, own_wrist, skin_elbow, skin_wrist, other_elbow, other_wrist = _joint_skin(
+        at_elbow, at_wrist, shoulder, rays, z_skin, c
+    )
+    out[2] = skin_elbow / (skin_elbow + other_elbow), skin_wrist / (skin_wrist + other_wrist)
+    out[3] = own_elbow, own_wrist
+    _, forearm = _along(at_elbow, at_wrist, rays[0], rays[1], z_along[1], c.radius_elbow, c.radius_wrist, c)
+    return out, forearm
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _deviation(density, step):
+    """Of the normal distribution whose central 90 % are as wide as this one's, which is known at equal steps."""
     share = np.cumsum(density) / density.sum()
-    low, high = np.searchsorted(share, (0.05, 0.95))
-    return float(z[min(high, len(z) - 1)] - z[low]) / (2.0 * 1.645)
+    low, high = np.searchsorted(share, 0.05), np.searchsorted(share, 0.95)
+    return step * (min(high, len(share) - 1) - low) / (2.0 * 1.645)
 
 
 @njit(cache=True, nogil=True)
@@ -241,17 +264,6 @@ def _costs(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length, by
                 seen
             )
             least = min(least, out[i, j])
-    return out
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _sums_by_depth(density):
-    """The density of each depth of the wrist: the grid's two ways add up to it in equal steps."""
-    out = np.zeros(density.shape[0] + density.shape[1] - 1)
-    for e in range(density.shape[0]):
-        for w in range(density.shape[1]):
-            out[e + w] += density[e, w]
     return out
 
 

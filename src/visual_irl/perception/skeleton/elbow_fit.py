@@ -7,8 +7,11 @@ where pixel and depths put it, all weighed by how well they are known.
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Float
+from numba import njit
 from numpy import ndarray
 
 from visual_irl.perception.skeleton.arm_depth import LimbLengths
@@ -25,14 +28,20 @@ def elbow_on_limbs(
         sigma: standard deviations [m] of the elbow along its ray and across it, and of the wrist where it is not seen (else 0).
         sigma_limb: how much limbs seem to change their length [m], on top of how well the person's is known.
     """
-    shoulder, elbow, wrist = arm
-    ray = elbow / np.linalg.norm(elbow)
-    along, across = 1.0 / sigma[:2] ** 2
+    return np.asarray(_moved(arm, lengths.length, lengths.sigma, sigma, sigma_limb))
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _moved(arm, lengths, sigma_lengths, sigma, sigma_limb):
+    elbow = arm[1]
+    ray = elbow / np.sqrt((elbow**2).sum())
+    along, across = sigma[0] ** -2, sigma[1] ** -2
     information, pull = across * np.eye(3) + (along - across) * np.outer(ray, ray), np.zeros(3)
-    for k, other, unseen in ((0, shoulder, 0.0), (1, wrist, float(sigma[2]))):
-        limb = elbow - other
-        length = max(float(np.linalg.norm(limb)), 1e-6)
-        weight = 1.0 / (sigma_limb**2 + lengths.sigma[k] ** 2 + unseen**2)
+    for k, unseen in ((0, 0.0), (1, sigma[2])):
+        limb = elbow - arm[2 * k]
+        length = max(np.sqrt((limb**2).sum()), 1e-6)
+        weight = 1.0 / (sigma_limb**2 + sigma_lengths[k] ** 2 + unseen**2)
         information += weight * np.outer(limb, limb) / length**2
-        pull += weight * (lengths.length[k] - length) * limb / length
-    return np.asarray(elbow + np.linalg.solve(information, pull))
+        pull += weight * (lengths[k] - length) * limb / length
+    return elbow + np.linalg.solve(information, pull)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import no_type_check
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numba import njit
 from numpy import ndarray
 
 from visual_irl import se3
@@ -16,7 +19,7 @@ from visual_irl.perception.skeleton.skin_depth import skin_depths
 from visual_irl.types import Intrinsics
 
 _FORWARD = np.array([0.0, 0.0, 1.0])
-_THUMB, _THUMB_END, _KNUCKLES = [1, 2, 3, 4], [3, 4], [5, 9, 13, 17]
+_THUMB, _THUMB_END, _NO_THUMB, _KNUCKLES = [1, 2, 3, 4], [3, 4], [0, *range(5, 21)], [5, 9, 13, 17]
 _CHAINS = [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]]
 _TIPS, _BEFORE_TIPS = [4, 8, 12, 16, 20], [2, 6, 10, 14, 18]
 _HIDDEN_THUMB = np.array([[0.52, 0.27, 0.30], [0.81, 0.32, 0.43], [1.02, 0.34, 0.53]])
@@ -92,22 +95,44 @@ def _origin(z: Float[ndarray, "21"], w: Float[ndarray, "21 3"], per_metre: float
     It is the most likely one of those that each landmark would give by itself: a landmark shows its own skin, something
     in front (another finger, what the hand holds) or, at the hand's edge, something behind, and hands have human sizes.
     """
-    spread, lengthened = np.hypot(config.finger_sigma[0], _shape_sigma(config)), 1.0 + per_metre * w[:, 2]
-    each = (z / lengthened)[np.isfinite(z) & (lengthened > 0.0)]
-    if len(each) < _LEAST_OWN or not per_metre > 0.0:
+    if not per_metre > 0.0:
         return np.nan, np.nan
-    off = z - each[:, None] * lengthened
-    front, behind = config.hand_hidden
-    own = (1.0 - front - behind) / (np.sqrt(2.0 * np.pi) * spread) * np.exp(-0.5 * (off / spread) ** 2)
-    other = np.where(off < 0.0, front, behind) / config.arm.span
-    usual, deviation = config.hand_size
-    likelihood = np.nansum(np.log(own + other), axis=1) - 0.5 * (np.log(per_metre * each / usual) / deviation) ** 2
-    best = int(likelihood.argmax())
-    share = np.nan_to_num(own[best] / (own[best] + other[best]))
-    if share.sum() < _LEAST_OWN:
+    spread = np.hypot(config.finger_sigma[0], _shape_sigma(config))
+    hidden, size = config.hand_hidden, config.hand_size
+    origin, sigma = _most_likely(z, 1.0 + per_metre * w[:, 2], spread, per_metre, hidden, config.arm.span, size)
+    return origin, sigma
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _most_likely(z, lengthened, spread, per_metre, hidden, span, size):
+    """`_origin`, for a joint's depth over the origin's and its deviation [m]."""
+    known = np.flatnonzero(np.isfinite(z))
+    own, other, best = np.zeros((2, len(z))), np.zeros((2, len(z))), -np.inf  # of the best one, and of the one that is tried
+    seen, tried = 1.0 - hidden[0] - hidden[1], 0
+    for i in known:
+        if not lengthened[i] > 0.0:
+            continue
+        tried += 1
+        origin, likelihood = z[i] / lengthened[i], 0.0
+        for j in known:
+            off = z[j] - origin * lengthened[j]
+            own[1, j] = seen / (np.sqrt(2.0 * np.pi) * spread[j]) * np.exp(-0.5 * (off / spread[j]) ** 2)
+            other[1, j] = (hidden[0] if off < 0.0 else hidden[1]) / span
+            likelihood += np.log(own[1, j] + other[1, j])
+        likelihood -= 0.5 * (np.log(per_metre * origin / size[0]) / size[1]) ** 2
+        if likelihood > best:
+            best, own[0], other[0] = likelihood, own[1], other[1]
+    if tried < _LEAST_OWN:
         return np.nan, np.nan
-    weight = share * (lengthened / spread) ** 2
-    return float(np.nansum(weight * z / lengthened) / weight.sum()), float(weight.sum() ** -0.5)
+    shares, weights, total = 0.0, 0.0, 0.0
+    for j in known:
+        share = own[0, j] / (own[0, j] + other[0, j])
+        weight = share * (lengthened[j] / spread[j]) ** 2
+        shares, weights, total = shares + share, weights + weight, total + weight * z[j] / lengthened[j]
+    if shares < _LEAST_OWN:
+        return np.nan, np.nan
+    return total / weights, weights**-0.5
 
 
 def place_hand(
@@ -155,7 +180,7 @@ def _hidden_thumb(p: Float[ndarray, "21 3"], side: str) -> Float[ndarray, "3 3"]
     along = (middle - wrist) / palm
     aside = (index - little) - ((index - little) @ along) * along
     aside /= max(float(np.linalg.norm(aside)), 1e-6)
-    out = np.cross(along, aside) if side == "left" else np.cross(aside, along)
+    out = (1.0 if side == "left" else -1.0) * (se3.skew(along) @ aside)
     return wrist + palm * _HIDDEN_THUMB @ np.stack([along, aside, out])
 
 
@@ -191,11 +216,13 @@ def _with_ends(p: Float[ndarray, "21 3"], config: LiftingConfig) -> Float[ndarra
     return out
 
 
+@cache
 def _shape_sigma(config: LiftingConfig) -> Float[ndarray, "21"]:
     """Standard deviation of each joint's depth by the hand's shape [m]: the further out on a finger, the more."""
     sigma = np.full(21, config.finger_sigma[1])
     for chain in _CHAINS:
         sigma[chain] = np.hypot(config.finger_sigma[1], config.finger_sigma[2] * np.arange(len(chain)))
+    sigma.setflags(write=False)
     return sigma
 
 
@@ -204,20 +231,22 @@ def guessed_thumb(uv: Float[ndarray, "21 2"], shape: Float[ndarray, "21 3"]) -> 
 
     Such a thumb is tucked under the palm. Its tip is 0.08 to 0.12 m off on rendered hands, one beside the palm 0.015 m.
     """
-    others = cv2.convexHull(np.delete(uv, _THUMB, axis=0).astype(np.float32))
     guessed = np.zeros(len(uv), bool)
-    for joint in _THUMB_END:
-        x, y = (float(value) for value in uv[joint])
-        behind = shape[joint, 2] > float(np.median(shape[_KNUCKLES, 2]))
-        guessed[joint] = behind and cv2.pointPolygonTest(others, (x, y), False) > 0.0
+    palm = sum(sorted(shape[_KNUCKLES, 2].tolist())[1:3]) / 2.0  # the median
+    behind = [joint for joint in _THUMB_END if shape[joint, 2] > palm]
+    if behind:
+        others = cv2.convexHull(uv[_NO_THUMB].astype(np.float32))
+        guessed[behind] = [cv2.pointPolygonTest(others, uv[joint].tolist(), False) > 0.0 for joint in behind]
     return guessed
 
 
+@cache
 def hand_insets(config: LiftingConfig) -> Float[ndarray, "21"]:
     """From the skin to each joint [m]: half a finger; at the wrist and the thumb's root half a wrist."""
     inset = np.full(21, config.inset_hand)
     inset[_TIPS] = config.inset_tip
     inset[0], inset[1] = config.inset_hand_wrist, 0.5 * (config.inset_hand + config.inset_hand_wrist)
+    inset.setflags(write=False)
     return inset
 
 
@@ -229,10 +258,12 @@ def seen_from(uv: Float[ndarray, "2"], intrinsics: Intrinsics, shape: Float[ndar
 
 def _size_by_projection(uv: Float[ndarray, "N 2"], w: Float[ndarray, "N 3"], intrinsics: Intrinsics) -> float:
     """Scale s with which a shape whose origin is 1 m away projects best: f (s w_x + t_x) = (u - c)(s w_z + 1)."""
-    d, n = uv - [intrinsics.cx, intrinsics.cy], len(w)
-    A, b = np.zeros((2 * n, 3)), np.zeros(2 * n)
-    for axis, f in enumerate((intrinsics.fx, intrinsics.fy)):
-        rows: Int[ndarray, "N"] = np.arange(n) + axis * n
-        A[rows, 0], A[rows, 1 + axis] = f * w[:, axis] - d[:, axis] * w[:, 2], f
-        b[rows] = d[:, axis]
-    return float(np.linalg.solve(A.T @ A, A.T @ b)[0])  # well conditioned: all in metres and pixels of one hand
+    A, b = np.zeros((3, 3)), np.zeros(3)
+    for axis, (f, c) in enumerate(((intrinsics.fx, intrinsics.cx), (intrinsics.fy, intrinsics.cy))):
+        d = uv[:, axis] - c
+        a = f * w[:, axis] - d * w[:, 2]
+        A[0, 0] += a @ a
+        A[1 + axis, 1 + axis] = len(w) * f**2
+        A[0, 1 + axis] = A[1 + axis, 0] = f * a.sum()
+        b[0], b[1 + axis] = b[0] + a @ d, f * d.sum()
+    return float(np.linalg.solve(A, b)[0])  # well conditioned: all in metres and pixels of one hand

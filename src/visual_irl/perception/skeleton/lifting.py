@@ -267,9 +267,10 @@ def apparent_scale(
     """
     visible = person.visibility >= config.min_visibility
     z = skin_depths(depth, person.uv[_ROWS][visible[_ROWS]], 2.0)
-    if np.isfinite(z).sum() < 3:
+    z = z[np.isfinite(z)]
+    if len(z) < 3:
         return float("nan")
-    return float(np.nanmedian(z)) * pixels_per_metre(person.uv[visible], person.shape[visible]) / intrinsics.fx
+    return float(np.median(z)) * pixels_per_metre(person.uv[visible], person.shape[visible]) / intrinsics.fx
 
 
 def reject_by_shape(
