@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from visual_irl import pipeline, se3
 from visual_irl.config import load_config
-from visual_irl.errors import InvalidInput, RefusedTrajectory, Unreachable
+from visual_irl.errors import InvalidInput, NoPathFound, RefusedTrajectory, Unreachable
 from visual_irl.evaluation import pictures as draw
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.state import RobotState
@@ -234,7 +234,10 @@ def _steady_ways(
             show(len(reasons), 0)
             return seen
 
-        yield from pipeline.ways(skilled.skill, skilled.demo, PolicyConfig(), outlook)
+        try:
+            yield from pipeline.ways(skilled.skill, skilled.demo, PolicyConfig(), outlook)
+        except NoPathFound as error:
+            reasons.append(str(error))
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:
