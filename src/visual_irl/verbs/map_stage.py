@@ -131,7 +131,7 @@ def map_arm(
     artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
     artifacts.write_sidecar(out, config, mapped.inputs)
     if pictures is not None:
-        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
+        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name, mapped.elbow_up)
         draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
     say(_said(mapped, placement, report, robot.name, skill is None and motion is None))
     if note := remark_of_slowness(report, config.smooth_hand):
