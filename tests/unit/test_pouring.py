@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, LearningFailed, Unreachable, UnreadableFile
+from visual_irl.errors import InvalidInput, LearningFailed, NoPathFound, Unreachable, UnreadableFile
 from visual_irl.io import artifacts
 from visual_irl.mapping.feasibility import Outlook
 from visual_irl.pipeline import LearnConfig, learn, load_skill
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion_file import Packed, save_motion
 from visual_irl.policy.optimal import plan_episodes
+from visual_irl.policy.pour_loop import PourLoop
 from visual_irl.policy.pour_path import Way, ways
 from visual_irl.skills import pour_ways
 from visual_irl.skills.pouring import PouringSkill
@@ -28,7 +29,7 @@ from visual_irl.tasks.pour_graph import STATE, PourRelations, build_graph
 from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE, Pouring
 from visual_irl.tasks.pouring_demonstrator import PouringConfig, demonstrate_pouring
 from visual_irl.tasks.scene import Outcome, Scene, SeenThing
-from visual_irl.types import Demonstration, HumanArmTrajectory
+from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
 from visual_irl.verbs import map_stage
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -223,6 +224,42 @@ def test_of_the_first_ways_that_can_be_gone_the_most_human_is_first(skill: Pouri
     _, arm = next(skill.ways(demo, PolicyConfig(), pitched))
     assert arm.Ts_world_hand[0, 2, 2] == pytest.approx(-np.sin(0.4))
     assert np.array_equal(arm.Ts_world_hand, looked[-1].Ts_world_hand)  # the last of those that were compared
+
+
+def test_the_search_for_a_way_ends_after_so_many_looks(
+    skill: PouringSkill, shown: list[Performance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, loop = skill.view(shown[0].demonstration), skill.loop(PolicyConfig())
+    acts = loop.acts(view)
+    alone, whole = loop.excerpt(view, Way(), acts[0]), loop.whole(view, Way(), acts)
+    monkeypatch.setattr(pour_ways, "MOST", 40)
+    monkeypatch.setattr(PourLoop, "excerpt", lambda *_: alone)
+    monkeypatch.setattr(PourLoop, "whole", lambda *_: whole)
+    looked: list[bool] = []
+
+    def late(plan: HandPlan, from_here: bool) -> Outlook:
+        """Each act alone can be done, and the whole only in the last ways that are looked at."""
+        looked.append(plan is whole)
+        return Outlook("" if plan is alone or len(looked) > 36 else "the cup is in the way", 0.0, True)
+
+    reasons: list[str] = []
+    found = pour_ways.possible_ways(loop, view, acts, late, None, reasons)
+    assert next(found) != Way() and len(looked) == 40, "what is possible of what was looked at until then is given"
+    with pytest.raises(NoPathFound, match="take: after 40 looks"):
+        list(found)
+    assert len(looked) == 40 and set(reasons) == {"the cup is in the way"}
+
+
+def test_map_tells_of_a_search_that_was_ended_and_what_to_change(
+    skill: PouringSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "shown.npz"
+    artifacts.save_demonstration(file, perform(14, rate=12.0).demonstration)
+    skill.save(tmp_path / "skill")
+    monkeypatch.setattr(pour_ways, "MOST", 20)
+    monkeypatch.setattr(map_stage, "look", lambda *_: Outlook("the cup is in the way", 0.0, False))
+    with pytest.raises(Unreachable, match=r"'ur5e' .* the last because take: after 20 looks .* is sought: move .*--mount"):
+        map_stage.map_arm(file, None, "ur5e", tmp_path / "skill", tmp_path / "t.npz", None, False, None, None, None)
 
 
 def test_map_says_why_there_is_no_way(skill: PouringSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,18 +60,27 @@ def plot_weights(path: Path, names: Sequence[str], theta: Float[ndarray, "F"]) -
     save_figure(figure, path)
 
 
-def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot: str, moments: int = 4) -> None:
-    """Human arm against robot arm at some moments, from the side and from above."""
+def plot_arms(
+    path: Path, arm: HumanArmTrajectory, report: MappingReport, robot: str, elbow_up: bool = False, moments: int = 4
+) -> None:
+    """Human arm against robot arm at some moments, from the side and from above; with `elbow_up` also the human's upper arm as
+    it is compared, mirrored upwards."""
     figure = Figure(figsize=(3.1 * moments, 6.6), layout="constrained")
     rows = np.linspace(0.08, 0.92, moments) * (len(arm.t) - 1)
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
-    both = np.concatenate([human, report.robot_points], axis=1)[rows.astype(int)].reshape(-1, 3)
+    upper = arm.elbow - arm.shoulder
+    upwards = np.stack([arm.shoulder, arm.shoulder + np.column_stack([upper[:, :2], np.abs(upper[:, 2])])], axis=1)
+    drawn = [human, report.robot_points, *([upwards] if elbow_up else [])]
+    both = np.concatenate(drawn, axis=1)[rows.astype(int)].reshape(-1, 3)
     low, high = both.min(axis=0) - 0.08, both.max(axis=0) + 0.08
     for column, k in enumerate(rows.astype(int)):
         for row, (i, j, name) in enumerate([(0, 2, "from the side"), (1, 0, "from above")]):
             axis = figure.add_subplot(2, moments, row * moments + column + 1)
             for points, colour, label in ((human[k], HUMAN, "human"), (report.robot_points[k], ROBOT, robot)):
                 axis.plot(points[:, i], points[:, j], "o-", color=colour, lw=3, ms=5, label=label)
+            if elbow_up:
+                label = "upper arm as it is compared, mirrored upwards"
+                axis.plot(*upwards[k][:, [i, j]].T, "o--", color=HUMAN, lw=1.5, ms=3, label=label)
             axis.plot(*human[k, 3, [i, j]], "x", color="black", ms=9, label="hand target")
             axis.set_xlim(low[i], high[i])
             axis.set_ylim(low[j], high[j])
@@ -83,7 +92,7 @@ def plot_arms(path: Path, arm: HumanArmTrajectory, report: MappingReport, robot:
             axis.set_xlabel(f"{'xyz'[i]} [m]", fontsize=7)
             if column == 0:
                 axis.set_ylabel(f"{'xyz'[j]} [m]", fontsize=7)
-    figure.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=3)
+    figure.legend(*axis.get_legend_handles_labels(), fontsize=8, loc="outside upper center", ncols=4)
     save_figure(figure, path)
 
 

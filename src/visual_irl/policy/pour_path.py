@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -66,14 +66,20 @@ class Way:
     @property
     def strangeness(self) -> float:
         """How far it is from the person's way [rad]; the other side counts a third of a turn, what no person sees little."""
-        turns = abs(self.take) + abs(self.pour) + abs(self.dispose) + abs(self.pitch)
-        return turns + 2.0 * self.mirrored + 0.3 * self.flipped + 10.0 * abs(self.raised)
+        return _strangeness(self.take, self.pour, self.dispose, self.mirrored, self.flipped, self.raised, self.pitch)
+
+
+def _strangeness(take: Any, pour: Any, dispose: Any, mirrored: Any, flipped: Any, raised: Any, pitch: Any) -> Any:
+    """Of one way, or of many as arrays."""
+    return abs(take) + abs(pour) + abs(dispose) + abs(pitch) + 2.0 * mirrored + 0.3 * flipped + 10.0 * abs(raised)
 
 
 def ways() -> Iterator[Way]:
-    """All ways, the most human first."""
-    options = product(TURNS, TURNS, TURNS, (False, True), (False, True), RAISES, PITCHES)
-    yield from sorted((Way(*option) for option in options), key=lambda way: way.strangeness)
+    """All ways, the most human first: so many that they are ordered as arrays, and each is made when it is asked for."""
+    options = (TURNS, TURNS, TURNS, (False, True), (False, True), RAISES, PITCHES)
+    columns = [column.ravel() for column in np.meshgrid(*options, indexing="ij")]
+    order = np.argsort(_strangeness(*columns), kind="stable")
+    yield from (Way(*option) for option in zip(*(column[order].tolist() for column in columns), strict=True))
 
 
 class PourPath(HandPath):

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from visual_irl import pipeline, se3
 from visual_irl.config import load_config
-from visual_irl.errors import InvalidInput, RefusedTrajectory, Unreachable
+from visual_irl.errors import InvalidInput, NoPathFound, RefusedTrajectory, Unreachable
 from visual_irl.evaluation import pictures as draw
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.state import RobotState
@@ -131,7 +131,7 @@ def map_arm(
     artifacts.save_trajectory(out, trajectory, header, frame_human_points=human, **per_frame)
     artifacts.write_sidecar(out, config, mapped.inputs)
     if pictures is not None:
-        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name)
+        draw.plot_arms(pictures / f"arms_{robot.name}.png", arm, report, robot.name, mapped.elbow_up)
         draw.plot_tracking(pictures / f"mapping_{robot.name}.png", report)
     say(_said(mapped, placement, report, robot.name, skill is None and motion is None))
     if note := remark_of_slowness(report, config.smooth_hand):
@@ -234,7 +234,10 @@ def _steady_ways(
             show(len(reasons), 0)
             return seen
 
-        yield from pipeline.ways(skilled.skill, skilled.demo, PolicyConfig(), outlook)
+        try:
+            yield from pipeline.ways(skilled.skill, skilled.demo, PolicyConfig(), outlook)
+        except NoPathFound as error:
+            reasons.append(str(error))
 
 
 def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, float, float] | None, search: bool) -> Placement:
