@@ -68,9 +68,10 @@ def wrist_of(person: PersonDetection, side: str) -> np.ndarray:
     return person.uv[POSE_INDEX[f"{side}_wrist"]]
 
 
-def hand_of(person: PersonDetection, side: str = "right", label: str = "right") -> HandDetection:
+def hand_of(person: PersonDetection, side: str = "right", label: str = "right", size: float = 30.0) -> HandDetection:
+    """A hand at a wrist; of 27 px it is as far away as the body, of 30 before it."""
     x, y = wrist_of(person, side)
-    return hand_at(float(x), float(y), label)
+    return hand_at(float(x), float(y), label, size)
 
 
 class Scripted:
@@ -164,10 +165,40 @@ def test_a_body_that_contradicts_the_decided_way_is_lost() -> None:
 
 def test_a_back_needs_more_sightings_than_a_front() -> None:
     back = mirrored(body_at())
-    found = followed([back] * 6, [[hand_of(back)]] * 6)
+    found = followed([back] * 6, [[hand_of(back, size=24.0)]] * 6)
     assert [p is not None for p in found] == [False] * (DECIDED + FRONT - 1) + [True] * (6 - DECIDED - FRONT + 1)
     person = found[-1]
     assert person is not None and frontness(person) < 0.0
+
+
+@pytest.mark.parametrize(("back", "size"), [(True, 30.0), (False, 24.0)])
+def test_a_hand_on_the_wrong_side_of_its_trunk_leaves_it_open_how_a_body_faces(back: bool, size: float) -> None:
+    body = mirrored(body_at()) if back else body_at()
+    assert followed([body] * 12, [[hand_of(body, size=size)]] * 12) == [None] * 12
+    plain = [hand_of(body, size=54.0 - size)]
+    found = followed([body] * 12, [[hand_of(body, size=size)]] * 4 + [plain] * 8)[-1]
+    assert found is not None and (frontness(found) < 0.0) == back
+
+
+def from_the_side() -> PersonDetection:
+    """Right shoulder to the camera, the arm stretched out to the picture's right."""
+    body = body_at()
+    uv = body.uv.copy()
+    for name, x in (("shoulder", 0.02), ("elbow", 0.25), ("wrist", 0.45)):
+        for side in SIDES:
+            uv[POSE_INDEX[f"{side}_{name}"], 0] = 320.0 + PX_PER_M * (x if side == "right" else -0.4 * x)
+    shape = body.shape.copy()
+    shape[:, 0] = (uv[:, 0] - 320.0) / PX_PER_M
+    return replace(body, uv=uv, shape=shape)
+
+
+def test_from_the_side_the_network_and_the_hand_have_to_agree_on_the_arm() -> None:
+    body = from_the_side()
+    right, left = hand_of(body), hand_of(body, label="left")
+    found = followed([body] * 12, [[right]] * 2 + [[left]] * 10)
+    assert found[1] is not None and found[-1] is None
+    for person in found[1:]:  # labels that change take the arm away, and never make it the other one
+        assert person is None or set(person.hands) == {"right"}
 
 
 def test_an_arm_without_a_hand_is_not_seen() -> None:

@@ -154,6 +154,13 @@ def fits(person: PersonDetection, hand: HandDetection) -> bool:
     return pixels_per_metre(hand.uv, hand.shape) <= MAX_HAND_SCALE * body
 
 
+def before_trunk(person: PersonDetection) -> bool:
+    """Whether a hand is nearer to the camera than the trunk: it appears larger [px/m] than the body does."""
+    rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
+    body = pixels_per_metre(person.uv[rows], person.shape[rows])
+    return any(pixels_per_metre(hand.uv, hand.shape) >= body for hand in person.hands.values())
+
+
 def agreement(person: PersonDetection) -> float:
     """Correlation between the body's pixels and its shape across the viewing ray: 1 for a scaled projection."""
     rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]

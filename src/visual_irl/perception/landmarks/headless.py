@@ -13,6 +13,7 @@ from numpy import ndarray
 from visual_irl.perception.landmarks.body_geometry import (
     ARM,
     BROAD,
+    before_trunk,
     clarity,
     facing,
     frontness,
@@ -173,10 +174,16 @@ class HeadlessSearch:
         return False
 
     def _right_way(self, body: PersonDetection) -> PersonDetection | None:
-        """The body with left and right as decided for the stream, or as its hands say; None where these disagree."""
-        body = facing(body)
+        """The body with left and right as decided for the stream, or as its hands say; None where these disagree.
+
+        Seen from the side, the network tells left from right as its hands do, or one of both is wrong.
+        """
+        drawn, body = body, facing(body)
+        settled = any(self._votes.settled(hand) for hand in body.hands.values())
+        if body is not drawn and abs(frontness(drawn)) < BROAD and not settled:
+            return None
         if not self._agrees(body):
-            if any(self._votes.settled(hand) for hand in body.hands.values()):
+            if settled:
                 return None
             body = mirrored(body)
         if self._front is not None and abs(frontness(body)) >= BROAD:
@@ -190,10 +197,16 @@ class HeadlessSearch:
         return self._front is None or abs(seen) < BROAD or (seen > 0.0) == self._front
 
     def _decide(self, body: PersonDetection, again: bool) -> bool:
-        """Count how a new body faces; whether left and right are certain: shoulders seen from the side do not matter."""
+        """Count how a new body faces; whether left and right are certain: shoulders seen from the side do not matter.
+
+        Who faces the camera has the hands before the trunk, who shows the back beyond it: else the sighting contradicts itself.
+        """
         seen = frontness(body)
         if self._front is not None or abs(seen) < BROAD:
             return True
+        if (seen > 0.0) != before_trunk(body):
+            self._lead = FRONT
+            return False
         self._lead = (self._lead if again else FRONT) + (1 if seen > 0.0 else -1)
         if abs(self._lead) >= DECIDED:
             self._front = self._lead > 0

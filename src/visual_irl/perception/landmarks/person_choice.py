@@ -72,7 +72,8 @@ class Chosen:
             distance, clothes = before.distance if np.isnan(distance) else distance, before.clothes
             size = before.size * (size / before.size) ** newest
         if len(look.colours):
-            now = np.median(look.colours, axis=0)
+            ranked = np.sort(look.colours, axis=0)
+            now = 0.5 * (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2])  # the median
             clothes = now if clothes is None else (1.0 - _FADE) * clothes + _FADE * now
         return Chosen(person, stamp_ns, size, distance, clothes)
 
@@ -84,8 +85,9 @@ def look_of(person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], depth: Float3
     points = np.rint(top[None] + _DOWN[:, None, None] * (bottom - top)[None]).astype(int).reshape(-1, 2)
     u, v = points[((points >= 0) & (points < rgb.shape[1::-1])).all(1)].T
     z = np.zeros(0) if depth is None else depth[v, u]
-    z = z[np.isfinite(z)]
-    return Look(rgb[v, u].astype(float), float(np.percentile(z, 75.0)) if len(z) else np.nan)
+    z = np.sort(z[np.isfinite(z)])
+    quartile = float(np.interp(0.75 * (len(z) - 1), np.arange(len(z)), z)) if len(z) else np.nan
+    return Look(rgb[v, u].astype(float), quartile)
 
 
 def demonstrator(people: Sequence[PersonDetection], width: int) -> PersonDetection:

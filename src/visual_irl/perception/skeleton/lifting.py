@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -32,6 +33,7 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
 }
 _ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
 _WRISTS = [arm[2] for arm in _ARMS]
+_IS_WRIST = np.isin(np.arange(len(BODY_KEYPOINTS)), _WRISTS)
 _UPPER_ARMS = [row for arm in _ARMS for row in arm[:2]]
 GUESSED = 0.05
 """Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
@@ -85,9 +87,8 @@ def lift_keypoints(
         p = intrinsics.back_project(uv, z)
         p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
         p = p + _along_arms(p, config)
-        body = _Body(
-            uv, p, confidence, np.zeros(len(z), bool), np.full(len(z), config.sigma_shape), _lateral(config), _NO_LIMBS
-        )
+        nothing, sigma = np.zeros(len(z), bool), np.full(len(z), config.sigma_shape)
+        body = _Body(uv, p, confidence, nothing, sigma, _by_joint(config, "lateral"), _NO_LIMBS)
     else:
         lengths, before = lengths or LimbLengths(), before or {}
         placed = _place_body(person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before)
@@ -147,13 +148,13 @@ def _place_body(
     z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
     p = rays * z[:, None]
     p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
-    across = np.hypot(_lateral(config), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
+    across = np.hypot(_by_joint(config, "lateral"), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
     outward = _outwardness(w, rays)
     across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * outward)
     sigma[_HEIGHT[0]] = np.hypot(sigma[_HEIGHT[0]], config.sigma_shoulder_side * np.maximum(outward, 0.0))
     across[np.isfinite(behind)] = config.lateral_breadth
     across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(_aboveness(w, rays) - config.above, 0.0))
-    limbs, lost = _NO_LIMBS.copy(), hidden & np.isin(np.arange(len(z)), _WRISTS)
+    limbs, lost = _NO_LIMBS.copy(), hidden & _IS_WRIST
     for k, arm in enumerate(_ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
             by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
@@ -341,7 +342,7 @@ def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray
 
 def _insets(config: LiftingConfig, w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "8"]:
     """From the skin to each joint along its ray [m], for a body of shape `w`."""
-    inset = np.array([getattr(config, f"inset_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+    inset = _by_joint(config, "inset").copy()
     inset[_HEIGHT[0]] -= config.inset_shoulder_outward * np.minimum(_outwardness(w, rays), config.most_outward)
     return inset
 
@@ -405,8 +406,12 @@ def _across(shift: Float[ndarray, "N 3"], p: Float[ndarray, "N 3"]) -> Float[nda
     return shift - np.sum(shift * rays, axis=1, keepdims=True) * rays
 
 
-def _lateral(config: LiftingConfig) -> Float[ndarray, "8"]:
-    return np.array([getattr(config, f"lateral_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+@cache
+def _by_joint(config: LiftingConfig, what: str) -> Float[ndarray, "8"]:
+    """A field of the configuration that each kind of joint has."""
+    values = np.array([getattr(config, f"{what}_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
+    values.setflags(write=False)
+    return values
 
 
 def _depth_by_projection(
