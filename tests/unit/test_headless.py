@@ -180,6 +180,17 @@ def test_a_hand_on_the_wrong_side_of_its_trunk_leaves_it_open_how_a_body_faces(b
     assert found is not None and (frontness(found) < 0.0) == back
 
 
+def test_labels_that_change_do_not_turn_who_was_followed_from_the_side_on() -> None:
+    side, back = from_the_side(), mirrored(body_at())
+    reach = wrist_of(back, "right") - wrist_of(side, "right")
+    side = replace(side, uv=side.uv + reach)  # the same hand
+    right, left = ([hand_of(back, label=label, size=24.0)] for label in SIDES[::-1])
+    found = followed([side] * 3 + [back] * 12, [right] * 6 + [left] * 9)
+    assert found[5] is not None and frontness(found[5]) < 0.0
+    for person in found[1:]:
+        assert person is None or set(person.hands) == {"right"}
+
+
 def from_the_side() -> PersonDetection:
     """Right shoulder to the camera, the arm stretched out to the picture's right."""
     body = body_at()

@@ -117,6 +117,12 @@ def frontness(person: PersonDetection) -> float:
     return (left - right) / trunk_length(person)
 
 
+def faces_otherwise(person: PersonDetection, other: PersonDetection) -> bool:
+    """Whether one of two bodies clearly shows its front and the other one its back."""
+    a, b = frontness(person), frontness(other)
+    return min(abs(a), abs(b)) > BROAD and a * b < 0.0
+
+
 def trunk_middle(person: PersonDetection) -> Float[ndarray, "2"]:
     """The middle of shoulders and hips [px]."""
     return person.uv[[POSE_INDEX[f"{side}_{joint}"] for side in SIDES for joint in ("shoulder", "hip")]].mean(0)

@@ -15,6 +15,7 @@ from visual_irl.perception.landmarks.body_geometry import (
     BROAD,
     before_trunk,
     clarity,
+    faces_otherwise,
     facing,
     frontness,
     longest_arm,
@@ -152,7 +153,7 @@ class HeadlessSearch:
         last, new = self._last, self._new
         if found.hands:
             body = self._right_way(found)
-            if body is None:
+            if body is None or (last and faces_otherwise(body, last.person)):  # nobody turns so soon: labels have changed
                 return False
             self._hands, self._hands_ns = list(body.hands.values()), stamp_ns
             sighting = Sighting(body, stamp_ns, stamp_ns)

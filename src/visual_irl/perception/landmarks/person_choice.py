@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
-from visual_irl.perception.landmarks.body_geometry import BROAD, frontness, trunk_length
+from visual_irl.perception.landmarks.body_geometry import faces_otherwise, trunk_length
 from visual_irl.perception.landmarks.detection import POSE_INDEX, PersonDetection, pixels_per_metre
 from visual_irl.perception.landmarks.region import Region
 from visual_irl.types import BODY_KEYPOINTS, SIDES
@@ -125,8 +125,7 @@ def same_person(person: PersonDetection, look: Look, chosen: Chosen, stamp_ns: i
 
 def turned(person: PersonDetection, chosen: Chosen) -> bool:
     """Whether a body shows its other side than the chosen one did: who turns is seen from the side meanwhile."""
-    now, before = frontness(person), frontness(chosen.person)
-    return min(abs(now), abs(before)) > BROAD and now * before < 0.0
+    return faces_otherwise(person, chosen.person)
 
 
 def exchanged(person: PersonDetection, chosen: Chosen, stamp_ns: int) -> bool:
