@@ -234,6 +234,20 @@ def test_an_empty_snapshot_and_a_full_one_replace_each_other() -> None:
             assert b"<html" in reply.read().lower()
 
 
+def test_the_slider_shows_hundredths_and_the_time_goes_on_exactly() -> None:
+    with ViewPage(port=0) as opened:
+        player = opened.add_player(34.0 / 3.0, 1.0 / 15.0)
+        assert player._slider.max == 11.34 and player.advance(0.5) == 0.0, "it stands until it is told to play"
+        player._toggle()
+        times = [player.advance(1.0 / 30.0) for _ in range(90)]
+        assert times[-1] == 3.0 and all(t == round(t, 2) for t in times)
+        player._slider.value = 7.5
+        assert player.advance(1.0 / 30.0) == 7.53, "it goes on from where it was moved to"
+        assert player.advance(60.0) == 11.34 and not player.playing
+        player._toggle()
+        assert player.advance(0.25) == 0.25, "from its beginning again"
+
+
 def fails(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.raises(SystemExit) as stop:
         cli.main(["view", *args])

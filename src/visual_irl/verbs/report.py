@@ -32,7 +32,7 @@ def write_report(
         "<p>Read from where each onion lies in the physics at the end, not from the plan. Seeds vary friction, mass, "
         "the onions' place by millimetres, and the robot's start.</p>",
         "<h2>Keypoints and objects</h2>",
-        picture(out / "keypoints.png", "Keypoints on the recorded frames: right arm and left arm in their own colours."),
+        picture(out / "keypoints.png", "Keypoints on the recorded frames: the right arm is blue, the left one red."),
         extraction_table(figures["extraction"]),
         "<h2>The learned reward</h2>",
         picture(out / "reward.png", "The learned reward of every step of the demonstration, and its sum."),
@@ -40,7 +40,8 @@ def write_report(
         "<h2>Human arm against robot arm</h2>",
         mapping_table(figures["mapping"]),
         "<p>The hand is exact; the limbs cannot be: an arm that stands on the table carries its elbow above it, where a "
-        "seated person's hangs. Their angle to the person's is therefore large, and shown as it is.</p>",
+        "seated person's hangs. The upper arm is therefore compared with the person's mirrored upwards (dashed in the "
+        "pictures), the forearm with the person's as it is, from which it is far.</p>",
     ]
     for robot in results:
         parts.append(picture(out / f"arms_{robot}.png", f"The person whom the policy imagines, and the {robot}."))

@@ -122,12 +122,13 @@ class ViewPage:
 
 
 class Player:
-    """Play, pause, and a slider of the time [s]."""
+    """Play, pause, and a slider of the time [s]. It shows hundredths, for which there is room, and goes on exactly."""
 
     def __init__(self, gui: Any, duration: float, step: float) -> None:
-        self._duration = duration
+        self._duration = float(np.ceil(100.0 * max(duration, step)) / 100.0)
         self._play = gui.add_button("play")
-        self._slider = gui.add_slider("time [s]", min=0.0, max=max(duration, step), step=1e-3, initial_value=0.0)
+        self._slider = gui.add_slider("time [s]", min=0.0, max=self._duration, step=0.01, initial_value=0.0)
+        self._exact = 0.0
         self.playing = False
         self._play.on_click(lambda _: self._toggle())
 
@@ -145,7 +146,10 @@ class Player:
     def advance(self, seconds: float) -> float:
         """The time to show; moves on by so much while playing, and pauses at the end."""
         if self.playing:
-            self._slider.value = min(self.time + seconds, self._duration)
+            if self.time != round(self._exact, 2):  # somebody moved it
+                self._exact = self.time
+            self._exact = min(self._exact + seconds, self._duration)
+            self._slider.value = round(self._exact, 2)
             if self.time >= self._duration:
                 self._toggle()
         return self.time
