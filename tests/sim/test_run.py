@@ -80,7 +80,7 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
     content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
     assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1
     assert len(content["repairs"]) >= 1 and max(r["hand_moved_m"] for r in content["repairs"]) > 0.02
-    assert all(0.0 < r["start_s"] < r["end_s"] for r in content["repairs"])
+    assert all(0.0 < r["start_s"] < r["end_s"] and 0.0 < r["hand_turned_rad"] < np.pi for r in content["repairs"])
     repaired, header, _ = artifacts.load_trajectory(tmp_path / "repaired.npz")
     assert header["robot"] == "ur5e" and (tmp_path / "repaired.npz.json").is_file()
     mapped, before, _ = artifacts.load_trajectory(made / "t.npz")

@@ -52,6 +52,7 @@ def test_something_in_the_hands_way_is_gone_around_and_the_rest_stays(robot: Rob
     outside = (given.t < stretch.start) | (given.t > stretch.end)
     assert not repaired.changed[outside].any() and repaired.hand_moved[outside].max() == 0.0
     assert 0.03 < repaired.hand_moved.max() < 0.4 and repaired.limbs_turned.max() > 0.0
+    assert repaired.hand_turned.shape == given.t.shape and repaired.hand_turned[outside].max() == 0.0
     for k in np.flatnonzero(outside)[::10]:  # the path itself passes there still, whatever its timing
         assert np.abs(repaired.trajectory.q - given.q[k]).max(axis=1).min() < 0.03  # samples lie up to that far apart
 
@@ -66,7 +67,8 @@ def test_something_behind_the_hand_moves_the_elbow_alone() -> None:
     repaired = repair(given, panda, world)
     refused_then_approved(given, repaired, panda, world)
     assert {s.how for s in repaired.stretches} == {"same hand"}
-    assert repaired.hand_moved.max() < 1e-4 and repaired.limbs_turned.max() > np.radians(5.0)
+    assert repaired.hand_moved.max() < 1e-4 and repaired.hand_turned.max() < 1e-3
+    assert repaired.limbs_turned.max() > np.radians(5.0)
     np.testing.assert_array_equal(repaired.trajectory.opening, 0.02)
 
 

@@ -66,10 +66,12 @@ def repairs_of(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any
     rows: list[dict[str, Any]] = []
     for stretch in repaired.stretches:
         inside = (given.t >= stretch.start) & (given.t <= stretch.end)
-        hand = float(repaired.hand_moved[inside].max(initial=0.0))
-        limbs = float(repaired.limbs_turned[inside].max(initial=0.0))
-        moved = f"the hand moves by up to {1e3 * hand:.0f} mm, upper arm or forearm by {np.degrees(limbs):.0f} deg"
-        say(f"  {stretch.start:.1f} to {stretch.end:.1f} s, {stretch.how}: {moved}")
+        moved, turned, limbs = (
+            float(a[inside].max(initial=0.0)) for a in (repaired.hand_moved, repaired.hand_turned, repaired.limbs_turned)
+        )
+        hand = f"the hand moves by up to {1e3 * moved:.0f} mm and turns by {np.degrees(turned):.0f} deg"
+        arm = f"upper arm or forearm by {np.degrees(limbs):.0f} deg"
+        say(f"  {stretch.start:.1f} to {stretch.end:.1f} s, {stretch.how}: {hand}, {arm}")
         row = {"start_s": stretch.start, "end_s": stretch.end, "how": stretch.how}
-        rows.append({**row, "hand_moved_m": hand, "limbs_turned_rad": limbs})
+        rows.append({**row, "hand_moved_m": moved, "hand_turned_rad": turned, "limbs_turned_rad": limbs})
     return rows
