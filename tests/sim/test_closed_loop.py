@@ -25,6 +25,8 @@ from visual_irl.skills.parts import arm_for
 from visual_irl.skills.sorting import SortingSkill, relations_at
 from visual_irl.tasks.onion_sorting import BLEMISHED, OnionSorting
 
+pytestmark = pytest.mark.long
+
 TASK = OnionSorting()
 
 

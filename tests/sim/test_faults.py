@@ -16,6 +16,8 @@ from visual_irl.execution.journal import last_outcome
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.robots import load_robot
 
+pytestmark = pytest.mark.long
+
 
 def test_in_every_fault_the_arm_stops_within_its_limits_stands_and_the_log_says_why() -> None:
     runs = campaign(len(KINDS), 11, lambda done, total: None, (MUJOCO,))

@@ -29,6 +29,8 @@ from visual_irl.evaluation.faults.franka_faults import PATIENT, Controller
 from visual_irl.execution.franka_arm import FrankaArm
 from visual_irl.execution.franka_hand import FrankaHand
 
+pytestmark = pytest.mark.long
+
 ADDRESS = "127.0.53.1"
 
 

@@ -18,6 +18,8 @@ from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStr
 from visual_irl.perception.skeleton.moments import fuse_cameras
 from visual_irl.types import KeypointFrame, keypoint_index
 
+pytestmark = pytest.mark.long
+
 FRONT = SyntheticCamera(seed=866, body_seed=41, rate=7.5)
 SIDE = replace(FRONT, eye=(0.70, 0.62, 0.62))  # from where the trunk hides the working arm's elbow
 FIRST, FRAMES = 40, 4

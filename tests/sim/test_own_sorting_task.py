@@ -24,6 +24,8 @@ from visual_irl.verbs import stages
 from visual_irl.verbs.evaluate_stage import evaluate
 from visual_irl.verbs.map_stage import map_arm
 
+pytestmark = pytest.mark.long
+
 DOCS = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text().split("## A task of your own", 1)[1]
 
 

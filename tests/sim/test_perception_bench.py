@@ -13,6 +13,8 @@ from visual_irl.evaluation.benchmarks.perception_scenes import BODIES, LIGHTINGS
 from visual_irl.evaluation.benchmarks.perception_score import ARM_ROWS, Paths, Truth, figures, swapped_share
 from visual_irl.types import KEYPOINTS, keypoint_index
 
+pytestmark = pytest.mark.long
+
 K = len(KEYPOINTS)
 CLIP = Clip("onion_sorting", 51, "lamp", 700, "right", 0.3, 6)
 POURED = Clip("pouring", 53, "room", 606, "left", 0.36, 4, before=4)

@@ -17,6 +17,8 @@ from visual_irl.robots import load_robot
 from visual_irl.skills.pouring import PouringSkill
 from visual_irl.tasks.pouring import BOTTLE, CUP, Pouring
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def skill() -> PouringSkill:

@@ -16,6 +16,8 @@ from visual_irl.tasks.pour_episode import cut_pouring
 from visual_irl.tasks.pouring import BOTTLE, CUP, ZONE
 from visual_irl.types import Demonstration
 
+pytestmark = pytest.mark.long
+
 CAMERA = SyntheticCamera(task="pouring", seed=7, body_seed=3, rate=5.0, lighting="dim")
 
 

@@ -30,6 +30,8 @@ from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.run_plan import Plan, RunOptions, plan_of, seal_of
 from visual_irl.verbs.run_stage import check_robot, run_skill
 
+pytestmark = pytest.mark.long
+
 TRUTH = Path(__file__).parents[2] / "models" / "recordings" / "onion_sorting" / "truth.npz"
 
 

@@ -21,6 +21,8 @@ from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
+pytestmark = pytest.mark.long
+
 
 def motion(robot: RobotModel, q: np.ndarray) -> JointTrajectory:
     """0.3 rad of the first joint, rest to rest in 2 s."""

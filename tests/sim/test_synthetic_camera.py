@@ -16,6 +16,8 @@ from visual_irl.perception.cameras.depth_noise import DepthNoise, add_depth_nois
 from visual_irl.perception.cameras.synthetic_camera import Renderer, SyntheticCamera
 from visual_irl.types import keypoint_index
 
+pytestmark = pytest.mark.long
+
 CLEAN = SyntheticCamera(seed=0, noise=False)
 RIGHT_ARM = ("right_shoulder", "right_elbow", "right_wrist", "right_hand_middle_mcp")
 

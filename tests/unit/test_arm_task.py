@@ -108,6 +108,7 @@ def test_a_posture_costs_what_it_differs_from_the_demonstrators() -> None:
         Posture.shown([replace(SHOWN[0], limbs=None)])
 
 
+@pytest.mark.long
 def test_a_reward_of_people_is_optimised_in_a_robots_joints() -> None:
     config = replace(TINY, demos=6, shown=4)  # two people of different build do not tell a posture
     run = transfer_bench.run_seed(config, 7)

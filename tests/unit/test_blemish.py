@@ -125,6 +125,7 @@ def test_dark_shares_count_cells() -> None:
         assert shares[k * n : (k + 1) * n] == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.long
 def test_training_learns_from_few_pictures_and_writes_what_it_learned(tmp_path: Path) -> None:
     out, steps = tmp_path / "trained.safetensors", []
     config = TrainingConfig(films=0, pictures=32, epochs=20, batch=32)

@@ -219,6 +219,7 @@ def test_any_arm_is_solved_numerically(name: str) -> None:
     assert solved == 12
 
 
+@pytest.mark.long
 @EVERY
 def test_hand_first_meets_the_hand_inside_the_box(name: str) -> None:
     robot = load_robot(name)

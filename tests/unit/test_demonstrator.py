@@ -29,6 +29,7 @@ def fine() -> Performance:
     return perform(1, 2, 0, rate=60.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "onions", "body"), [(0, 3, 0), (1, 2, 1), (2, 6, 2), (4, 1, 4), (5, 3, 8)])
 def test_every_onion_ends_in_its_bin(seed: int, onions: int, body: int) -> None:
     p = perform(seed, onions, body, rate=10.0)
@@ -37,6 +38,7 @@ def test_every_onion_ends_in_its_bin(seed: int, onions: int, body: int) -> None:
     assert set(p.demonstration.held) == {"", *ends}
 
 
+@pytest.mark.long
 def test_onions_in_a_bin_do_not_share_a_place() -> None:
     p = perform(7, 6, 0, rate=5.0)
     ends = np.array([path[-1] for path in p.demonstration.objects.values()])
@@ -44,6 +46,7 @@ def test_onions_in_a_bin_do_not_share_a_place() -> None:
     assert gaps.min() > 0.05
 
 
+@pytest.mark.long
 def test_limb_lengths_are_constant(fine: Performance) -> None:
     demo, human = fine.demonstration, fine.human
     upper = np.linalg.norm(demo.keypoint("elbow") - demo.keypoint("shoulder"), axis=1)
@@ -121,6 +124,7 @@ def test_fingers_stay_above_the_table(fine: Performance) -> None:
         assert demo.keypoint(f"hand_{finger}_tip")[:, 2].min() > -0.005
 
 
+@pytest.mark.long
 def test_nearest_onion_comes_first() -> None:
     p = perform(2, 4, 0, rate=10.0)
     first = next(h for h in p.demonstration.held if h)
@@ -170,6 +174,7 @@ def test_bad_settings_are_refused() -> None:
         DemonstratorConfig(rate=float("nan"))
 
 
+@pytest.mark.long
 def test_bins_are_moved_by_no_more_than_asked_and_onions_keep_clear_of_them() -> None:
     standard, farthest = OnionSorting().fixtures(), 0.0
     for seed in range(20):

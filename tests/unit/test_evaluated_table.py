@@ -32,6 +32,7 @@ def across(scene: Scene) -> list[float]:
     return [o.p_world[1] for o in scene.objects] + [v.T_world[1, 3] for v in scene.vessels]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("module", "work", "episodes", "kind", "result"), EPISODES, ids=["sorting", "pouring"])
 def test_the_table_is_set_for_the_hand_that_demonstrated(
     module: object, work: str, episodes: object, kind: type, result: type, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,7 @@ SMALL = IrlBench(
 )
 
 
+@pytest.mark.long
 def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) -> None:
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
@@ -56,6 +57,7 @@ def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) 
     assert "re-optimised" in result.table() and content["methods"]["bco"]["starc"] is None
 
 
+@pytest.mark.long
 def test_what_a_seed_was_warned_of_is_in_the_table_whichever_process_ran_it(tmp_path: Path) -> None:
     tiny = replace(SMALL, demos=3, seeds=2, fresh=0, episodes=8, named=("ours",), ppo=PPO(iterations=1))
     table = bench_irl(tiny, tmp_path / "irl.json").table()
@@ -79,6 +81,7 @@ def test_the_verb_asks_for_what_it_was_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [IrlBench(seeds=2, first_seed=100, fresh=0, keypoint_noise=0.02)]
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_no_result(tmp_path: Path) -> None:
     tiny = replace(SMALL, seeds=3, episodes=16, named=("bc",), cloning=Cloning(updates=20))
     killed: list[int] = []

@@ -36,6 +36,7 @@ def opponent(learner: SituationLearner) -> Imitator:
     return Planning(TASK, Mppi(candidates=8), environments=8, rounds=2) if learner.plays_against == PLANNER else imitator()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SITUATION_LEARNERS.names)
 def test_every_learner_prefers_what_was_demonstrated(name: str) -> None:
     learner = SITUATION_LEARNERS.load(name)().build()
@@ -75,6 +76,7 @@ def test_no_learner_learns_from_nothing_or_from_nan(name: str) -> None:
         learner.learn([DEMOS[0], poured], imitator())
 
 
+@pytest.mark.long
 def test_demonstrations_of_another_task_than_the_policys_are_refused() -> None:
     pouring = KinematicPouring()
     poured = [pouring.split(s) for s in roll_out(pouring.build(2, 0), pouring.expert)[0]]
@@ -82,6 +84,7 @@ def test_demonstrations_of_another_task_than_the_policys_are_refused() -> None:
         Airl().learn(poured, imitator())
 
 
+@pytest.mark.long
 def test_a_learner_that_diverges_stops_and_has_kept_its_last_good_reward() -> None:
     class Poisoned(ClonedStart):
         """A policy that reaches infinity in its fourth round."""

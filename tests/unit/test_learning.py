@@ -68,6 +68,7 @@ class Fruit(PickPlace):
         return tuple(self.box(name, xy, (0.5, 0.5, 0.5, 1.0)) for name, xy in places.items())
 
 
+@pytest.mark.long
 def test_three_kinds_go_to_three_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "my_fruit", SimpleNamespace(Fruit=Fruit))
     monkeypatch.setitem(TASKS._table, "fruit", ("my_fruit:Fruit", "-"))
@@ -190,6 +191,7 @@ def test_episodes_are_cut_with_their_inspection(demo: Demonstration) -> None:
     assert all(e.grasp < e.dwell[0] < e.dwell[1] < e.release for e in episodes if e.dwell)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate", [5.0, 30.0])
 def test_every_inspection_is_seen_at_any_frame_rate(rate: float) -> None:
     for seed in range(6):
@@ -290,6 +292,7 @@ def test_a_broken_checkpoint_and_a_loss_that_is_not_finite_are_errors(tmp_path: 
         MaxEnt().build().learn(PLACES, graph, [[move, end]])
 
 
+@pytest.mark.long
 def test_policy_sorts_new_scenes_over_ten_seeds() -> None:
     """One demonstration a seed; the policy is asked about three new scenes each. 95 % Wilson interval above 0.9."""
     right = total = 0

@@ -75,6 +75,7 @@ def test_the_elbow_goes_to_the_limbs_optimum_and_no_farther(fps: float) -> None:
     assert way < 1.5 * net, f"{way:.2f} rad of way for {net:.2f}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["panda", "fr3"])
 def test_a_still_hand_keeps_an_arm_that_is_drawn_into_itself_still(name: str) -> None:
     robot, rng = load_robot(name), np.random.default_rng(1)

@@ -210,6 +210,7 @@ def test_the_elbow_task_draws_the_elbow(name: str) -> None:
     assert with_elbow < alone - 5.0
 
 
+@pytest.mark.long
 def test_every_segment_starts_from_its_given_angles_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     robot = load_robot("ur5e")
     q = swing(robot, 25)
@@ -247,6 +248,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[MappingBench, Path
     return bench, folder, seen
 
 
+@pytest.mark.long
 def test_result_file_has_the_promised_shape(result: tuple[MappingBench, Path, list[tuple[int, int]]]) -> None:
     bench, folder, seen = result
     content = json.loads((folder / "r.json").read_text())

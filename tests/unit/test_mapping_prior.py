@@ -106,6 +106,7 @@ def test_answers_lead_to_the_teacher() -> None:
     assert 0.02 < np.abs(lesson.answer).mean() < 0.6
 
 
+@pytest.mark.long
 def test_prior_is_trained_from_scratch_and_loads(tmp_path: Path) -> None:
     config = TrainingConfig(synthetic=2, placements=1, epochs=1, batch=32)
     report = train_prior(load_robot("panda"), [], tmp_path / "prior.safetensors", config)

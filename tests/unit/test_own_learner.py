@@ -33,6 +33,7 @@ def installed(folder: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(module, "SITUATION_LEARNERS", registry)
 
 
+@pytest.mark.long
 def test_the_learner_in_the_docs_is_measured_like_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = irl_bench.IrlBench(demos=4, fresh=1, attempts=1, episodes=16, ppo=PPO(iterations=2, environments=16))
     with pytest.raises(UnknownName, match="later_is_better"):

@@ -91,6 +91,7 @@ def test_networks_see_how_things_stand_to_each_other() -> None:
     assert torch.allclose(ways[:, 1, 2, 3], -ways[:, 2, 3, 2], atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("installed")
 def test_a_policy_can_tell_whether_a_block_lies_on_its_shelf() -> None:
     task = kinematic.kinematic_task("shelving")

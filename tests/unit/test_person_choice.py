@@ -88,6 +88,7 @@ def test_what_somebody_holds_before_the_trunk_makes_nobody_else_of_them() -> Non
     assert unknown.distance == before.distance and unknown.clothes is before.clothes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["mediapipe", "torch"])
 def test_one_of_two_people_is_followed_and_never_the_other(name: str) -> None:
     with open_frames(RECORDING) as source:

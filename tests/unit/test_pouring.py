@@ -98,6 +98,7 @@ def test_the_person_carries_upright_pours_over_the_cup_and_disposes(seed: int, b
     assert np.degrees(se3.angle_between(fore, hand)).max() < 75.0  # a healthy wrist
 
 
+@pytest.mark.long
 def test_the_bottle_is_rigid_in_the_hand(shown: list[Performance]) -> None:
     p = shown[0]
     held = np.array(p.demonstration.held) == BOTTLE
@@ -205,12 +206,14 @@ def test_the_path_carries_upright_and_tips_over_the_cup(skill: PouringSkill, sho
     assert turned == pytest.approx(abs(way.take), abs=1e-6)
 
 
+@pytest.mark.long
 def test_the_persons_way_comes_first() -> None:
     every = list(ways())
     assert every[0] == Way() and len(set(every)) == len(every)
     assert all(a.strangeness <= b.strangeness for a, b in itertools.pairwise(every))
 
 
+@pytest.mark.long
 def test_of_the_first_ways_that_can_be_gone_the_most_human_is_first(skill: PouringSkill, shown: list[Performance]) -> None:
     demo = shown[0].demonstration
     looked: list[HumanArmTrajectory] = []
@@ -262,6 +265,7 @@ def test_map_tells_of_a_search_that_was_ended_and_what_to_change(
         map_stage.map_arm(file, None, "ur5e", tmp_path / "skill", tmp_path / "t.npz", None, False, None, None, None)
 
 
+@pytest.mark.long
 def test_map_says_why_there_is_no_way(skill: PouringSkill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, out = tmp_path / "shown.npz", tmp_path / "t.npz"
     artifacts.save_demonstration(file, perform(14, rate=12.0).demonstration)

@@ -28,6 +28,7 @@ def test_a_spread_beyond_its_bound_comes_back() -> None:
     assert float(network.log_std.detach().max()) <= LOG_STD[1]
 
 
+@pytest.mark.long
 def test_mean_actions_that_make_no_difference_are_drawn_back_where_that_is_asked_for() -> None:
     def mean_gripper(beyond: float, still: float) -> float:
         torch.manual_seed(0)

@@ -10,6 +10,7 @@ from visual_irl.evaluation.benchmarks.reward_measures import behaviour_accuracy,
 from visual_irl.tasks.kinematic import kinematic_task
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["onion_sorting", "pouring"])
 def test_the_true_reward_agrees_with_itself_and_its_opposite_not_at_all(name: str) -> None:
     task = kinematic_task(name)

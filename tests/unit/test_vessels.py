@@ -159,6 +159,7 @@ def pour_poses(start: Cylinder, n: int) -> list[Cylinder]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("colour", "light"), [(GREEN, (1.0, 1.0, 1.0)), (WHITE, (0.5, 0.46, 0.42))])
 def test_held_and_poured(colour: Colour, light: tuple[float, float, float]) -> None:
     room = Room([standing(0.2, -0.25, 0.027, 0.16, colour), standing(0.22, 0.08, 0.05, 0.09, WHITE)], light=light)
