@@ -25,20 +25,23 @@ EPS = 1e-9
 def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions inside the limits into rows `count`.. of `out` (N, 7); returns the new count.
 
-    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (7, 3) is a buffer. Stops when `out` is full.
+    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (10, 3) is a buffer. Stops when `out` is full.
     """
     base, upper, shift, fore, hand = chain.p[0, 2], -chain.p[2, 1], chain.p[3, 0], chain.p[4, 1], chain.p[6, 0]
-    w = spare[0]  # from the wrist centre to the shoulder
-    x6, y6, z6 = spare[1], spare[2], spare[3]
-    u, x4, z4 = spare[4], spare[5], spare[6]
+    F = spare[:3]  # frame 7 at angle q7
+    w = spare[3]  # from the wrist centre to the shoulder
+    x6, y6, z6 = spare[4], spare[5], spare[6]
+    u, x4, z4 = spare[7], spare[8], spare[9]
     c7, s7 = np.cos(q7), np.sin(q7)
     for r in range(3):
-        flange = p[r]
-        for k in range(3):  # this row of frame 7 at zero, in a buffer that is free yet
-            x4[k] = R[r, 0] * chain.tool_R[k, 0] + R[r, 1] * chain.tool_R[k, 1] + R[r, 2] * chain.tool_R[k, 2]
-            flange -= x4[k] * chain.tool_p[k]
-        x6[r], y6[r], z6[r] = c7 * x4[0] - s7 * x4[1], -x4[2], s7 * x4[0] + c7 * x4[1]
-        w[r] = hand * x6[r] - flange
+        for k in range(3):
+            F[r, k] = R[r, 0] * chain.tool_R[k, 0] + R[r, 1] * chain.tool_R[k, 1] + R[r, 2] * chain.tool_R[k, 2]
+    for r in range(3):
+        x6[r] = c7 * F[r, 0] - s7 * F[r, 1]
+        z6[r] = s7 * F[r, 0] + c7 * F[r, 1]
+        y6[r] = -F[r, 2]
+        p7 = p[r] - F[r, 0] * chain.tool_p[0] - F[r, 1] * chain.tool_p[1] - F[r, 2] * chain.tool_p[2]
+        w[r] = -(p7 - hand * x6[r])
     w[2] += base
     d2 = w[0] * w[0] + w[1] * w[1] + w[2] * w[2]
     a2, b2 = upper * upper + shift * shift, fore * fore + shift * shift
@@ -46,7 +49,7 @@ def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: nda
     if cosine < -1.0 or cosine > 1.0:
         return count
     phi = np.arccos(cosine)
-    rest = np.arctan2(-shift * (fore + upper), shift * shift - fore * upper)
+    rest = np.arctan2(fore, -shift) - np.arctan2(-upper, -shift)
     along6 = w[0] * z6[0] + w[1] * z6[1] + w[2] * z6[2]
     rho = np.sqrt(max(d2 - along6 * along6, 0.0))
     if rho < EPS:
@@ -86,17 +89,18 @@ def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: nda
             R21, R23 = c4 * x4[1] - s4 * u[1], s4 * x4[1] + c4 * u[1]
             R31, R32, R33 = c4 * x4[2] - s4 * u[2], -z4[2], s4 * x4[2] + c4 * u[2]
             tilt = np.sqrt(R13 * R13 + R23 * R23)
-            if tilt > EPS:
-                q1, q2, q3 = np.arctan2(R23, R13), np.arctan2(tilt, R33), np.arctan2(R32, -R31)
-                flips = 2
-            elif R33 > 0.0:
-                q1, q2, q3 = 0.0, 0.0, np.arctan2(R21, R11)
-                flips = 1
-            else:
-                continue
-            for flip in range(flips):
-                if flip > 0:  # the shoulder turned over
-                    q1, q2, q3 = q1 - np.copysign(np.pi, q1), -q2, q3 - np.copysign(np.pi, q3)
+            for flip in range(2):
+                sign = 1.0 if flip == 0 else -1.0
+                if tilt > EPS:
+                    q1, q2, q3 = (
+                        np.arctan2(sign * R23, sign * R13),
+                        sign * np.arctan2(tilt, R33),
+                        np.arctan2(sign * R32, -sign * R31),
+                    )
+                elif flip == 0 and R33 > 0.0:
+                    q1, q2, q3 = 0.0, 0.0, np.arctan2(R21, R11)
+                else:
+                    continue
                 if (
                     chain.lower[0] <= q1 <= chain.upper[0]
                     and chain.lower[1] <= q2 <= chain.upper[1]

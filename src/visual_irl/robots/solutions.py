@@ -71,7 +71,7 @@ class Solver(NamedTuple):
     dq: ndarray
     """(J,) buffer of it."""
     spare: ndarray
-    """(7, 3) buffer of the closed forms."""
+    """(10, 3) buffer of the closed forms."""
     dexterity: float
     """Manipulability that the arm has in the median over its postures; what is far below is singular."""
     capsules: Capsules
@@ -99,7 +99,7 @@ def solver_of(
         capsules = capsules._replace(table=np.array(table, float))
     return Solver(
         chain, family, values, starts, periodic, pose_of(chain), np.zeros((6, n)), np.zeros((6, 6)), np.zeros(6), np.zeros(n),
-        np.zeros((7, 3)), dexterity_of(robot), capsules,
+        np.zeros((10, 3)), dexterity_of(robot), capsules,
     )  # fmt: skip
 
 

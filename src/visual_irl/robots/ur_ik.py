@@ -25,7 +25,7 @@ SINGULAR = 1e-7
 def ur_solutions(chain: Chain, R: ndarray, p: ndarray, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions into rows `count`.. of `out` (N, 6); returns the new count.
 
-    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (7, 3) is a buffer.
+    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (7, 3) or longer is a buffer.
     """
     d1, a2, a3 = chain.p[0, 2], chain.p[2, 0], chain.p[3, 0]
     d4 = chain.p[3, 2]
