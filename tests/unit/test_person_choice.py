@@ -13,7 +13,7 @@ import pytest
 from visual_irl.assets import asset_path
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.cameras.sources import open_frames
-from visual_irl.perception.landmarks.body_geometry import trunk_length
+from visual_irl.perception.landmarks.body_geometry import faces_otherwise, trunk_length
 from visual_irl.perception.landmarks.detection import POSE_INDEX, PersonDetection, mirrored
 from visual_irl.perception.landmarks.person_choice import (
     KEEP_NS,
@@ -23,7 +23,6 @@ from visual_irl.perception.landmarks.person_choice import (
     look_of,
     place_of,
     same_person,
-    turned,
 )
 
 RECORDING = asset_path("models/recordings/onion_sorting")
@@ -71,7 +70,7 @@ def test_who_walks_past_is_told_by_size_distance_and_clothes() -> None:
         look = look_of(person, picture, depth - step)
         assert same_person(person, look, before, STEP_NS) == same
         assert same_person(person, look, before, 5 * STEP_NS) == (step < 0.5), "there was time to come nearer, but not so far"
-    assert turned(mirrored(person), before) and not turned(person, before)
+    assert faces_otherwise(mirrored(person), before.person) and not faces_otherwise(person, before.person)
     white = np.full_like(picture, 200)
     assert not same_person(person, look_of(person, white, None), before, STEP_NS)
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from visual_irl.io.atomic import atomic_path
 from visual_irl.mapping.retarget import MappingReport
+from visual_irl.mapping.targets import mirrored_upwards
 from visual_irl.types import HumanArmTrajectory
 
 matplotlib.use("Agg")
@@ -68,8 +69,7 @@ def plot_arms(
     figure = Figure(figsize=(3.1 * moments, 6.6), layout="constrained")
     rows = np.linspace(0.08, 0.92, moments) * (len(arm.t) - 1)
     human = np.stack([arm.shoulder, arm.elbow, arm.wrist, arm.Ts_world_hand[:, :3, 3]], axis=1)
-    upper = arm.elbow - arm.shoulder
-    upwards = np.stack([arm.shoulder, arm.shoulder + np.column_stack([upper[:, :2], np.abs(upper[:, 2])])], axis=1)
+    upwards = np.stack([arm.shoulder, arm.shoulder + mirrored_upwards(arm.elbow - arm.shoulder)], axis=1)
     drawn = [human, report.robot_points, *([upwards] if elbow_up else [])]
     both = np.concatenate(drawn, axis=1)[rows.astype(int)].reshape(-1, 3)
     low, high = both.min(axis=0) - 0.08, both.max(axis=0) + 0.08

@@ -73,6 +73,11 @@ def tool_rotation(R_world_hand: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B 
     return np.stack([thumb, -palm, fingers], axis=-1)
 
 
+def mirrored_upwards(upper: Float[ndarray, "T 3"]) -> Float[ndarray, "T 3"]:
+    """Upper arms, none of which hangs below its shoulder any more; z is up."""
+    return np.column_stack([upper[:, :2], np.abs(upper[:, 2])])
+
+
 def targets_of(
     arm: HumanArmTrajectory,
     robot: RobotModel,
@@ -89,7 +94,7 @@ def targets_of(
     Ts = T_base_world @ np.asarray(arm.Ts_world_hand)
     upper, fore = _directions(arm.elbow - arm.shoulder), _directions(arm.wrist - arm.elbow)
     if elbow_up:
-        upper = np.column_stack([upper[:, :2], np.abs(upper[:, 2])])
+        upper = mirrored_upwards(upper)
     starts = np.zeros(len(arm.t), bool) if start is None else start
     R = T_base_world[:3, :3]
     upper, fore, R_tool = upper @ R.T, fore @ R.T, tool_rotation(Ts[:, :3, :3])

@@ -22,7 +22,7 @@ from visual_irl.execution.mujoco_executor import MujocoExecutor, Randomisation
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.offline import EXACT_POSITION, EXACT_ROTATION, hand_errors
 from visual_irl.mapping.retarget import STREAMED_JERK, RetargetConfig, arm_points, bounds_between_frames
-from visual_irl.mapping.targets import targets_of
+from visual_irl.mapping.targets import mirrored_upwards, targets_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
 from visual_irl.robots.timing import time_parametrised
@@ -132,8 +132,7 @@ def _approved(
 
 
 def _likeness(arm: HumanArmTrajectory, frames: ndarray, t: ndarray, hand: ndarray, q_end: ndarray) -> Likeness:
-    upper, fore = arm.elbow - arm.shoulder, arm.wrist - arm.elbow
-    upper = np.column_stack([upper[:, :2], np.abs(upper[:, 2])])
+    upper, fore = mirrored_upwards(arm.elbow - arm.shoulder), arm.wrist - arm.elbow
     own = arm.Ts_world_hand[:, :3, 3]
     return Likeness(
         se3.angle_between(frames[:, 1] - frames[:, 0], upper),

@@ -123,14 +123,9 @@ def same_person(person: PersonDetection, look: Look, chosen: Chosen, stamp_ns: i
     return bool(step <= reach and not grown and not nearer and alike)
 
 
-def turned(person: PersonDetection, chosen: Chosen) -> bool:
-    """Whether a body shows its other side than the chosen one did: who turns is seen from the side meanwhile."""
-    return faces_otherwise(person, chosen.person)
-
-
 def exchanged(person: PersonDetection, chosen: Chosen, stamp_ns: int) -> bool:
     """Whether a body has left and right exchanged: it shows its other side sooner than anybody turns."""
-    return turned(person, chosen) and abs(stamp_ns - chosen.stamp_ns) < TURN_NS
+    return faces_otherwise(person, chosen.person) and abs(stamp_ns - chosen.stamp_ns) < TURN_NS
 
 
 def doubtful(person: PersonDetection, look: Look, chosen: Chosen) -> bool:

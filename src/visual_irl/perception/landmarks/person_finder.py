@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
-from visual_irl.perception.landmarks.body_geometry import fits, head_seen
+from visual_irl.perception.landmarks.body_geometry import faces_otherwise, fits, head_seen
 from visual_irl.perception.landmarks.detection import POSE_INDEX, HandDetection, PersonDetection
 from visual_irl.perception.landmarks.hand_labels import LabelVotes, distinct, palm_length
 from visual_irl.perception.landmarks.headless import HeadlessSearch
@@ -34,7 +34,6 @@ from visual_irl.perception.landmarks.person_choice import (
     place_of,
     same_person,
     size_of,
-    turned,
 )
 from visual_irl.perception.landmarks.region import Region, hand_around
 from visual_irl.types import SIDES
@@ -166,7 +165,7 @@ class PersonFinder:
         person = self._headless.find(rgb, stamp_ns, found)
         if person is None or followed or self._chosen is None:
             return person
-        if turned(person, self._chosen) or not self._same(person, rgb, stamp_ns):
+        if faces_otherwise(person, self._chosen.person) or not self._same(person, rgb, stamp_ns):
             self._headless, person = None, None  # somebody without a head, who came or passes before the one with a face
         return person
 
