@@ -19,8 +19,9 @@ try:
 except AttributeError:
     os.environ["MUJOCO_GL"] = "disable"
     import mujoco
+from mujoco.batch import Batch as Simulations
 
-__all__ = ["mujoco", "renderer"]
+__all__ = ["Simulations", "mujoco", "renderer"]
 
 
 def renderer(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:

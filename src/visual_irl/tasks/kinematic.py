@@ -1,4 +1,5 @@
-"""The kinematic tasks by name, on which learners are compared, and what is asked of one that another package brings."""
+"""The tasks by name on which learners are compared, kinematic ones and the same with physics, and what is asked of one that
+another package brings."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ KINEMATIC_TASKS = Registry(
         "onion_sorting_other_rule": (SORTING + "OTHER_RULE", OURS),
         "onion_sorting_three_bins": (SORTING + "THREE_BINS", OURS),
         "onion_sorting_two_onions": (SORTING + "TWO_ONIONS", OURS),
+        "onion_sorting_mujoco": ("visual_irl.tasks.mujoco_sorting:MujocoSorting", OURS),
         "pouring": (POURING + "KinematicPouring", OURS),
         "pouring_moved_places": (POURING + "MOVED_PLACES", OURS),
         "pouring_other_cup": (POURING + "OTHER_CUP", OURS),
+        "pouring_mujoco": ("visual_irl.tasks.mujoco_pouring:MujocoPouring", OURS),
     },
 )
 """Name -> what gives the task when it is called. Recipes are chosen on `onion_sorting` and `pouring`, the others are for
