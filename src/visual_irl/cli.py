@@ -28,7 +28,7 @@ def record(
     camera: str = "synthetic",
     task: str = "onion_sorting",
     seed: Seed = 0,
-    things: int = 3,
+    things: int | None = None,
     body_seed: int = 0,
     side: Literal["right", "left"] = "right",
     rate: float = 15.0,
@@ -48,6 +48,7 @@ def record(
         task: What the person before the synthetic camera does: onion_sorting, pouring, or a task of another package.
         seed: Seed of the scene, the motion and the sensor noise.
         things: How many things lie on the table, 1 to 8, where the task leaves that open: onions, or those of your task.
+            Three if not told.
         body_seed: Seed of the person's build and looks.
         side: The arm that does it.
         rate: Frames a second.

@@ -141,6 +141,7 @@ def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("command", "told"),
     [
         ("record out --things 9", "9 onions do not fit on the table; choose 1 to 8"),
+        ("record out --task pouring --things 5", "5 things for 'pouring', which always has one bottle and one cup"),
         ("extract", "nothing to extract from"),
         ("extract here --out .", "it is a folder"),
         ("map d.npz --out .", "it is a folder"),

@@ -60,7 +60,9 @@ WHITE = (1.0, 1.0, 1.0, 1.0)
 
 
 def test_what_is_told_of_objects_without_an_attribute_is_their_name() -> None:
-    said = {n: describe(part_of(n, PERFORMERS)(load_task(n), Staging(rate=2.0, things=1)).demonstration) for n in TASKS.names}
+    things = {"onion_sorting": 1}
+    shown = {n: part_of(n, PERFORMERS)(load_task(n), Staging(rate=2.0, things=things.get(n))) for n in TASKS.names}
+    said = {n: describe(performed.demonstration) for n, performed in shown.items()}
     assert said["pouring"].endswith("right arm, frame 'world', objects: bottle, cup")
     assert re.search(r"objects: onion_0 \(blemished [01]\.00\)$", said["onion_sorting"])
 

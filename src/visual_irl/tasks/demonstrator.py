@@ -18,6 +18,8 @@ from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
 GRAVITY = 9.81
+USUAL = 3
+"""Things on the table where no number is asked for."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ def perform_sorting(task: PickPlace, staging: Staging) -> Performance:
         Unreachable: a thing, a box or the inspection place is out of the arm's reach.
     """
     task = task.for_side(staging.side)
-    scene = task.sample_scene(np.random.default_rng(staging.seed), staging.things)
+    things = USUAL if staging.things is None else staging.things
+    scene = task.sample_scene(np.random.default_rng(staging.seed), things)
     config = DemonstratorConfig(seed=staging.seed, side=staging.side, rate=staging.rate)
     return demonstrate(scene, sample_body(staging.body_seed), config, task)

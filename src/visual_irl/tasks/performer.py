@@ -83,8 +83,8 @@ class Staging:
     """The hand that does it; the table is mirrored for the left."""
     rate: float = 15.0
     """Samples a second [Hz]."""
-    things: int = 3
-    """How many there are to handle, where a task leaves that open."""
+    things: int | None = None
+    """How many there are to handle, where a task leaves that open; None: as many as are usual."""
 
 
 def min_jerk(s: Float[ndarray, "T"]) -> Float[ndarray, "T"]:

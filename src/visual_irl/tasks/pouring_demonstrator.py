@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import Unreachable
+from visual_irl.errors import InvalidInput, Unreachable
 from visual_irl.tasks.body import Body, sample_body
 from visual_irl.tasks.human import frame_of, turns_about
 from visual_irl.tasks.performer import OPEN_HAND, REST_HAND, Performance, Performer, PerformerConfig, Score, Staging, min_jerk
@@ -205,8 +205,11 @@ def perform_pouring(task: Pouring, staging: Staging) -> Performance:
     """What a person does with a random scene of a task.
 
     Raises:
+        InvalidInput: a number of things is asked for, which this task does not have.
         Unreachable: the bottle, the cup or the zone is out of the arm's reach.
     """
+    if staging.things is not None:
+        raise InvalidInput(f"{staging.things} things for '{task.name}', which always has one bottle and one cup: leave it out")
     task = task.for_side(staging.side)
     config = PouringConfig(seed=staging.seed, side=staging.side, rate=staging.rate)
     scene = task.sample_scene(np.random.default_rng(staging.seed))

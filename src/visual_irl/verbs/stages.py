@@ -59,7 +59,7 @@ def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def record(
-    out: Path, camera: str, task: str, seed: int, things: int, body_seed: int, side: str, rate: float, raw: bool
+    out: Path, camera: str, task: str, seed: int, things: int | None, body_seed: int, side: str, rate: float, raw: bool
 ) -> None:
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter

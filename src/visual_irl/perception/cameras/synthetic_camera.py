@@ -42,8 +42,8 @@ class SyntheticCamera:
 
     seed: int = 0
     """Draws the scene, the person's timing and the noise."""
-    things: int = 3
-    """How many there are to handle, where the task leaves that open."""
+    things: int | None = None
+    """How many there are to handle, where the task leaves that open; None: as many as are usual."""
     body_seed: int = 0
     """Draws the person; 0 is the average one."""
     side: str = "right"
