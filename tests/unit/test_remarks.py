@@ -104,3 +104,11 @@ def test_only_a_place_that_stays_another_one_is_a_cut() -> None:
         picture[:, 60 * i : 60 * i + 120] = 20  # a fifth of the picture
     assert stamps_of(walking) == []
     assert stamps_of([cv2.resize(p, (90, 160)) for p in [room] * 3 + [other] * 3]) == [3]
+    boxed, other_boxed = (np.pad(p[:, 140:500], ((0, 0), (140, 140), (0, 0))) for p in (room, other))
+    assert stamps_of([boxed] * 3 + [other_boxed] * 3) == [3], "bars beside the picture are no part of it"
+    for level in (20, 140, 230):
+        before_lens = room.copy()
+        before_lens[:, :320] = level
+        assert stamps_of([room] * 3 + [before_lens] * 3 + [room] * 3) == [], "a hand before half of the lens, at once"
+    lamp = np.exp(-np.linspace(0.0, 2.0, 640))[None, :, None]
+    assert stamps_of([(lamp * room).astype(np.uint8)] * 3 + [room] * 3) == [], "a lamp goes on over one that lit one side"
