@@ -11,9 +11,16 @@ import pytest
 from visual_irl.errors import InvalidInput
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.cameras.sources import FrameSource
-from visual_irl.perception.landmarks.detection import Detector, ExpectsPlace, PersonDetection, SeesDepth
+from visual_irl.perception.landmarks.detection import (
+    Detector,
+    DoubtsSides,
+    ExpectsPlace,
+    PersonDetection,
+    SeesCuts,
+    SeesDepth,
+)
 from visual_irl.perception.landmarks.person_finder import PersonFinder
-from visual_irl.perception.skeleton.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream, iterate_keypoints
 from visual_irl.types import Intrinsics, RgbdFrame
 
 PLACE = np.array([4.0, 3.0])
@@ -71,8 +78,35 @@ def test_a_detector_is_told_each_thing_that_it_asks_for(kind: type[Plain], told:
     assert detector.told == told
 
 
-def test_our_own_detectors_ask_for_both() -> None:
+class WithCuts(Plain):
+    def begin_shot(self) -> None:
+        self.told["cut"] += 1
+
+
+class WithDoubts(Plain):
+    def doubts_sides(self) -> bool:
+        return True
+
+
+def test_a_cut_is_told_with_the_second_picture_of_the_new_shot_and_doubtful_sides_are_counted() -> None:
+    rng, lens = np.random.default_rng(0), Intrinsics(9.0, 9.0, 4.5, 3.5, 64, 48)
+    rooms = [np.kron(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), np.ones((4, 4, 1), np.uint8)) for _ in range(2)]
+    told = []
+    stream = KeypointStream(KeypointConfig(), detector := WithCuts())
+    for i in range(8):
+        stream.step(RgbdFrame(i * 100_000_000, rooms[i // 4], None, lens, None))
+        told.append((detector.told["cut"], stream.new_shot))
+    assert told == [(0, False)] * 5 + [(1, True)] + [(1, False)] * 2
+    assert stream.health.problems() == {"no_person": 8}
+    doubting = KeypointStream(KeypointConfig(), WithDoubts())
+    doubting.step(RgbdFrame(0, rooms[0], None, lens, None))
+    doubting.step(RgbdFrame(1, np.zeros_like(rooms[0]), None, lens, None))
+    assert doubting.health.problems() == {"blank": 1, "sides_unknown": 1}
+
+
+def test_our_own_detectors_ask_for_all() -> None:
     assert issubclass(PersonFinder, ExpectsPlace) and issubclass(PersonFinder, SeesDepth)
+    assert issubclass(PersonFinder, SeesCuts) and issubclass(PersonFinder, DoubtsSides)
     assert issubclass(PersonFinder, Detector)
 
 

@@ -103,6 +103,26 @@ def followed(persons: Sequence[PersonDetection], hands: Sequence[Sequence[HandDe
     return found
 
 
+def unsure(persons: Sequence[PersonDetection], hands: Sequence[Sequence[HandDetection]]) -> list[bool]:
+    """In which of these pictures the search says that left and right are not certain."""
+    network = Scripted(persons)
+    search = HeadlessSearch(network, lambda *_: None, LabelVotes(), 0.5, 0.5)
+    told = []
+    for i, some in enumerate(hands):
+        search.find(np.zeros((480, 640, 3), np.uint8), i * STEP_NS, some)
+        told.append(search.unsure)
+        network.advance()
+    return told
+
+
+def test_a_body_whose_sides_are_certain_or_that_is_none_is_not_doubted() -> None:
+    body, doubted = body_at(), body_at(visibility=0.2)
+    assert not any(unsure([body] * 4, [[hand_of(body)]] * 4))
+    assert not any(unsure([doubted] * 4, [[hand_of(doubted, size=24.0)]] * 4)), "an arm that is hardly seen"
+    jumping = [body_at(x) for x in (150.0, 450.0, 150.0, 450.0)]
+    assert not any(unsure(jumping, [[hand_of(b, size=24.0)] for b in jumping])), "what the network sees by chance"
+
+
 def test_a_body_counts_from_its_second_sighting_and_needs_a_hand() -> None:
     body = body_at()
     assert [p is not None for p in followed([body] * 3, [[hand_of(body)]] * 3)] == [False, True, True]
@@ -176,6 +196,7 @@ def test_a_hand_on_the_wrong_side_of_its_trunk_leaves_it_open_how_a_body_faces(b
     body = mirrored(body_at()) if back else body_at()
     assert followed([body] * 12, [[hand_of(body, size=size)]] * 12) == [None] * 12
     plain = [hand_of(body, size=54.0 - size)]
+    assert unsure([body] * 4, [[hand_of(body, size=size)]] * 4) == [False, True, True, True]
     found = followed([body] * 12, [[hand_of(body, size=size)]] * 4 + [plain] * 8)[-1]
     assert found is not None and (frontness(found) < 0.0) == back
 

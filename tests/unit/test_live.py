@@ -49,6 +49,15 @@ def test_an_outlier_is_dropped_and_a_real_jump_is_believed_soon() -> None:
     assert there[-1] and there.index(True) <= 5  # 0.25 s at 15 frames a second
 
 
+def test_after_a_cut_a_jump_is_believed_at_once() -> None:
+    live = LiveFilter()
+    for i in range(20):
+        live.step(frame(i, np.zeros(3)))
+    live.forget()
+    out = live.step(frame(20, np.array([0.5, 0.0, 0.0])))
+    assert out.person and live.rejected == 0 and np.allclose(out.p_world, [0.5, 0.0, 0.0])
+
+
 def test_time_must_rise() -> None:
     live = LiveFilter()
     live.step(frame(5, np.zeros(3)))

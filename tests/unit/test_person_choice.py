@@ -24,6 +24,8 @@ from visual_irl.perception.landmarks.person_choice import (
     place_of,
     same_person,
 )
+from visual_irl.perception.skeleton.keypoints import KeypointConfig, KeypointStream
+from visual_irl.types import RgbdFrame, keypoint_index
 
 RECORDING = asset_path("models/recordings/onion_sorting")
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -109,6 +111,23 @@ def test_one_of_two_people_is_followed_and_never_the_other(name: str) -> None:
             assert person.uv[POSE_INDEX["left_shoulder"], 0] > width
             assert trunk_length(person) > 130.0
     finder.close()
+
+
+def test_after_a_cut_the_next_shots_person_is_found_in_its_second_picture() -> None:
+    with open_frames(RECORDING) as source:
+        frame = next(iter(source))
+    further = np.full_like(frame.rgb, 150)
+    small = cv2.resize(frame.rgb, None, fx=BEHIND, fy=BEHIND)
+    further[20 : 20 + small.shape[0], 10 : 10 + small.shape[1]] = small
+    finder = replace(DETECTORS.load("mediapipe")(), pose_model="full", search_without_head=False).build()
+    stream = KeypointStream(KeypointConfig(), finder)
+    pictures = [frame.rgb] * 3 + [further] * 3
+    seen = [stream.step(RgbdFrame(i * STEP_NS, p, None, frame.intrinsics, None)) for i, p in enumerate(pictures)]
+    finder.close()
+    assert [keypoints.person for keypoints in seen] == [True] * 3 + [False] + [True] * 2
+    shoulder = keypoint_index("left_shoulder")
+    moved = BEHIND * seen[2].uv[shoulder] + [10.0, 20.0]
+    assert np.abs(seen[5].uv[shoulder] - moved).max() < 6.0  # what the network makes of a smaller picture
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"real pictures are not at '{DATA}'")

@@ -44,9 +44,13 @@ class Scripted:
         self.again: HandDetection | None = None
         self.asked: list[str] = []
         self.regions: list[Region] = []
+        self.forgotten: list[int] = []
 
     def begin(self, rgb: np.ndarray, stamp_ms: int) -> None:
         self.asked = []
+
+    def forget(self, stamp_ms: int) -> None:
+        self.forgotten.append(stamp_ms)
 
     def hands(self) -> list[HandDetection]:
         return []
@@ -210,3 +214,45 @@ def test_who_walks_past_is_not_taken_and_the_person_is_found_beside_and_after_th
         assert ("bodies" in networks.asked) == (i == 0 or hides)
         seen.append(None if found is None else float(found.uv[POSE_INDEX["left_shoulder"], 0]))
     assert seen[2] is None and seen[3] == seen[0] == 400.0
+
+
+class TwoShots(Scripted):
+    """After a cut the person stands elsewhere and further away, beside somebody larger in other clothes."""
+
+    cut = False
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        return self.large() if self.cut and near is None else self.small() if self.cut else person()
+
+    def bodies(self) -> list[PersonDetection]:
+        return [self.large(), self.small()] if self.cut else [person()]
+
+    def large(self) -> PersonDetection:
+        return replace(person(), uv=person().uv * 0.9 + [150.0, 20.0])
+
+    def small(self) -> PersonDetection:
+        return replace(person(), uv=person().uv * 0.5)
+
+
+@pytest.mark.parametrize(("told", "same_clothes"), [(False, True), (True, True), (True, False)])
+def test_after_a_cut_who_wears_the_same_clothes_is_followed_at_once_or_else_who_is_nearest(
+    told: bool, same_clothes: bool
+) -> None:
+    networks = TwoShots()
+    finder = PersonFinder(PersonFinderConfig(search_without_head=False), networks)
+    first = np.full(PICTURE.shape, 200, np.uint8)
+    for i in range(3):
+        assert finder.detect(first, i * STEP_NS) is not None
+    networks.cut = True
+    second = np.full(PICTURE.shape, 40, np.uint8)
+    second[:, :200] = 200 if same_clothes else 120  # where the small one stands
+    if told:
+        finder.begin_shot()
+        assert networks.forgotten == [2 * STEP_NS // 1_000_000 + 1], "the networks follow nobody, in a time that rises"
+    seen = [finder.detect(second, i * STEP_NS) for i in (3, 4)]
+    if not told:
+        assert seen == [None, None]
+        return
+    expected = networks.small() if same_clothes else networks.large()
+    for found in seen:
+        assert found is not None and np.array_equal(found.uv, expected.uv)

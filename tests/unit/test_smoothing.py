@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,24 @@ def test_frames_without_a_person_stay_lost() -> None:
     paths, _, _ = smoothed(0, lost)
     assert np.isnan(paths.p_world[lost]).all()
     assert not paths.seen[lost].any() and paths.seen[~lost].all()
+
+
+def test_shots_are_smoothed_each_by_itself() -> None:
+    t = np.arange(30) / 30.0
+    arm = reaching_arm(t)
+    arm[14:] = arm[14:] * 0.8 + [0.0, 0.6, 0.0]  # somebody smaller, elsewhere
+    frames = frames_of(t, arm)
+    p = frames[14].p_world.copy()
+    p[ARM[2]] = np.nan
+    frames[14] = replace(frames[14], p_world=p)
+    whole = smooth_keypoints(t, frames, shots=[14])
+    for rows in (slice(0, 14), slice(14, 30)):
+        alone = smooth_keypoints(t[rows], frames[rows])
+        for name in ("p_world", "covariance", "observed", "seen"):
+            assert np.array_equal(getattr(whole, name)[rows], getattr(alone, name), equal_nan=name[0] in "pc"), name
+    assert np.isnan(whole.p_world[14, ARM[2]]).all(), "bridged from one shot to the next"
+    assert np.isfinite(smooth_keypoints(t, frames).p_world[14, ARM[2]]).all()
+    assert np.isfinite(smooth_keypoints(t[:14], frames[:14], shots=[1]).p_world[0, ARM]).all(), "a shot of one frame"
 
 
 def test_an_outlier_is_rejected_and_replaced() -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from visual_irl.perception.objects.detectors import ObjectsConfig
 from visual_irl.perception.objects.tracking import TrackingConfig
 from visual_irl.perception.skeleton.fusion import FusionConfig
 from visual_irl.perception.skeleton.keypoints import KeypointConfig, iterate_keypoints
+from visual_irl.perception.skeleton.lifting import to_world
 from visual_irl.perception.skeleton.moments import expected_shoulders, fuse_cameras
 from visual_irl.perception.skeleton.smoothing import SmoothingConfig, smooth_keypoints
 from visual_irl.perception.skeleton.torso import ArmLengths, align_to_torso, demonstrating_side
@@ -96,14 +97,15 @@ def extract_demonstration(
     if len(paths) == 1 and len(found[0].frames) < 2:
         raise InvalidInput(f"'{paths[0]}' has one frame; a demonstration needs two or more, record longer")
     frames, notes = (found[0].frames, found[0].notes) if len(paths) == 1 else _fused(views, config.fusion)
+    shots = found[0].shots if len(paths) == 1 else []
     side = demonstrating_side(frames) if config.side == "auto" else config.side
     calibrated, fixtures = notes["calibrated"], {}
     if not calibrated:
-        frames, _ = align_to_torso(frames, side, None if notes["depth"] else config.lengths)
+        frames = _in_torso(frames, shots, side, None if notes["depth"] else config.lengths)
         frames = [dataclasses.replace(f, objects=()) for f in frames]
     else:
         fixtures = {name: T for view in reversed(found) for name, T in view.fixtures.items()}
-    frames = _smoothed(frames, config.smoothing)
+    frames = _smoothed(frames, config.smoothing, shots)
     world = "world" if calibrated else "torso"
     demo = assemble(frames, side, fixtures, config.task, world, _provenance(notes, frames), config.tracking)
     examples = [view.example for view in found if view.example is not None]
@@ -123,6 +125,8 @@ class _View:
     pages: list[tuple[str, ndarray]]
     example: RgbdFrame | None
     """The first frame in which objects were looked for."""
+    shots: list[int]
+    """With which frames a new shot begins."""
 
 
 def _watched(
@@ -147,7 +151,7 @@ def _watched(
         finder = config.objects.build(config.task)  # first: it may refuse, and a detector has to be closed
         detector = config.keypoints.build_detector()
         try:
-            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health, expected):
+            for frame, keypoints in iterate_keypoints(source, detector, config.keypoints, health, expected, cuts):
                 calibrated &= frame.T_world_camera is not None
                 metric &= frame.depth is not None
                 if cameras > 1 and not calibrated:
@@ -162,7 +166,6 @@ def _watched(
                 frames.append(keypoints)
                 if health.sound:  # many videos end in black
                     alignment.look(frame)
-                    cuts.look(frame)
                     album.offer(frame.rgb, keypoints, frames[0].stamp_ns)
                 progress(len(frames), source.count or len(frames))
         except (UnreadableFile, NoPersonFound) as error:
@@ -172,11 +175,12 @@ def _watched(
         finally:
             detector.close()
         fixtures, note = source.fixtures, source.note
-    parts = note, _unusable(health), _beside(alignment), _cut(cuts, frames), _from_behind(frames, cameras), failure
-    said = "; ".join(part for part in parts if part) or None
+    parts = note, _unusable(health), _unsure(health), _beside(alignment), _cut(cuts, frames), _from_behind(frames, cameras)
+    said = "; ".join(part for part in (*parts, failure) if part) or None
     notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
     title = f"{path.stem}, " if cameras > 1 else ""
-    return _View(frames, fixtures, notes, [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages], example)
+    pages = [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages]
+    return _View(frames, fixtures, notes, pages, example, [i for i, f in enumerate(frames) if f.stamp_ns in cuts.stamps])
 
 
 def _nothing_held(demo: Demonstration, config: ExtractionConfig, examples: Sequence[RgbdFrame]) -> str:
@@ -217,10 +221,30 @@ def thinned(source: FrameSource, every: int) -> FrameSource:
     )
 
 
-def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[KeypointFrame]:
-    """The frames with smoothed keypoints; what the smoother could not bridge is lost."""
+def _in_torso(frames: list[KeypointFrame], shots: Sequence[int], side: str, lengths: ArmLengths | None) -> list[KeypointFrame]:
+    """The frames of each shot, which `shots` begin, in its own torso frame; those of a shot that shows none are lost.
+
+    Raises:
+        NoPersonFound: no shot shows the arm and both shoulders.
+    """
+    aligned: list[KeypointFrame] = []
+    refused: list[NoPersonFound] = []
+    ends = [0, *shots, len(frames)]
+    for begin, end in pairwise(ends):
+        try:
+            aligned += align_to_torso(frames[begin:end], side, lengths)[0]
+        except NoPersonFound as error:
+            refused.append(error)
+            aligned += [to_world(None, frame.stamp_ns, None) for frame in frames[begin:end]]
+    if len(refused) == len(ends) - 1:
+        raise refused[0]
+    return aligned
+
+
+def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig, shots: Sequence[int]) -> list[KeypointFrame]:
+    """The frames with smoothed keypoints; what the smoother could not bridge is lost. With `shots` a new shot begins."""
     t = (np.array([f.stamp_ns for f in frames]) - frames[0].stamp_ns) * 1e-9
-    paths = smooth_keypoints(t, frames, config)
+    paths = smooth_keypoints(t, frames, config, shots)
     found = np.isfinite(paths.p_world).all(axis=2)
     return [
         dataclasses.replace(f, p_world=p, covariance=c, confidence=np.where(ok, np.maximum(f.confidence, 1e-3), 0.0))
@@ -228,9 +252,25 @@ def _smoothed(frames: list[KeypointFrame], config: SmoothingConfig) -> list[Keyp
     ]
 
 
+_LOST = "no_person", "sides_unknown"
+_UNSURE = 0.05
+"""Share of the frames from which on it is said that left and right are not certain in them."""
+
+
+def _unsure(health: StreamHealth) -> str | None:
+    """How often a body without a head is lost because its left and right are not certain."""
+    n = health.sides_unknown
+    if n <= _UNSURE * health.frames:
+        return None
+    return (
+        f"left and right of a body without a head are not certain in {n} of {health.frames} frames, which are lost: film the "
+        "head, too, or in colour and with more light"
+    )
+
+
 def _unusable(health: StreamHealth) -> str | None:
     """Which frames of a source could not be used."""
-    unused = [f"{n} {name.replace('_', ' ')}" for name, n in health.problems().items() if name != "no_person"]
+    unused = [f"{n} {name.replace('_', ' ')}" for name, n in health.problems().items() if name not in _LOST]
     return f"unusable frames: {', '.join(unused)} of {health.frames}" if unused else None
 
 

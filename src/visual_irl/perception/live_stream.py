@@ -96,6 +96,9 @@ class LiveStream:
         keypoints = self._stream.step(frame)
         if not newer:
             return None
+        if self._stream.new_shot:
+            self._filter.forget()
+            self._hands = HandWatch(c.hands)
         if self._finder and self.health.sound and frame.depth is not None and frame.T_world_camera is not None:
             keypoints = replace(keypoints, objects=self._finder.detect(well_exposed(frame)))
         return self._hands.step(self._filter.step(keypoints))

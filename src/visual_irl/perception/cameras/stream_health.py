@@ -70,6 +70,8 @@ class StreamHealth:
     is wrong."""
     no_person: int = 0
     """Sound, but nobody is seen."""
+    sides_unknown: int = 0
+    """Sound, and a body without a head is seen whose left and right are not certain: it is lost."""
 
     def __post_init__(self) -> None:
         self._last_ns: int | None = None
@@ -95,6 +97,11 @@ class StreamHealth:
         self._before = frame.stamp_ns, frame.intrinsics
         self.estranged = 0 if reason not in ("out_of_order", "wrong_size") else self.estranged * agrees + 1
         return reason is None
+
+    def note_nobody(self, sides_unknown: bool) -> None:
+        """Count the last frame, if it was sound, as one in which nobody was found, or left and right were not certain."""
+        self.sides_unknown += self.sound and sides_unknown
+        self.no_person += self.sound and not sides_unknown
 
     def note_scale(self, scale: float) -> None:
         """How many times as far away as by their size depth puts the person of the last frame; NaN: not known."""

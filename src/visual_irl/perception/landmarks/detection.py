@@ -83,6 +83,24 @@ class SeesDepth(Protocol):
         ...
 
 
+@runtime_checkable
+class SeesCuts(Protocol):
+    """What a detector may have besides: it is told where a video is cut."""
+
+    def begin_shot(self) -> None:
+        """The next picture shows another place than those before: nobody is where they were."""
+        ...
+
+
+@runtime_checkable
+class DoubtsSides(Protocol):
+    """What a detector may have besides: it tells that nobody was found because left and right are not certain."""
+
+    def doubts_sides(self) -> bool:
+        """Whether that is so of the last picture."""
+        ...
+
+
 def pixels_per_metre(uv: Float[ndarray, "N 2"], shape: Float[ndarray, "N 3"]) -> float:
     """How large a shape [m] appears [px/m]: the ratio of spreads across the viewing ray."""
     spread = float(np.linalg.norm(shape[:, :2] - shape[:, :2].mean(0)))

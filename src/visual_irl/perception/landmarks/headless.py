@@ -112,6 +112,9 @@ class HeadlessSearch:
         self._min_confidence, self._min_visibility = min_confidence, min_visibility
         self._last: Sighting | None = None
         self._new: Sighting | None = None
+        self._doubted: Sighting | None = None
+        self.unsure = False
+        """Whether the last picture showed a body, not for the first time, whose left and right are not certain."""
         self._hands: list[HandDetection] = []
         self._hands_ns = 0
         self._own: Region | None = None
@@ -127,7 +130,9 @@ class HeadlessSearch:
 
     def find(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int, hands: Sequence[HandDetection]) -> PersonDetection | None:
         """The body to which at least one of the hands belongs, or None."""
-        self._last, self._new = (s if s and stamp_ns - s.stamp_ns <= LOCK_NS else None for s in (self._last, self._new))
+        known_bodies = self._last, self._new, self._doubted
+        self._last, self._new, self._doubted = (s if s and stamp_ns - s.stamp_ns <= LOCK_NS else None for s in known_bodies)
+        self.unsure = False
         again, known = self._refound(rgb, stamp_ns, hands)
         hands = [*hands, *again]
         bodies = []
@@ -154,6 +159,7 @@ class HeadlessSearch:
         if found.hands:
             body = self._right_way(found)
             if body is None or (last and faces_otherwise(body, last.person)):  # nobody turns so soon: labels have changed
+                self._doubt(found, clear, stamp_ns)
                 return False
             self._hands, self._hands_ns = list(body.hands.values()), stamp_ns
             sighting = Sighting(body, stamp_ns, stamp_ns)
@@ -164,6 +170,8 @@ class HeadlessSearch:
             else:
                 again = new is not None and continues(body, new, stamp_ns)
                 decided = self._decide(body, again)
+                if not decided:
+                    self._doubt(found, clear, stamp_ns)
                 self._last, self._new = (sighting, None) if again and decided else (last, sighting)
             return True
         if not hand_known and last and stamp_ns - last.hand_ns <= BLIND_NS and continues(found, last, stamp_ns):
@@ -173,6 +181,13 @@ class HeadlessSearch:
                 self._last = Sighting(replace(with_arms(body, arms), hands={}), stamp_ns, last.hand_ns)
                 return True
         return False
+
+    def _doubt(self, found: PersonDetection, clear: float, stamp_ns: int) -> None:
+        """Remember a body whose left and right are not certain; `unsure` where it was there before."""
+        if clear >= self._min_visibility and longest_arm(found) >= MIN_ARM:
+            before = self._doubted
+            self.unsure |= before is not None and before.stamp_ns < stamp_ns and continues(found, before, stamp_ns)
+            self._doubted = Sighting(found, stamp_ns, stamp_ns)
 
     def _right_way(self, body: PersonDetection) -> PersonDetection | None:
         """The body with left and right as decided for the stream, or as its hands say; None where these disagree.

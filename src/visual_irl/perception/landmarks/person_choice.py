@@ -139,8 +139,9 @@ def growth(person: PersonDetection, chosen: Chosen) -> float:
 
 
 def wears(look: Look, clothes: Float[ndarray, "3"]) -> bool:
-    """Whether clothes of a colour [levels of 255] show on a trunk."""
-    return bool((np.linalg.norm(look.colours - clothes, axis=1) < SAME_COLOUR).mean() >= LEAST_ALIKE)
+    """Whether clothes of a colour [levels of 255] show on a trunk; not on one that is outside of the picture."""
+    alike = np.linalg.norm(look.colours - clothes, axis=1) < SAME_COLOUR
+    return bool(alike.sum() >= LEAST_ALIKE * max(len(alike), 1))
 
 
 def place_of(person: PersonDetection) -> Region:

@@ -34,6 +34,7 @@ from visual_irl.perception.landmarks.person_choice import (
     place_of,
     same_person,
     size_of,
+    wears,
 )
 from visual_irl.perception.landmarks.region import Region, hand_around
 from visual_irl.types import SIDES
@@ -54,6 +55,10 @@ class Networks(Protocol):
 
     def begin(self, rgb: UInt8[ndarray, "H W 3"], stamp_ms: int) -> None:
         """The picture that `hands` and `body` look at from here on; stamps rise."""
+        ...
+
+    def forget(self, stamp_ms: int) -> None:
+        """Follow nothing any more; stamps rise as those of pictures do."""
         ...
 
     def hands(self) -> list[HandDetection]:
@@ -114,6 +119,14 @@ class PersonFinder:
     def __init__(self, config: PersonFinderConfig, networks: Networks) -> None:
         self.config, self.networks = config, networks
         self._last_ms = -1
+        self._expected: ndarray | None = None
+        self._depth: ndarray | None = None
+        self._shape: tuple[int, ...] = ()
+        self._clothes: ndarray | None = None
+        self._unsure = False
+        self._follow_nobody()
+
+    def _follow_nobody(self) -> None:
         self._votes = LabelVotes()
         self._headless: HeadlessSearch | None = None
         self._without_face = 0
@@ -122,9 +135,6 @@ class PersonFinder:
         self._chosen: Chosen | None = None
         self._near: Region | None = None
         self._crowded = False
-        self._expected: ndarray | None = None
-        self._depth: ndarray | None = None
-        self._shape: tuple[int, ...] = ()
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where another camera says that the middle between the person's shoulders will be in the next picture [px]."""
@@ -133,6 +143,17 @@ class PersonFinder:
     def show_depth(self, depth: Float32[ndarray, "H W"] | None) -> None:
         """The depth of the next picture [m]: who walks in front is nearer."""
         self._depth = depth
+
+    def begin_shot(self) -> None:
+        """The next picture shows another place: somebody is chosen anew, among those in the same clothes if there are any."""
+        if self._chosen is not None and self._chosen.clothes is not None:
+            self._clothes = self._chosen.clothes
+        self._follow_nobody()
+        self.networks.forget(self.next_ms(0))
+
+    def doubts_sides(self) -> bool:
+        """Whether a body without a head was lost in the last picture because its left and right are not certain."""
+        return self._unsure
 
     def next_ms(self, stamp_ns: int) -> int:
         """The time of a picture in rising milliseconds, as the networks want it: a stamp that stalls is moved on."""
@@ -148,6 +169,7 @@ class PersonFinder:
 
     def find(self, rgb: UInt8[ndarray, "H W 3"], stamp_ns: int) -> PersonDetection | None:
         """The person in a picture that the networks have begun with, or None."""
+        self._unsure = False
         followed = self._headless is not None and self._headless.locked
         faceless = followed and self._without_face < _FACE_EVERY
         self._without_face = self._without_face + 1 if faceless else 0
@@ -163,6 +185,7 @@ class PersonFinder:
             c = self.config
             self._headless = HeadlessSearch(self.networks, self._closer, self._votes, c.min_confidence, c.min_visibility)
         person = self._headless.find(rgb, stamp_ns, found)
+        self._unsure = person is None and self._headless.unsure
         if person is None or followed or self._chosen is None:
             return person
         if faces_otherwise(person, self._chosen.person) or not self._same(person, rgb, stamp_ns):
@@ -237,7 +260,11 @@ class PersonFinder:
         distinct_others = [other for other in others if not same_person(other, look_of(other, rgb, None), itself, 0)]
         self._crowded = bool(distinct_others)
         everybody = [followed, *distinct_others]
-        return demonstrator(everybody, width) if self._expected is None else nearest_to(everybody, self._expected)
+        if self._expected is not None:
+            return nearest_to(everybody, self._expected)
+        clothes = self._clothes
+        alike = [] if clothes is None else [one for one in everybody if wears(look_of(one, rgb, None), clothes)]
+        return demonstrator(alike or everybody, width)
 
     def _plausible(self, person: PersonDetection, hands: list[HandDetection], width: int, height: int) -> bool:
         """Whether the networks have found a body by its face. They also see small ones within a trunk, or in a hand: these

@@ -70,6 +70,10 @@ class TorchNetworks:
         self.picture, self.ms = self.tracker.upload(rgb), stamp_ms
         self._hands = self._body = None
 
+    def forget(self, stamp_ms: int) -> None:
+        """Follow nothing any more."""
+        self.followed = Followed()
+
     def hands(self) -> list[HandDetection]:
         """Up to two hands in the picture."""
         if self._hands is None:

@@ -14,10 +14,11 @@ from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.shot_cuts import ShotCuts
 from visual_irl.perception.cameras.sources import FrameSource
 from visual_irl.perception.cameras.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.cameras.upright_camera import turned_upright
-from visual_irl.perception.landmarks.detection import Detector, ExpectsPlace, SeesDepth
+from visual_irl.perception.landmarks.detection import Detector, DoubtsSides, ExpectsPlace, SeesCuts, SeesDepth
 from visual_irl.perception.skeleton.arm_depth import LimbLengths
 from visual_irl.perception.skeleton.arm_memory import ArmMemory
 from visual_irl.perception.skeleton.lifting import LiftingConfig, apparent_scale, lift_keypoints, to_world
@@ -65,6 +66,9 @@ class KeypointStream:
         self.lengths, self._arms = LimbLengths(), ArmMemory()
         self.health = StreamHealth()
         """What was wrong with how many frames."""
+        self.cuts = ShotCuts()
+        self.new_shot = False
+        """Whether the last frame was the first one that is known to belong to a new shot: nothing before tells of it."""
 
     def step(self, frame: RgbdFrame) -> KeypointFrame:
         """The frame's keypoints: in the world frame when the camera is calibrated, else in the camera frame.
@@ -74,8 +78,15 @@ class KeypointStream:
         """
         if isinstance(self.detector, SeesDepth):
             self.detector.show_depth(frame.depth)
-        person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if self.health.admit(frame) else None
-        self.health.no_person += self.health.sound and person is None
+        admitted = self.health.admit(frame)
+        self.new_shot = admitted and self.cuts.look(frame)
+        if self.new_shot:
+            self.lengths, self._arms = LimbLengths(), ArmMemory()
+            if isinstance(self.detector, SeesCuts):
+                self.detector.begin_shot()
+        person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if admitted else None
+        if person is None:
+            self.health.note_nobody(isinstance(self.detector, DoubtsSides) and self.detector.doubts_sides())
         if person is not None and frame.depth is not None:
             self.health.note_scale(apparent_scale(person, frame.depth, frame.intrinsics, self.config.lifting))
         lifted = None
@@ -98,11 +109,12 @@ def iterate_keypoints(
     config: KeypointConfig,
     health: StreamHealth | None = None,
     expected: Callable[[RgbdFrame], Float[ndarray, "2"] | None] | None = None,
+    cuts: ShotCuts | None = None,
 ) -> Iterator[tuple[RgbdFrame, KeypointFrame]]:
     """Each frame with its keypoints, see `KeypointStream.step`; frames that are not newer than the last are left out.
 
     Frames of a camera that lies on its side are turned upright. `health`, where it is given, counts what was wrong; `expected`
-    says where in a frame the person's shoulders should be [px].
+    says where in a frame the person's shoulders should be [px]; `cuts`, where it is given, finds where a video is cut.
 
     Raises:
         InvalidInput: no frame has any usable depth although the source has depth, or depth contradicts the person's size.
@@ -110,7 +122,7 @@ def iterate_keypoints(
     """
     frames = persons = arms = with_depth = 0
     stream = KeypointStream(config, detector)
-    stream.health = health or stream.health
+    stream.health, stream.cuts = health or stream.health, cuts or stream.cuts
     for raw in source:
         frame = turned_upright(with_possible_depth(raw))
         if expected is not None and isinstance(detector, ExpectsPlace):
@@ -136,9 +148,12 @@ def iterate_keypoints(
         )
     needed = max(1, math.ceil(config.min_seen * frames))
     if arms < needed:
+        unsure = stream.health.sides_unknown
+        doubt = f", and one without a head in {unsure}, whose left and right are not certain" if unsure else ""
         raise NoPersonFound(
             f"'{source.path}': an arm ({', '.join(ARM)}) is seen in {arms} of {frames} frames, {needed} are needed "
-            f"(a body in {persons}); film the person upright, from the front, shoulders and the whole arm in the picture"
+            f"(a body in {persons}{doubt}); film the person upright, from the front, {'head, ' if unsure else ''}shoulders and "
+            "the whole arm in the picture"
         )
 
 

@@ -82,6 +82,10 @@ class LiveFilter:
             confidence=np.where(used, frame.confidence, 0.0),
         )
 
+    def forget(self) -> None:
+        """Take the next sight of each keypoint for its first."""
+        self._seen_ns[:] = -1
+
     def _restart(self, rows: ndarray, frame: KeypointFrame) -> None:
         """At rest where they are seen, with a weak prior on speed: below 1 m/s."""
         self._x[rows, :3], self._x[rows, 3:] = frame.p_world[rows], 0.0

@@ -7,7 +7,8 @@ knows how far away the next measurement is, so that its covariance grows into a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -54,11 +55,12 @@ class KeypointPaths:
 
 
 def smooth_keypoints(
-    t: Float[ndarray, "T"], frames: Sequence[KeypointFrame], config: SmoothingConfig | None = None
+    t: Float[ndarray, "T"], frames: Sequence[KeypointFrame], config: SmoothingConfig | None = None, shots: Sequence[int] = ()
 ) -> KeypointPaths:
     """Smoothed paths of all keypoints at the times `t` [s].
 
-    Frames without a person stay NaN: a person who was not there is not invented.
+    Frames without a person stay NaN: a person who was not there is not invented. `shots`: rows of frames with which a new shot
+    begins, in rising order; each is smoothed by itself.
 
     Raises:
         InvalidInput: fewer than two frames, or times that do not increase.
@@ -66,6 +68,12 @@ def smooth_keypoints(
     config = config or SmoothingConfig()
     if len(frames) < 2 or len(t) != len(frames) or not (np.diff(t) > 0).all():
         raise InvalidInput(f"smoothing needs two or more frames at increasing times, got {len(frames)} and {len(t)} times")
+    ends = [0, *shots, len(frames)]
+    parts = [_smoothed_shot(np.asarray(t, float)[a:b], frames[a:b], config) for a, b in pairwise(ends)]
+    return KeypointPaths(*(np.concatenate(values) for values in zip(*map(astuple, parts), strict=True)))
+
+
+def _smoothed_shot(t: Float[ndarray, "T"], frames: Sequence[KeypointFrame], config: SmoothingConfig) -> KeypointPaths:
     p = np.stack([frame.p_world for frame in frames])
     measured = np.stack([frame.covariance for frame in frames])
     seen = np.array([frame.person for frame in frames])
@@ -80,7 +88,7 @@ def smooth_keypoints(
         whole = np.flatnonzero(np.isfinite(smooth[:, rows]).all((1, 2)))
         if len(whole):
             smooth[np.ix_(whole, rows)] = with_constant_limbs(smooth[np.ix_(whole, rows)])
-    return KeypointPaths(np.asarray(t, float), smooth, covariance, observed & ~lost, seen)
+    return KeypointPaths(t, smooth, covariance, observed & ~lost, seen)
 
 
 def outliers(t: Float[ndarray, "T"], p: Float[ndarray, "T K 3"], config: SmoothingConfig) -> Bool[ndarray, "T K"]:
