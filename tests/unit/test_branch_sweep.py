@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from visual_irl.mapping.branch_change import limb_end, tightness, unlikeness
+from visual_irl.mapping.branch_change import limb_ends, tightness, unlikeness
 from visual_irl.mapping.commanded_arm import gap_of
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
@@ -39,8 +39,7 @@ class Wrong:
 
     def limbs_of(self, q: ndarray) -> ndarray:
         ends = np.empty((3, 3))
-        for which in range(3):
-            limb_end(self.solver.chain, q, which, ends[which])
+        limb_ends(self.solver.chain, q, ends)
         d = np.diff(ends, axis=0)
         return np.asarray(d / np.linalg.norm(d, axis=1)[:, None])
 

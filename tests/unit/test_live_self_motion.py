@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
+from visual_irl.mapping.commanded_arm import gap_at
 from visual_irl.mapping.hand_first import Pull, hand_first, limb_direction, self_motion, work_of
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
 from visual_irl.robots import load_robot
@@ -106,3 +107,27 @@ def test_a_moving_hand_takes_it_along_its_own_edge() -> None:
             jumps += np.abs(mapper.q - before).max() > 0.2
             before = mapper.q.copy()
     assert jumps <= 2
+
+
+def test_the_distance_to_itself_is_asked_for_where_the_hand_is_met() -> None:
+    """There the pose that the steps left is that of the joints; where the hand is nearly met it is not, and is found anew."""
+    robot, rng, tolerance = load_robot("panda"), np.random.default_rng(1), 2e-5
+    solver = solver_of(robot, 0.01)
+    chain, work, seen = solver.chain, work_of(solver.chain), [0, 0]
+    u = np.zeros(3)
+    while min(seen) < 20:
+        goal = rng.uniform(chain.lower, chain.upper)
+        forward(chain, goal, work.pose)
+        R, p, q = (
+            work.pose.R[-1].copy(),
+            work.pose.p[-1].copy(),
+            np.clip(goal + rng.normal(0.0, 0.1, 7), chain.lower, chain.upper),
+        )
+        steps = int(rng.integers(2, 6))
+        error = hand_first(chain, work, q, R, p, u, u, q.copy(), ALONE, chain.lower, chain.upper, 0, steps, tolerance)
+        gap = gap_at(solver, work, q, error, tolerance)
+        if error <= 30.0 * tolerance:
+            assert gap == apart(solver, q)
+            seen[int(error > tolerance)] += 1
+        else:
+            assert gap == -np.inf

@@ -9,7 +9,7 @@ import pytest
 
 from reached_targets import targets_along
 from visual_irl.mapping import online
-from visual_irl.mapping.branch_change import limb_end, tightness, unlikeness
+from visual_irl.mapping.branch_change import limb_ends, tightness, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, step_cost
 from visual_irl.mapping.commanded_arm import gap_of
 from visual_irl.mapping.hand_first import work_of
@@ -119,8 +119,8 @@ def test_limbs_are_weighed_without_the_frames_of_all_joints(name: str) -> None:
     work, ends, point = work_of(chain), np.empty((3, 3)), np.empty(3)
     for q in rng.uniform(robot.lower, robot.upper, (20, len(robot.home))):
         forward(chain, q, work.pose)
+        limb_ends(chain, q, ends)
         for which in range(3):
-            limb_end(chain, q, which, ends[which])
             limb_point(chain, work.pose, which, point)
             np.testing.assert_allclose(ends[which], point, atol=1e-12)
         upper, fore = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
@@ -135,9 +135,8 @@ def test_an_arm_without_a_redundant_joint_leaves_a_branch_that_has_cost_more(nam
     robot = load_robot(name)
     q = np.array([0.0, -1.9, 1.2, -0.9, -1.57, 0.0])
     work = work_of(chain_of(robot))
-    shoulder, elbow, wrist = (np.empty(3) for _ in range(3))
-    for which, point in enumerate((shoulder, elbow, wrist)):
-        limb_end(chain_of(robot), q, which, point)
+    shoulder, elbow, wrist = ends = np.empty((3, 3))
+    limb_ends(chain_of(robot), q, ends)
     upper, fore = ((b - a) / np.linalg.norm(b - a) for a, b in ((shoulder, elbow), (elbow, wrist)))
     T = robot.fk(q)
     found = [s for s in solutions(solver_of(robot), T) if np.abs(s - q).max() > 0.6]

@@ -25,7 +25,7 @@ def test_capsules_agree_with_coal_on_spheres_and_tell_folded_arms() -> None:
 
 @EVERY
 def test_links_that_are_far_apart_are_passed_over_without_loss(name: str) -> None:
-    """The clearance is the smallest of all pairs' distances."""
+    """The clearance is the smallest of all pairs' distances; one that is enough has its sign."""
     robot = load_robot(name)
     capsules, chain = capsules_of(robot), chain_of(robot)
     pose, every = pose_of(chain), np.empty(len(capsules_of(robot).pairs))
@@ -36,3 +36,4 @@ def test_links_that_are_far_apart_are_passed_over_without_loss(name: str) -> Non
         pair_distances(capsules, pose, every)
         for far in (FAR, 0.02, -0.005):
             assert clearance(capsules, pose, far) == pytest.approx(min(far, every.min()), abs=1e-12)
+        assert (clearance(capsules, pose, 0.0, 0.0) < 0.0) == (every.min() < 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from visual_irl.mapping.branch_path import step_cost
-from visual_irl.mapping.commanded_arm import gap_of
+from visual_irl.mapping.commanded_arm import meets_itself
 from visual_irl.robots.chain import LEAN
 from visual_irl.robots.solutions import batches, solutions_of
 
@@ -35,7 +35,7 @@ def change_branch(solver, work, state, costs):
         _weigh(solver, work, state, costs, count)
         for _ in range(count):
             best = np.argmin(state.ways[:count])
-            if gap_of(solver, work, state.found[best], 0.0) >= 0.0:
+            if not meets_itself(solver, work, state.found[best]):
                 land(solver, state, best)
                 return True
             state.ways[best] = np.inf
@@ -64,9 +64,7 @@ def unlikeness(chain, work, q, upper, fore, costs):
     """What limbs cost at `q`: as `price`, but by the squared differences of directions, which the steps of a live arm lessen
     too, and without the frames of all joints. A limb whose direction is not known costs the same everywhere."""
     shoulder, elbow, wrist = work.a, work.b, work.d
-    limb_end(chain, q, 0, shoulder)
-    limb_end(chain, q, 1, elbow)
-    limb_end(chain, q, 2, wrist)
+    limb_ends(chain, q, (shoulder, elbow, wrist))
     first, second, along_upper, along_fore = 0.0, 0.0, 0.0, 0.0
     for r in range(3):
         a, b = elbow[r] - shoulder[r], wrist[r] - elbow[r]
@@ -90,22 +88,28 @@ def tightness(solver, q, costs):
 
 @njit(**LEAN)
 @no_type_check
-def limb_end(chain, q, which, out):
-    """Fill `out` (3,) with the shoulder (0), elbow (1) or wrist (2) point [m] at angles `q`, from the point down to the base:
+def limb_ends(chain, q, ends):
+    """Fill the three of `ends`, each (3,), with shoulder, elbow and wrist point [m] at angles `q`, from these down to the base:
     `limb_point`, for which no frames are needed."""
-    x, y, z = chain.offset[which, 0], chain.offset[which, 1], chain.offset[which, 2]
-    for i in range(chain.carrier[which], -1, -1):
-        a, b = x, y
-        if x != 0.0 or y != 0.0:  # else it lies on the joint's axis
-            c, s = np.cos(q[i]), np.sin(q[i])
-            a, b = c * x - s * y, s * x + c * y
-        R, p = chain.R[i], chain.p[i]
-        x, y, z = (
-            R[0, 0] * a + R[0, 1] * b + R[0, 2] * z + p[0],
-            R[1, 0] * a + R[1, 1] * b + R[1, 2] * z + p[1],
-            R[2, 0] * a + R[2, 1] * b + R[2, 2] * z + p[2],
-        )
-    out[0], out[1], out[2] = x, y, z
+    carrier = chain.carrier
+    for which in range(3):
+        for r in range(3):
+            ends[which][r] = chain.offset[which, r]
+    for i in range(max(carrier[0], carrier[1], carrier[2]), -1, -1):
+        R, p, c, s, turned = chain.R[i], chain.p[i], 1.0, 0.0, False
+        for which in range(3):
+            if i > carrier[which]:
+                continue
+            out = ends[which]
+            x, y, z = out[0], out[1], out[2]
+            a, b = x, y
+            if x != 0.0 or y != 0.0:  # else it lies on the joint's axis
+                if not turned:
+                    c, s, turned = np.cos(q[i]), np.sin(q[i]), True
+                a, b = c * x - s * y, s * x + c * y
+            out[0] = R[0, 0] * a + R[0, 1] * b + R[0, 2] * z + p[0]
+            out[1] = R[1, 0] * a + R[1, 1] * b + R[1, 2] * z + p[1]
+            out[2] = R[2, 0] * a + R[2, 1] * b + R[2, 2] * z + p[2]
 
 
 @njit(**LEAN)

@@ -17,7 +17,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.mapping.branch_change import land, tightness, unlikeness
-from visual_irl.mapping.commanded_arm import CHANGED, gap_of
+from visual_irl.mapping.commanded_arm import CHANGED, meets_itself
 from visual_irl.robots.chain import LEAN
 from visual_irl.robots.solutions import Solver, solutions_of
 
@@ -118,7 +118,7 @@ def _look(solver, work, state, sweep, costs, at):
         for k in range(max(0, SHEETS * (at - 1)), min(len(sweep.totals), SHEETS * (at + 2))):
             if sweep.totals[k] < least and _apart(sweep.options[k], found[i]) < CHANGED:
                 least = sweep.totals[k]
-        if least < sweep.price and gap_of(solver, work, found[i], 0.0) < 0.0:
+        if least < sweep.price and meets_itself(solver, work, found[i]):
             continue
         sweep.sums[row] = least + (limbs + tightness(solver, found[i], costs)) * sweep.figures[3]
 
@@ -137,7 +137,7 @@ def _go(solver, work, state, sweep, costs, row, own):
         return False
     q = state.found[choice]
     cost = unlikeness(solver.chain, work, q, state.upper, state.fore, costs) + tightness(solver, q, costs)
-    if not cost < own or _apart(q, state.ideal) < CHANGED or gap_of(solver, work, q, 0.0) < 0.0:
+    if not cost < own or _apart(q, state.ideal) < CHANGED or meets_itself(solver, work, q):
         return False
     land(solver, state, choice)
     return True

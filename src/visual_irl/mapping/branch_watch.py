@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from visual_irl.mapping.branch_change import land, tightness, unlikeness
-from visual_irl.mapping.commanded_arm import CHANGED, gap_of
+from visual_irl.mapping.commanded_arm import CHANGED, meets_itself
 from visual_irl.robots.chain import LEAN
 from visual_irl.robots.solutions import solutions_into
 
@@ -64,7 +64,7 @@ def watch_branches(solver, work, state, costs, here, dt):
         best = np.argmin(ways[:count])
         if not ways[best] < stay or (here and _apart(solver.periodic, state.ideal, found[best]) < CHANGED):
             return False
-        if gap_of(solver, work, found[best], 0.0) >= 0.0:
+        if not meets_itself(solver, work, found[best]):
             land(solver, state, best)
             return True
         ways[best] = np.inf

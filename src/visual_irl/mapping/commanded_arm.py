@@ -117,6 +117,29 @@ def gap_of(solver, work, q, far=FAR):
     return clearance(solver.capsules, work.pose, far)
 
 
+NEARLY = 30.0
+"""Error of a hand that counts as met, over that at which its steps end."""
+
+
+@njit(**LEAN)
+@no_type_check
+def gap_at(solver, work, q, error, tolerance):
+    """`gap_of` where `hand_first` has ended with this error; not looked for, and less than any, where the hand is not met."""
+    if not error <= NEARLY * tolerance:
+        return -np.inf
+    if not error < tolerance:  # else the pose is known from its last step
+        forward(solver.chain, q, work.pose)
+    return clearance(solver.capsules, work.pose)
+
+
+@njit(**LEAN)
+@no_type_check
+def meets_itself(solver, work, q):
+    """Whether capsules of the arm overlap at `q`."""
+    forward(solver.chain, q, work.pose)
+    return clearance(solver.capsules, work.pose, 0.0, 0.0) < 0.0
+
+
 LEAST_GAP = 0.01
 """Distance to itself that an arm keeps, unless it moves apart [m]."""
 

@@ -317,7 +317,7 @@ def hand_first(
                 damping = min(damping * 30.0, 1e-1)
                 if damping >= 1e-1 and i > pulling + 6:
                     break
-            if best < tolerance:
+            if best < tolerance or i == pulling + finishing - 1:  # where another step led would not be looked at
                 break
         tool_jacobian(work.pose, work.J)
         if i < pulling:

@@ -26,16 +26,17 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
-from visual_irl.mapping.branch_change import change_branch, unlikeness
+from visual_irl.mapping.branch_change import unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, price, wound
-from visual_irl.mapping.branch_sweep import forget, leave_branch, sweep_of
-from visual_irl.mapping.branch_watch import OPTIONS, watch_branches, watched
-from visual_irl.mapping.commanded_arm import CHANGED, Limits, OnlineState, command, decelerate, gap_of
-from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
+from visual_irl.mapping.branch_sweep import forget, sweep_of
+from visual_irl.mapping.branch_watch import OPTIONS
+from visual_irl.mapping.commanded_arm import NEARLY, Limits, OnlineState, command, decelerate
+from visual_irl.mapping.hand_first import Pull, self_motion, work_of
+from visual_irl.mapping.ideal_arm import follow_ideal
 from visual_irl.mapping.prior import JOINTS, Prior, held, look, no_prior, note_limbs, prior_state, wished
 from visual_irl.robots.chain import LEAN, forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.self_collision import OVERLAP, clearance
+from visual_irl.robots.self_collision import clearance
 from visual_irl.robots.solutions import capacity, solutions, solver_of
 
 
@@ -302,7 +303,7 @@ def _step(follower, target):
             farthest = follower.steadiness.farthest
             s = min(max(wished(prior, history), -farthest), farthest)
     pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, stiff, dt)
-    reachable, gap = _follow(
+    reachable, gap = follow_ideal(
         solver, work, state, follower.sweep, pull, follower.costs, follower.steadiness.stride, follower.pulling,
         follower.finishing, follower.tolerance, dt,
     )  # fmt: skip
@@ -310,7 +311,7 @@ def _step(follower, target):
         return 2
     if not seen:
         return 3
-    if state.figures[2] <= 30.0 * follower.tolerance:
+    if state.figures[2] <= NEARLY * follower.tolerance:
         return 0
     return 1 if reachable else 2
 
@@ -349,102 +350,3 @@ def _drawn(state, pull, steadiness, s, trust, stiff, dt):
             state.posture[j] += wish / weight
     state.figures[4] = dt
     return Pull(pull.upper, pull.fore, weight, pull.limit, pull.zone, pull.turn, pull.turn_zone, pull.rest)
-
-
-ATTEMPTS, AGAIN = 5, 4
-"""How often a branch is tried again, and with how many steps."""
-PROGRESS = 0.3
-"""Share of the hand's error, in the frame before if that missed its target, that may be left for another time."""
-
-
-SLIDES, FARTHEST = 2, 0.15
-"""How often an arm that meets itself is moved along its self-motion, and how far at most each time [rad]."""
-ASIDE, FLAT, ROOM = 0.01, 1e-3, 0.002
-"""The turn by which it is told how that changes its distance to itself [rad], the least change that is believed [m/rad], and
-how much more than it must it shall then have [m]."""
-
-
-@njit(**LEAN)
-@no_type_check
-def _follow(solver, work, state, sweep, pull, costs, stride, pulling, finishing, tolerance, dt):
-    """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
-    distance to itself [m]."""
-    joints = len(state.q)
-    chain, before = solver.chain, state.before
-    for j in range(joints):
-        before[j] = state.ideal[j]
-        state.low[j] = max(chain.lower[j], before[j] - stride)
-        state.high[j] = min(chain.upper[j], before[j] + stride)
-    error = hand_first(
-        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
-        pulling, finishing, tolerance,
-    )  # fmt: skip
-    gap = gap_of(solver, work, state.ideal)
-    if joints == JOINTS and (error > tolerance or gap < -OVERLAP):  # what it is drawn to may have taken it there
-        error, gap = _without_pulls(solver, work, state, pull, finishing, tolerance)
-    last = state.figures[1] if state.figures[1] > 30.0 * tolerance else np.inf
-    for _ in range(ATTEMPTS):  # farther and longer before the branch is given up, as long as that leads somewhere
-        if error <= tolerance or error > PROGRESS * last:
-            break
-        last = error
-        error = hand_first(
-            chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-            chain.upper, 0, AGAIN, tolerance,
-        )  # fmt: skip
-        gap = gap_of(solver, work, state.ideal)
-    here = error <= 30.0 * tolerance and gap >= -OVERLAP
-    if watched(solver) and watch_branches(solver, work, state, costs, here, dt):
-        error, gap = 0.0, gap_of(solver, work, state.ideal)
-    elif not here or _left(solver, state):
-        if not watched(solver) and change_branch(solver, work, state, costs):
-            error, gap, sweep.figures[4] = 0.0, gap_of(solver, work, state.ideal), 1.0
-        elif error > tolerance:  # as near as it gets; with a redundant joint, a step of which costs more, over several frames
-            steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
-            error = hand_first(
-                chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-                chain.upper, 0, steps, tolerance,
-            )  # fmt: skip
-            gap = gap_of(solver, work, state.ideal)
-    elif len(sweep.totals) and leave_branch(solver, work, state, sweep, costs, dt):
-        error, gap = 0.0, gap_of(solver, work, state.ideal)
-    state.figures[1] = error
-    return error <= 30.0 * tolerance, gap
-
-
-@njit(**LEAN)
-@no_type_check
-def _without_pulls(solver, work, state, pull, finishing, tolerance):
-    """Take the ideal arm to the target from where it was by steps for the hand alone; where it then meets itself, along its
-    self-motion and out again (Newton on its distance to itself). Returns what is left of the hand's error, and that distance
-    [m]."""
-    chain, q = solver.chain, state.ideal
-    for j in range(len(q)):
-        q[j] = state.before[j]
-    for turn in range(1 + SLIDES):
-        error = hand_first(
-            chain, work, q, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high, 0, finishing,
-            tolerance,
-        )  # fmt: skip
-        gap = gap_of(solver, work, q)
-        if gap >= -OVERLAP or error > tolerance or turn == SLIDES:
-            break
-        tool_jacobian(work.pose, work.J)
-        self_motion(work, state.free, state.free)
-        for j in range(len(q)):
-            state.ahead[j] = q[j] + ASIDE * state.free[j]
-        slope = (gap_of(solver, work, state.ahead, 0.0) - gap) / ASIDE
-        way = (ROOM - OVERLAP - gap) / max(abs(slope), FLAT)
-        for j in range(len(q)):
-            q[j] += np.sign(slope) * min(way, FARTHEST) * state.free[j]
-    return error, gap
-
-
-@njit(**LEAN)
-@no_type_check
-def _left(solver, state):
-    """Whether the steps for the hand alone have taken an arm with a redundant joint so far that it is on another branch,
-    whichever came first."""
-    far = 0.0
-    for j in range(len(state.q)):
-        far = max(far, abs(state.ideal[j] - state.before[j]))
-    return far > CHANGED and not watched(solver)

@@ -22,10 +22,13 @@ EPS = 1e-9
 
 @njit(**LEAN)
 @no_type_check
-def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int) -> int:
+def franka_solutions(
+    chain: Chain, rest: float, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int
+) -> int:
     """Write the solutions inside the limits into rows `count`.. of `out` (N, 7); returns the new count.
 
-    `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (10, 3) is a buffer. Stops when `out` is full.
+    `rest` is `elbow_at_rest`, `R` (3, 3) and `p` (3,) are the tool's pose in the base frame [m]; `spare` (10, 3) is a buffer.
+    Stops when `out` is full.
     """
     base, upper, shift, fore, hand = chain.p[0, 2], -chain.p[2, 1], chain.p[3, 0], chain.p[4, 1], chain.p[6, 0]
     F = spare[:3]  # frame 7 at angle q7
@@ -49,7 +52,6 @@ def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: nda
     if cosine < -1.0 or cosine > 1.0:
         return count
     phi = np.arccos(cosine)
-    rest = np.arctan2(fore, -shift) - np.arctan2(-upper, -shift)
     along6 = w[0] * z6[0] + w[1] * z6[1] + w[2] * z6[2]
     rho = np.sqrt(max(d2 - along6 * along6, 0.0))
     if rho < EPS:
@@ -89,28 +91,34 @@ def franka_solutions(chain: Chain, R: ndarray, p: ndarray, q7: float, spare: nda
             R21, R23 = c4 * x4[1] - s4 * u[1], s4 * x4[1] + c4 * u[1]
             R31, R32, R33 = c4 * x4[2] - s4 * u[2], -z4[2], s4 * x4[2] + c4 * u[2]
             tilt = np.sqrt(R13 * R13 + R23 * R23)
+            lean = np.arctan2(tilt, R33)
             for flip in range(2):
                 sign = 1.0 if flip == 0 else -1.0
+                q1, q2 = 0.0, sign * lean
+                if not chain.lower[1] <= q2 <= chain.upper[1]:
+                    continue
                 if tilt > EPS:
-                    q1, q2, q3 = (
-                        np.arctan2(sign * R23, sign * R13),
-                        sign * np.arctan2(tilt, R33),
-                        np.arctan2(sign * R32, -sign * R31),
-                    )
+                    q1 = np.arctan2(sign * R23, sign * R13)
+                    if not chain.lower[0] <= q1 <= chain.upper[0]:
+                        continue
+                    q3 = np.arctan2(sign * R32, -sign * R31)
                 elif flip == 0 and R33 > 0.0:
-                    q1, q2, q3 = 0.0, 0.0, np.arctan2(R21, R11)
+                    q2, q3 = 0.0, np.arctan2(R21, R11)
                 else:
                     continue
-                if (
-                    chain.lower[0] <= q1 <= chain.upper[0]
-                    and chain.lower[1] <= q2 <= chain.upper[1]
-                    and chain.lower[2] <= q3 <= chain.upper[2]
-                    and count < out.shape[0]
-                ):
+                if chain.lower[0] <= q1 <= chain.upper[0] and chain.lower[2] <= q3 <= chain.upper[2] and count < out.shape[0]:
                     out[count, 0], out[count, 1], out[count, 2], out[count, 3] = q1, q2, q3, q4
                     out[count, 4], out[count, 5], out[count, 6] = q5, q6, q7
                     count += 1
     return count
+
+
+@njit(**LEAN)
+@no_type_check
+def elbow_at_rest(chain: Chain) -> float:
+    """The angle at the elbow between shoulder and wrist centre while joint 4 is at zero [rad]."""
+    upper, shift, fore = -chain.p[2, 1], chain.p[3, 0], chain.p[4, 1]
+    return np.arctan2(fore, -shift) - np.arctan2(-upper, -shift)
 
 
 @njit(**LEAN)

@@ -130,8 +130,11 @@ def _segment(shape: coal.ShapeBase) -> tuple[ndarray, float]:
 
 @njit(**LEAN)
 @no_type_check
-def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
-    """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose."""
+def clearance(capsules: Capsules, pose: Pose, far: float = FAR, enough: float = -np.inf) -> float:
+    """Smallest distance between links that can meet, at most `far` [m]; negative when they overlap. `pose` holds the pose.
+
+    No more is looked for once one is below `enough`.
+    """
     for i in range(len(capsules.links)):
         j = capsules.links[i]
         for r in range(3):
@@ -153,6 +156,8 @@ def clearance(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
                 place(capsules, pose)
                 placed = True
             least = _nearest(capsules, capsules.meets[m, 2], capsules.meets[m, 3], least)
+            if least < enough:
+                break
     return least
 
 

@@ -26,7 +26,7 @@ from visual_irl.robots.chain import (
     tool_error,
     tool_jacobian,
 )
-from visual_irl.robots.franka_ik import franka_solutions
+from visual_irl.robots.franka_ik import elbow_at_rest, franka_solutions
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import Capsules, capsules_of
 from visual_irl.robots.ur_ik import ur_solutions
@@ -56,6 +56,8 @@ class Solver(NamedTuple):
     family: int
     values: ndarray
     """(N,) angles of the redundant joint that are tried (Franka), else empty [rad]."""
+    rest: float
+    """Angle at the elbow while joint 4 is at zero (Franka), else not a number [rad]."""
     starts: ndarray
     """(N, J) angles from which the numeric method starts, else empty [rad]."""
     periodic: ndarray
@@ -87,8 +89,9 @@ def solver_of(
     """
     chain = chain_of(robot, margin)
     family = FAMILIES[robot.ik_family]
-    values, starts = np.zeros(0), np.zeros((0, len(chain.lower)))
+    values, rest, starts = np.zeros(0), np.nan, np.zeros((0, len(chain.lower)))
     if family == FRANKA:
+        rest = elbow_at_rest(chain)
         values = np.linspace(chain.lower[6], chain.upper[6], int(np.ceil((chain.upper[6] - chain.lower[6]) / spacing)) + 1)
     if family == NUMERIC:
         lower, upper = np.maximum(chain.lower, robot.home - np.pi), np.minimum(chain.upper, robot.home + np.pi)
@@ -98,8 +101,8 @@ def solver_of(
     if table is not None:
         capsules = capsules._replace(table=np.array(table, float))
     return Solver(
-        chain, family, values, starts, periodic, pose_of(chain), np.zeros((6, n)), np.zeros((6, 6)), np.zeros(6), np.zeros(n),
-        np.zeros((10, 3)), dexterity_of(robot), capsules,
+        chain, family, values, rest, starts, periodic, pose_of(chain), np.zeros((6, n)), np.zeros((6, 6)), np.zeros(6),
+        np.zeros(n), np.zeros((10, 3)), dexterity_of(robot), capsules,
     )  # fmt: skip
 
 
@@ -151,7 +154,7 @@ def batches(solver: Solver) -> int:
 def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarray, count: int) -> int:
     """Write one part of the solutions for a tool pose into the rows of `out` (N, J) from `count` on; returns the new count."""
     if solver.family == FRANKA:
-        count = franka_solutions(solver.chain, R, p, solver.values[batch], solver.spare, out, count)
+        count = franka_solutions(solver.chain, solver.rest, R, p, solver.values[batch], solver.spare, out, count)
     elif solver.family == UR:
         count = ur_solutions(solver.chain, R, p, solver.spare, out, count)
     else:
