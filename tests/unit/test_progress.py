@@ -187,6 +187,19 @@ def test_what_is_handed_to_somebody_who_walks_on_rests_with_them() -> None:
     assert rest.spread < 1e-6 and np.linalg.norm(rest.table[0]) < 1e-6  # in every demonstration just there
 
 
+def test_demonstrations_that_are_cut_off_while_the_hand_leaves_are_learned_from() -> None:
+    task = KinematicSorting()
+    seen = roll_out(task.build(20, 0), task.expert)[0]
+    whole, cut = [], []
+    for one in map(task.split, seen):
+        let_go = int(one.held[:, 0].nonzero().max()) + 1
+        whole.append(one)
+        cut.append(one[: let_go + 4])  # under way to its rest, by 4 cm a step
+    bins, prices = zip(*((r.strategy.rest.table, r.cost) for r in map(Progress().reward_of, (whole, cut))), strict=True)
+    np.testing.assert_allclose(bins[1], bins[0], atol=0.01)
+    assert prices[1][1] == pytest.approx(prices[0][1], rel=0.2)
+
+
 def test_demonstrations_that_say_nothing_are_refused() -> None:
     task = KinematicSorting()
     seen, _, _ = roll_out(task.build(2, 0), lambda o: torch.zeros(len(o), 4))

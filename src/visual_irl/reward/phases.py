@@ -88,7 +88,7 @@ def finish(demo: Situation, spread: float) -> int:
     distance = np.linalg.norm(hand - at_the_end(hand), axis=1)
     away = np.flatnonzero(distance > max(0.1 * size, 3.0 * spread))
     flips = np.flatnonzero((demo.held[1:] != demo.held[:-1]).any(dim=1).numpy())
-    return int(max(away.max(initial=0), flips.max(initial=0))) + 1
+    return min(int(max(away.max(initial=0), flips.max(initial=0))) + 1, len(hand) - 1)  # it may be cut off in motion
 
 
 def at_the_end(path: Float[ndarray, "T 3"]) -> Float[ndarray, "3"]:

@@ -29,6 +29,7 @@ SOFT = 'friction=".9 .01 .001" condim="4"'
 class MujocoPouring(KinematicPouring):
     """The task, with what physics asks for besides."""
 
+    steps: int = 80
     first_tilt: float = 1.6
     full_tilt: float = 2.1
     most_tilt: float = 2.3
