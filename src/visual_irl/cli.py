@@ -44,7 +44,7 @@ def record(
 
     Args:
         out: Folder to make; an existing one is never overwritten.
-        camera: Name of the camera.
+        camera: Name of the camera: synthetic, realsense, or one of another package.
         task: What the person before the synthetic camera does: onion_sorting, pouring, or a task of another package.
         seed: Seed of the scene, the motion and the sensor noise.
         things: How many things lie on the table, 1 to 8, where the task leaves that open: onions, or those of your task.
@@ -90,7 +90,7 @@ def extract(
         forearm: The person's forearm [m], likewise.
         every: Use every n-th frame.
         backend: What runs the keypoint networks: mediapipe on the CPU (unless the config says otherwise), or torch on a GPU.
-        config: YAML file with fields of ExtractionConfig; the options here go before it.
+        config: YAML file with fields of ExtractionConfig. Options win over it; its side, task and every are never used.
     """
     from visual_irl.verbs import stages
 
@@ -144,7 +144,7 @@ def map_(
         skill: Skill folder; without it the demonstrated arm itself is mapped.
         motion: Motion file of one arm (.npz with shoulder, elbow, wrist, hand_R, fps) instead of a demonstration.
         out: Trajectory file to write: joint_names, t, q, qd, and frame_... arrays that report every frame of the arm.
-        mount: Robot base in the world: x y z [m] and yaw [rad].
+        mount: Robot base in the world: x y z [m] and yaw [rad]; see --calibrate-mount for where it is when not given.
         calibrate_mount: Search base pose, tool yaw and scale that reach the most, and say how much that is. Without a
             skill and a --mount this is always done; with a skill the robot otherwise stands at its standard place.
         side: The arm of a motion file, where the file does not say it.
@@ -329,7 +329,8 @@ def evaluate(
         json: Result file to write; out/evaluate_ROBOT.json when not given.
         seed: Seed of the first scene; the others follow.
         workers: Episodes at once.
-        address: Of a Ray cluster on which they run, HOST:PORT, auto or local; in processes of this machine when not given.
+        address: Ray cluster on which the episodes run: HOST:PORT, auto, or local for one that is started here. They run in
+            processes of this machine when not given.
         pictures: Folder for a picture of the first episode.
         move_bins: Sorting: each bin stands up to so far from its usual place, along x and y [m], 0.1 at most.
     """

@@ -125,11 +125,11 @@ def irl(
         methods: What is compared: ours, bc, bco, true_reward (these when not given), airl, mpail, or a learner that another
             package registers.
         peers: Measure GAIL and AIRL of the library imitation too; two minutes of CPU a seed each.
-        fresh: Further policies that each run trains from scratch on its finished reward; 0 is for the first alone.
+        fresh: Further policies that are trained from scratch on each run's finished reward, beside its first one; 0 for none.
         keypoint_noise_mm: Noise on every demonstrated position [mm], standard deviation.
-        workers: Runs at once; what was interrupted goes on where it was, and a killed worker loses nothing.
-        address: Of a Ray cluster on which they run: HOST:PORT, auto, or local for one that is started here. In processes of
-            this machine when not given.
+        workers: Runs at once. Finished ones are kept when the bench is interrupted; a killed worker's run begins again.
+        address: Ray cluster on which the runs go: HOST:PORT, auto, or local for one that is started here. They are processes
+            of this machine when not given.
     """
     from visual_irl.evaluation.benchmarks.irl_bench import METHODS, IrlBench
     from visual_irl.verbs import bench_stage
@@ -158,9 +158,9 @@ def transfer(
         seeds: Independent runs.
         seed: The first run's seed.
         json: Result file to write.
-        workers: Runs at once; what was interrupted goes on where it was, and a killed worker loses nothing.
-        address: Of a Ray cluster on which they run: HOST:PORT, auto, or local for one that is started here. In processes of
-            this machine when not given.
+        workers: Runs at once. Finished ones are kept when the bench is interrupted; a killed worker's run begins again.
+        address: Ray cluster on which the runs go: HOST:PORT, auto, or local for one that is started here. They are processes
+            of this machine when not given.
     """
     from visual_irl.evaluation.benchmarks.transfer_bench import TransferBench
     from visual_irl.verbs import bench_stage
