@@ -62,12 +62,12 @@ def record(
 def extract(
     sources: Positional[tuple[Path, ...]],
     out: Path = Path("out/demonstration.npz"),
-    side: Literal["auto", "right", "left"] = "auto",
-    task: str = "onion_sorting",
+    side: Literal["auto", "right", "left"] | None = None,
+    task: str | None = None,
     pictures: Path | None = None,
     upper_arm: float | None = None,
     forearm: float | None = None,
-    every: int = 1,
+    every: int | None = None,
     backend: Literal["mediapipe", "torch"] | None = None,
     config: Path | None = None,
 ) -> None:
@@ -83,14 +83,14 @@ def extract(
         sources: Recording folder or .mcap, folder of pictures with a camera.json, or a video file; the camera of clip.mp4,
             where it is calibrated, is clip.camera.json.
         out: Demonstration file to write.
-        side: The arm that demonstrates; auto takes the one that moves more.
-        task: Task whose objects are looked for.
+        side: The arm that demonstrates; auto, unless the config says otherwise, takes the one that moves more.
+        task: Task whose objects are looked for; onion_sorting, unless the config says otherwise.
         pictures: Folder for pictures of the keypoints on the frames.
         upper_arm: The person's upper arm [m], for videos without depth; a typical adult's when not given.
         forearm: The person's forearm [m], likewise.
-        every: Use every n-th frame.
+        every: Use every n-th frame; each one, unless the config says otherwise.
         backend: What runs the keypoint networks: mediapipe on the CPU (unless the config says otherwise), or torch on a GPU.
-        config: YAML file with fields of ExtractionConfig. Options win over it; its side, task and every are never used.
+        config: YAML file with fields of ExtractionConfig. Options win over it.
     """
     from visual_irl.verbs import stages
 

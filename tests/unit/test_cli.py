@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from visual_irl import cli
+from visual_irl.errors import InvalidInput
 from visual_irl.io import artifacts
 from visual_irl.io.recording_writer import RecordingWriter
+from visual_irl.perception.extraction import ExtractionConfig
 from visual_irl.types import Intrinsics, RgbdFrame
 from visual_irl.verbs.bench_verb import SUBJECTS
 
@@ -223,6 +225,21 @@ def interrupted(process: subprocess.Popen[str], how: signal.Signals = signal.SIG
     process.send_signal(how)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 128 + how and "interrupted" in error and "Traceback" not in error, error
+
+
+def test_an_option_wins_over_the_configuration_and_nothing_else_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(sources: tuple[Path, ...], config: ExtractionConfig, *rest: object) -> None:
+        raise InvalidInput(f"{config.side} {config.task} {config.every}")
+
+    monkeypatch.setattr("visual_irl.perception.extraction.extract_demonstration", told)
+    (tmp_path / "c.yaml").write_text("side: left\ntask: pouring\nevery: 3\n")
+    command = ["extract", "here", "--out", str(tmp_path / "d.npz")]
+    file = ["--config", str(tmp_path / "c.yaml")]
+    assert run(capsys, *command) == "error: auto onion_sorting 1"
+    assert run(capsys, *command, *file) == "error: left pouring 3"
+    assert run(capsys, *command, *file, "--task", "onion_sorting", "--every", "1") == "error: left onion_sorting 1"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -23,11 +23,14 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from visual_irl.errors import InvalidInput, UnknownName, VisualIrlError
 from visual_irl.execution.following import FollowConfig
 from visual_irl.execution.streaming import StreamConfig
+from visual_irl.io.artifacts import save_trajectory
 from visual_irl.mapping.live_arm import LiveArmConfig
 from visual_irl.mapping.online import OnlineConfig
 from visual_irl.perception import DETECTORS
 from visual_irl.perception.cameras.player import PlayConfig
 from visual_irl.perception.live_stream import LiveStreamConfig
+from visual_irl.robots import load_robot
+from visual_irl.types import JointTrajectory
 from visual_irl.verbs.launch_file import LaunchFile, read_launch_file
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +50,7 @@ def module(name: str) -> ModuleType:
     return loaded
 
 
-gate, parameters, missed, priority = map(module, ("gate", "parameters", "missed", "priority"))
+gate, parameters, missed, priority, offered_motion = map(module, ("gate", "parameters", "missed", "priority", "offered_motion"))
 
 
 def interfaces() -> list[Path]:
@@ -380,3 +383,23 @@ def test_the_dockerfile_copies_only_what_exists() -> None:
     copied = [word for line in text.splitlines() if line.startswith("COPY") for word in line.split()[1:-1] if word[0] != "-"]
     assert copied
     assert all((ROOT / word).exists() for word in copied)
+
+
+def test_a_motion_from_another_base_is_not_offered(tmp_path: Path) -> None:
+    robot, still = load_robot("ur5e"), np.zeros((3, 6))
+    motion = JointTrajectory(robot.joint_names, np.arange(3.0), still + robot.home, still, np.zeros(3))
+    moved = np.array(robot.T_world_base)
+    moved[0, 3] += 0.1
+    scene = {"robot": "ur5e", "objects": {}, "fixtures": {}, "held": []}
+    for name, task, base in (
+        ("here", "onion_sorting", robot.T_world_base),
+        ("there", "onion_sorting", moved),
+        ("bare", "", moved),
+    ):
+        save_trajectory(tmp_path / f"{name}.npz", motion, scene | {"task": task, "T_world_base": base})
+    for name in ("here", "bare"):  # a motion without a task knows no table that its base could stand at
+        assert np.array_equal(offered_motion.motion_of(tmp_path / f"{name}.npz", robot).q, motion.q)
+    with pytest.raises(InvalidInput, match=r"for a base at .* map it without --mount .* or execute it by `visual-irl run`"):
+        offered_motion.motion_of(tmp_path / "there.npz", robot)
+    with pytest.raises(InvalidInput, match="mapped for 'ur5e', the parameter robot is 'panda'"):
+        offered_motion.motion_of(tmp_path / "here.npz", load_robot("panda"))

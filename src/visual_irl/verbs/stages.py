@@ -106,12 +106,12 @@ def _record_live(out: Path, camera: Iterable[RgbdFrame], raw: bool) -> None:
 def extract(
     sources: tuple[Path, ...],
     out: Path,
-    side: str,
-    task: str,
+    side: str | None,
+    task: str | None,
     pictures: Path | None,
     upper_arm: float | None,
     forearm: float | None,
-    every: int,
+    every: int | None,
     backend: str | None,
     config_file: Path | None,
 ) -> Demonstration:
@@ -124,7 +124,9 @@ def extract(
     require_writable_file(out)
     if pictures is not None:
         require_writable_folder(pictures)
-    config = replace(load_config(ExtractionConfig(), config_file), side=side, task=task, every=every)
+    options: dict[str, Any] = {"side": side, "task": task, "every": every}
+    given = {name: value for name, value in options.items() if value is not None}
+    config = replace(load_config(ExtractionConfig(), config_file), **given)
     config = config.with_lengths(upper_arm, forearm)
     if backend is not None:
         config = replace(config, keypoints=replace(config.keypoints, detector=backend))

@@ -10,7 +10,6 @@ from sensor_msgs.msg import JointState
 from visual_irl_msgs.msg import RobotMotion
 
 from visual_irl.errors import InvalidInput
-from visual_irl.io.artifacts import load_demonstration, load_trajectory
 from visual_irl.planning import PLANNERS
 from visual_irl.planning.approach import approached
 from visual_irl.robots import load_robot
@@ -20,6 +19,7 @@ from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import JointTrajectory
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.move_group import MoveGroupPlanner
+from visual_irl_ros.offered_motion import motion_of, planned_motion
 from visual_irl_ros.runtime import OK, Health, Reporter, run
 
 STATES = 60.0
@@ -41,9 +41,9 @@ class SkillNode(Node):
         if bool(trajectory) == bool(skill and demonstration):
             raise InvalidInput("give the parameter trajectory (from `visual-irl map`), or both skill and demonstration")
         if trajectory:
-            self._name, motion = Path(trajectory).stem, _read(Path(trajectory), robot)
+            self._name, motion = Path(trajectory).stem, motion_of(Path(trajectory), load_robot(robot))
         else:
-            self._name, motion = Path(skill).name, _planned(Path(skill), Path(demonstration), robot)
+            self._name, motion = Path(skill).name, planned_motion(Path(skill), Path(demonstration), load_robot(robot))
         if planner:
             motion = self._from_here(motion, planner, load_robot(robot))
         self._out = self.create_publisher(RobotMotion, "motion", qos.OFFER)
@@ -65,24 +65,6 @@ class SkillNode(Node):
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _read(path: Path, robot: str) -> JointTrajectory:
-    motion, about, _ = load_trajectory(path)
-    if about["robot"] != robot:
-        raise InvalidInput(f"'{path}' was mapped for '{about['robot']}', the parameter robot is '{robot}': map again")
-    return motion
-
-
-def _planned(skill: Path, demonstration: Path, robot_name: str) -> JointTrajectory:
-    from visual_irl import pipeline
-    from visual_irl.mapping.retarget import retarget_at_work
-    from visual_irl.policy.hand_path import PolicyConfig
-
-    robot = load_robot(robot_name)
-    demo = load_demonstration(demonstration)
-    _, arm = pipeline.plan(pipeline.load_skill(skill), demo, PolicyConfig())
-    return retarget_at_work(arm, robot, robot.T_world_base)[0]
 
 
 def main() -> None:
