@@ -65,6 +65,19 @@ def _frozen(value: Any, what: str, shape: tuple[int | None, ...], dtype: Any = f
     return array
 
 
+def _times(value: Any, what: str) -> ndarray:
+    """A read-only copy of the times [s] of `what`: two or more, each later than the one before."""
+    t = _frozen(value, f"{what} times", (None,))
+    if len(t) < 2:
+        raise InvalidInput(f"{what} has {len(t)} samples; at least 2 are needed")
+    if not (np.diff(t) > 0).all():
+        at = int(np.argmax(np.diff(t) <= 0))
+        raise InvalidInput(
+            f"{what} times must increase strictly: sample {at + 1} is at {t[at + 1]} s, the one before at {t[at]} s"
+        )
+    return t
+
+
 def _set(obj: Any, **values: Any) -> None:
     for name, value in values.items():
         object.__setattr__(obj, name, value)
@@ -242,10 +255,8 @@ class Demonstration:
     heights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "demonstration times", (None,))
+        t = _times(self.t, "demonstration")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"demonstration needs two or more strictly increasing times, got {n}")
         if self.side not in SIDES:
             raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
         if len(self.held) != n:
@@ -319,10 +330,8 @@ class HumanArmTrajectory:
     grip: Float[ndarray, "T"]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "human arm times", (None,))
+        t = _times(self.t, "human arm")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"human arm needs two or more strictly increasing times, got {n}")
         if self.side not in SIDES:
             raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
         _set(
@@ -353,10 +362,8 @@ class JointTrajectory:
     opening: Float[ndarray, "T"]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "trajectory times", (None,))
+        t = _times(self.t, "trajectory")
         n, j = len(t), len(self.joint_names)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"trajectory needs two or more strictly increasing times, got {n} samples")
         _set(
             self,
             t=t,
@@ -394,10 +401,8 @@ class HandPlan:
     held: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "hand plan times", (None,))
+        t = _times(self.t, "hand plan")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"hand plan needs two or more strictly increasing times, got {n}")
         if not len(self.phase) == len(self.held) == n:
             raise InvalidInput(f"hand plan has {n} samples, {len(self.phase)} phases and {len(self.held)} entries of held")
         _set(
