@@ -8,7 +8,7 @@ reward learned on people, which reads the hand, can be evaluated on a robot's st
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
@@ -98,26 +98,6 @@ def hands_of_tools(
         wrist = shoulder + (Ts[:, :3, 3] - placement.hand_length * fingers - shoulder) / placement.arm_scale
         Ts[:, :3, 3] = wrist + GRASP_REACH * fingers
     return Ts
-
-
-def human_states(
-    robot: RobotModel,
-    placement: Placement,
-    q: Float[ndarray, "T J"],
-    p_object: Float[ndarray, "T 3"],
-    held: Bool[ndarray, "T"],
-    inspected: Bool[ndarray, "T"],
-    attribute: float,
-) -> Float[ndarray, "T 9"]:
-    """A robot's states as a reward learned on people reads them (columns: `tasks.pick_place_graph.STATE`).
-
-    `p_object` [m] is in the frame in which the person demonstrated, which is the world of a calibrated recording.
-
-    Raises:
-        InvalidInput: angles of the wrong shape or not finite.
-    """
-    hand = equivalent_hands(robot, placement, q)[:, :3, 3]
-    return np.column_stack([hand, p_object, held, inspected, np.full(len(hand), float(attribute))])
 
 
 def beyond_reach(arm: HumanArmTrajectory, upper: float, fore: float) -> Float[ndarray, "T"]:
