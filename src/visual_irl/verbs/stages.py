@@ -108,12 +108,13 @@ def extract(
     out: Path,
     side: str,
     task: str,
-    pictures: Path | None,
-    upper_arm: float | None,
-    forearm: float | None,
-    every: int,
-    backend: str | None,
-    config_file: Path | None,
+    *,
+    pictures: Path | None = None,
+    upper_arm: float | None = None,
+    forearm: float | None = None,
+    every: int = 1,
+    backend: str | None = None,
+    config_file: Path | None = None,
 ) -> Demonstration:
     """Extract a demonstration from one or more cameras; see `visual-irl extract --help`."""
     from visual_irl.evaluation.pictures import contact_sheet
@@ -186,7 +187,7 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool 
     evaluations = Evaluations(checkpoint_of(out), hashlib.sha256("\n".join(parts).encode()).hexdigest(), resume)
     if resume:
         say(f"goes on after {len(evaluations)} steps" if len(evaluations) else "nothing was left by an earlier run: begins")
-    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(curves_of(out)) as curves:
+    with progress_bar(f"inverse reinforcement learning, {learner}", "step") as show, EventFile(curves_of(out)) as curves:
         had = len(evaluations)
 
         def progress(i: int, loss: float) -> None:
