@@ -46,6 +46,16 @@ _RIGID = 1e-3
 """How far poses that came from elsewhere may be from orthonormal."""
 
 
+def require_side(side: str) -> None:
+    """Refuse what is no side of a body.
+
+    Raises:
+        InvalidInput: lists the sides.
+    """
+    if side not in SIDES:
+        raise InvalidInput(f"side '{side}' is unknown; known: {', '.join(SIDES)}")
+
+
 def keypoint_index(name: str) -> int:
     """Row of a keypoint in `p_world`; an unknown name lists the known ones."""
     if name not in KEYPOINTS:
@@ -257,8 +267,7 @@ class Demonstration:
     def __post_init__(self) -> None:
         t = _times(self.t, "demonstration")
         n = len(t)
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         if len(self.held) != n:
             raise InvalidInput(f"demonstration has {n} frames but {len(self.held)} entries of held")
         for name in {*self.held, *self.turns, *self.heights} - {"", *self.objects}:
@@ -332,8 +341,7 @@ class HumanArmTrajectory:
     def __post_init__(self) -> None:
         t = _times(self.t, "human arm")
         n = len(t)
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         _set(
             self,
             t=t,

@@ -18,7 +18,7 @@ from visual_irl.mapping.human_arm import GRASP_REACH, swivel_frame
 from visual_irl.mapping.placement import Placement
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import KEYPOINTS, SIDES, HumanArmTrajectory, keypoint_index
+from visual_irl.types import KEYPOINTS, HumanArmTrajectory, keypoint_index, require_side
 
 REACH_SLACK = 1e-6
 """How far beyond its reach a straight arm may end by rounding [m]."""
@@ -55,8 +55,7 @@ def equivalent_arm(
     Raises:
         InvalidInput: angles of the wrong shape or not finite, an unknown side, or lengths that are none.
     """
-    if side not in SIDES:
-        raise InvalidInput(f"side '{side}' is unknown; known: {', '.join(SIDES)}")
+    require_side(side)
     if not (0.0 < upper < np.inf and 0.0 < fore < np.inf):
         raise InvalidInput(f"limb lengths are {upper} m and {fore} m; both must be positive")
     axes = torso_frame(side) if axes is None else axes

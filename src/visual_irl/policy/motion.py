@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from visual_irl.errors import InvalidInput, LearningFailed
 from visual_irl.policy.motion_file import Packed, require_array
-from visual_irl.types import SIDES
+from visual_irl.types import require_side
 
 SMOOTH_SECONDS = 0.04
 """Standard deviation of the window that takes noise off the hand's path, at any frame rate [s]."""
@@ -54,8 +54,7 @@ class MotionLibrary:
     side: str
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         if not self.shape or not self.shape.keys() == self.swivel.keys() == self.speed.keys():
             told = "; ".join(", ".join(part) or "nothing" for part in (self.shape, self.swivel, self.speed))
             raise InvalidInput(f"shape, swivel and duration are of different phases: {told}")
