@@ -298,7 +298,8 @@ class Demonstration:
                 raise InvalidInput(f"pose of fixture '{name}' is no rigid transform: {np.round(T, 4).tolist()}")
         for name, R in self.turns.items():
             if not is_rotation(R, _RIGID):
-                raise InvalidInput(f"orientation of object '{name}' is no rotation in some frame")
+                k = next(k for k, each in enumerate(R) if not is_rotation(each, _RIGID))
+                raise InvalidInput(f"orientation of object '{name}' is no rotation in frame {k}: {np.round(R[k], 4).tolist()}")
 
     def keypoint(self, name: str) -> Float[ndarray, "T 3"]:
         """Path [m] of one keypoint by its name; of the demonstrating arm when the name has no side."""

@@ -147,7 +147,9 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
         dwells += d.dwells
     collected = {phase: rows for phase, rows in collected.items() if rows}
     if "reach" not in collected:
-        raise LearningFailed("no demonstration shows a hand that reaches for an object over more than 5 cm")
+        raise LearningFailed(
+            "no demonstration shows a hand that reaches for an object over more than 5 cm: begin with the hand farther away"
+        )
     return MotionLibrary(
         shape={phase: np.mean([r[0] for r in rows], axis=0) for phase, rows in collected.items()},
         swivel={phase: np.mean([r[1] for r in rows], axis=0) for phase, rows in collected.items()},
