@@ -16,6 +16,10 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("loop", default_value="false", description="play the source again and again"),
             DeclareLaunchArgument("objects", default_value="true", description="look for the task's objects, too"),
+            DeclareLaunchArgument(
+                "detector", default_value="mediapipe",
+                description="what runs the networks: mediapipe on the CPU, or torch on a GPU",
+            ),
             DeclareLaunchArgument("pose_model", default_value="heavy", description="body network: heavy or full (quicker)"),
             DeclareLaunchArgument("camera", default_value="/camera/camera", description="the camera driver's namespace"),
             Node(
@@ -23,6 +27,7 @@ def generate_launch_description() -> LaunchDescription:
                 parameters=[
                     {
                         "source": LaunchConfiguration("source"),
+                        "keypoints.detector": LaunchConfiguration("detector"),
                         "pose_model": LaunchConfiguration("pose_model"),
                         "loop": LaunchConfiguration("loop"),
                         "objects": LaunchConfiguration("objects"),

@@ -94,7 +94,10 @@ def extract(
     """
     from visual_irl.verbs import stages
 
-    stages.extract(sources, out, side, task, pictures, upper_arm, forearm, every, backend, config)
+    stages.extract(
+        sources, out, side, task, pictures=pictures, upper_arm=upper_arm, forearm=forearm, every=every, backend=backend,
+        config_file=config,
+    )  # fmt: skip
 
 
 def learn(
@@ -156,7 +159,10 @@ def map_(
     from visual_irl.verbs.map_stage import map_arm
 
     smooth_hand = None if smooth_hand_ms is None else 1e-3 * smooth_hand_ms
-    map_arm(demonstration, motion, robot, skill, out, mount, calibrate_mount, side, pictures, config, smooth_hand)
+    map_arm(
+        robot, out, demonstration=demonstration, motion=motion, skill=skill, mount=mount, calibrate=calibrate_mount, side=side,
+        pictures=pictures, config_file=config, smooth_hand=smooth_hand,
+    )  # fmt: skip
 
 
 def replay(

@@ -46,6 +46,16 @@ _RIGID = 1e-3
 """How far poses that came from elsewhere may be from orthonormal."""
 
 
+def require_side(side: str) -> None:
+    """Refuse what is no side of a body.
+
+    Raises:
+        InvalidInput: lists the sides.
+    """
+    if side not in SIDES:
+        raise InvalidInput(f"side '{side}' is unknown; known: {', '.join(SIDES)}")
+
+
 def keypoint_index(name: str) -> int:
     """Row of a keypoint in `p_world`; an unknown name lists the known ones."""
     if name not in KEYPOINTS:
@@ -63,6 +73,19 @@ def _frozen(value: Any, what: str, shape: tuple[int | None, ...], dtype: Any = f
         raise InvalidInput(f"{what} is {array[first]} at index {first}; every value must be finite")
     array.setflags(write=False)
     return array
+
+
+def _times(value: Any, what: str) -> ndarray:
+    """A read-only copy of the times [s] of `what`: two or more, each later than the one before."""
+    t = _frozen(value, f"{what} times", (None,))
+    if len(t) < 2:
+        raise InvalidInput(f"{what} has {len(t)} samples; at least 2 are needed")
+    if not (np.diff(t) > 0).all():
+        at = int(np.argmax(np.diff(t) <= 0))
+        raise InvalidInput(
+            f"{what} times must increase strictly: sample {at + 1} is at {t[at + 1]} s, the one before at {t[at]} s"
+        )
+    return t
 
 
 def _set(obj: Any, **values: Any) -> None:
@@ -242,12 +265,9 @@ class Demonstration:
     heights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "demonstration times", (None,))
+        t = _times(self.t, "demonstration")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"demonstration needs two or more strictly increasing times, got {n}")
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         if len(self.held) != n:
             raise InvalidInput(f"demonstration has {n} frames but {len(self.held)} entries of held")
         for name in {*self.held, *self.turns, *self.heights} - {"", *self.objects}:
@@ -278,7 +298,8 @@ class Demonstration:
                 raise InvalidInput(f"pose of fixture '{name}' is no rigid transform: {np.round(T, 4).tolist()}")
         for name, R in self.turns.items():
             if not is_rotation(R, _RIGID):
-                raise InvalidInput(f"orientation of object '{name}' is no rotation in some frame")
+                k = next(k for k, each in enumerate(R) if not is_rotation(each, _RIGID))
+                raise InvalidInput(f"orientation of object '{name}' is no rotation in frame {k}: {np.round(R[k], 4).tolist()}")
 
     def keypoint(self, name: str) -> Float[ndarray, "T 3"]:
         """Path [m] of one keypoint by its name; of the demonstrating arm when the name has no side."""
@@ -319,12 +340,9 @@ class HumanArmTrajectory:
     grip: Float[ndarray, "T"]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "human arm times", (None,))
+        t = _times(self.t, "human arm")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"human arm needs two or more strictly increasing times, got {n}")
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         _set(
             self,
             t=t,
@@ -353,10 +371,8 @@ class JointTrajectory:
     opening: Float[ndarray, "T"]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "trajectory times", (None,))
+        t = _times(self.t, "trajectory")
         n, j = len(t), len(self.joint_names)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"trajectory needs two or more strictly increasing times, got {n} samples")
         _set(
             self,
             t=t,
@@ -394,10 +410,8 @@ class HandPlan:
     held: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        t = _frozen(self.t, "hand plan times", (None,))
+        t = _times(self.t, "hand plan")
         n = len(t)
-        if n < 2 or not (np.diff(t) > 0).all():
-            raise InvalidInput(f"hand plan needs two or more strictly increasing times, got {n}")
         if not len(self.phase) == len(self.held) == n:
             raise InvalidInput(f"hand plan has {n} samples, {len(self.phase)} phases and {len(self.held)} entries of held")
         _set(

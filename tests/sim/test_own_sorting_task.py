@@ -73,7 +73,7 @@ def test_it_is_learned_mapped_and_played(tmp_path: Path) -> None:
     demo, skill = tmp_path / "demo.npz", tmp_path / "skill"
     artifacts.save_demonstration(demo, SyntheticCamera(task="apples", seed=1).truth)
     assert stages.learn([demo], skill, "max_ent").task == "apples"
-    map_arm(demo, None, "panda", skill, tmp_path / "panda.npz", None, False, None, None, None)
+    map_arm("panda", tmp_path / "panda.npz", demonstration=demo, skill=skill)
     _, header, _ = artifacts.load_trajectory(tmp_path / "panda.npz")
     assert header["task"] == "apples" and set(header["fixtures"]) == {"crate_unripe", "crate_ripe"}
     result = evaluate(skill, "panda", 1, tmp_path / "result.json", 1003, 1, None, None)

@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = {"onion_0": demo.objects["onion_0"]}  # one is enough, and quicker
     held = tuple(name if name in first else "" for name in demo.held)
     artifacts.save_demonstration(folder / "one.npz", dataclasses.replace(demo, objects=first, held=held))
-    map_arm(folder / "one.npz", None, "ur5e", folder / "skill", folder / "t.npz", None, False, None, None, None)
+    map_arm("ur5e", folder / "t.npz", demonstration=folder / "one.npz", skill=folder / "skill")
     return folder
 
 
@@ -139,7 +139,7 @@ def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: P
     truth, file = tmp_path / "truth.npz", tmp_path / "t.npz"
     artifacts.save_demonstration(truth, SyntheticCamera(task="pouring", seed=0, rate=10.0).truth)
     stages.learn((truth,), tmp_path / "skill", "max_ent")
-    map_arm(truth, None, "ur5e", tmp_path / "skill", file, None, False, None, None, None)
+    map_arm("ur5e", file, demonstration=truth, skill=tmp_path / "skill")
     mapped = artifacts.load_trajectory(file)[1]["summary"]
     assert mapped["branch_changes"] == 0 and mapped["reachable"] == 1.0  # what is in the bottle stays in it
     asked = RunOptions("ur5e", trajectory=file, world=truth, out=tmp_path / "run", preview=False, speed=1.0, yes=True)

@@ -17,7 +17,7 @@ RECORDING = asset_path("models/recordings/onion_sorting")
 
 def test_it_says_what_was_seen_instead_and_is_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demonstration.npz"
-    stages.extract((RECORDING,), out, "auto", "pouring", None, None, None, 30, None, None)
+    stages.extract((RECORDING,), out, "auto", "pouring", every=30)
     said = " ".join(capsys.readouterr().out.split())
     assert "no object of task 'pouring' was found" in said and "shows onion, as --task onion_sorting has" in said
     assert "0 of 3 objects found" in said and "nan" not in said

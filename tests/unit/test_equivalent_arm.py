@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -22,7 +21,6 @@ from visual_irl.mapping.placement import Placement, placed_targets
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.solutions import solutions, solver_of
-from visual_irl.tasks.pick_place_graph import STATE, Relations
 from visual_irl.types import KEYPOINTS, SIDES, HumanArmTrajectory
 
 UPPER, FORE = 0.29, 0.26
@@ -182,25 +180,6 @@ def test_keypoints_tell_the_hands_pose(side: str) -> None:
     R = hand_orientation(p[f"{side}_hand_middle_mcp"] - p[f"{side}_wrist"], across)
     assert np.allclose(R, arm.Ts_world_hand[:, :3, :3], atol=1e-9)
     assert sum(np.isfinite(x).all() for x in p.values()) == 7
-
-
-def test_a_reward_of_people_reads_a_robots_states() -> None:
-    """The tool over the object counts as the hand at it; columns are those of the reward's states."""
-    robot = load_robot("panda")
-    placement = Placement(robot.T_world_base, 0.7, None, 0.0, 1.0)
-    q = np.linspace(robot.home - 0.2, robot.home, 6)
-    tool = (robot.T_world_base @ robot.fk(robot.home))[:3, 3]
-    flags = np.zeros(6, bool)
-    states = inverse.human_states(robot, placement, q, np.tile(tool, (6, 1)), flags, flags, 1.0)
-    assert states.shape == (6, len(STATE)) and np.allclose(states[-1, :3], tool, atol=1e-9)
-    assert STATE[3:6] == ("object_x", "object_y", "object_z") and STATE[6:] == ("held", "inspected", "attribute")
-    assert np.allclose(states[:, 3:6], tool) and (states[:, 8] == 1.0).all() and not states[:, 6:8].any()
-    relations = Relations((("bin", (0.3, 0.3, 0.1)),), None)
-    s = torch.from_numpy(states)
-    features = relations(s[:-1], s[1:])
-    travel = np.linalg.norm(np.diff(states[:, :3], axis=0), axis=1)
-    assert np.allclose(features[:, relations.names.index("travel")].numpy(), travel, atol=1e-5)
-    assert (features[:, relations.names.index("reach")] > 0.0).all()  # it comes nearer
 
 
 def test_bad_input_is_one_clear_error() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,17 @@ def test_no_module_is_a_grab_bag(path: Path) -> None:
     assert path.stem not in {"utils", "util", "helpers", "misc", "common", "tools"}
     assert len(path.read_text().splitlines()) <= 450
     assert path.read_text().startswith('"""'), "every module says its one idea first"
+
+
+def test_every_package_that_is_installed_for_the_tests_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: rows for name, rows in project["optional-dependencies"].items() if name != "peers"}
+    wanted = {normal(row) for rows in (project["dependencies"], *extras.values()) for row in rows} - {"visual-irl"}
+    pinned = [normal(row) for row in (ROOT / "constraints.txt").read_text().splitlines()]
+    assert wanted - set(pinned) == set()
+    assert len(pinned) == len(set(pinned))
+
+
+def normal(requirement: str) -> str:
+    """The name of a package, as an index compares it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()

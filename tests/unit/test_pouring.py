@@ -262,7 +262,7 @@ def test_map_tells_of_a_search_that_was_ended_and_what_to_change(
     monkeypatch.setattr(pour_ways, "MOST", 20)
     monkeypatch.setattr(map_stage, "look", lambda *_: Outlook("the cup is in the way", 0.0, False))
     with pytest.raises(Unreachable, match=r"'ur5e' .* the last because take: after 20 looks .* is sought: move .*--mount"):
-        map_stage.map_arm(file, None, "ur5e", tmp_path / "skill", tmp_path / "t.npz", None, False, None, None, None)
+        map_stage.map_arm("ur5e", tmp_path / "t.npz", demonstration=file, skill=tmp_path / "skill")
 
 
 @pytest.mark.long
@@ -273,7 +273,7 @@ def test_map_says_why_there_is_no_way(skill: PouringSkill, tmp_path: Path, monke
     monkeypatch.setattr(map_stage, "look", lambda *_: Outlook("the cup is in the way", 0.0, False))
     monkeypatch.setattr(pour_ways, "ways", lambda: itertools.islice(ways(), 400))
     with pytest.raises(Unreachable, match=r"'ur5e' can do this in none of .* the cup is in the way.*--mount"):
-        map_stage.map_arm(file, None, "ur5e", tmp_path / "skill", out, None, False, None, None, None)
+        map_stage.map_arm("ur5e", out, demonstration=file, skill=tmp_path / "skill")
     assert not out.exists()
 
 

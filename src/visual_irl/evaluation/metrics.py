@@ -20,14 +20,8 @@ def extraction_error(demo: Demonstration, truth: Demonstration) -> dict[str, Any
     Objects are matched by the nearest true object at the start. Frames are matched by time.
     """
     rows = np.abs(truth.t[:, None] - demo.t[None, :]).argmin(axis=0)
-    joints = {}
-    errors = []
-    for joint in ARM_JOINTS:
-        e = np.linalg.norm(demo.keypoint(joint) - truth.keypoint(f"{demo.side}_{joint}")[rows], axis=1)
-        joints[joint] = _mm(e)
-        errors.append(e)
+    arm = np.stack([_distance(demo, truth, rows, joint) for joint in ARM_JOINTS])
     tips = np.stack([_distance(demo, truth, rows, tip) for tip in FINGERTIPS])
-    arm = np.stack(errors)
     objects, attributes = _object_error(demo, truth, rows)
     return {
         "side_right": bool(demo.side == truth.side),
@@ -35,7 +29,7 @@ def extraction_error(demo: Demonstration, truth: Demonstration) -> dict[str, Any
         "arm_lost": float((~np.isfinite(arm).all(axis=0)).mean()),
         "arm_mm_mean": float(np.nanmean(arm) * 1e3),
         "arm_mm_p95": float(np.nanpercentile(arm, 95) * 1e3),
-        "joints_mm": joints,
+        "joints_mm": {joint: _mm(e) for joint, e in zip(ARM_JOINTS, arm, strict=True)},
         "fingertips_mm": _mm(tips.ravel()),
         "objects_true": len(truth.objects),
         "objects_found": len(demo.objects),
@@ -45,6 +39,7 @@ def extraction_error(demo: Demonstration, truth: Demonstration) -> dict[str, Any
 
 
 def _distance(demo: Demonstration, truth: Demonstration, rows: ndarray, name: str) -> ndarray:
+    """How far a keypoint is from where it truly was, for each frame (T,) [m]; `rows` are the truth's frames."""
     return np.linalg.norm(demo.keypoint(name) - truth.keypoint(f"{demo.side}_{name}")[rows], axis=1)
 
 

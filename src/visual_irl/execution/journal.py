@@ -85,7 +85,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFile(f"no log at '{path}'")
+        raise MissingFile(f"no log at '{path}'; `visual-irl run` writes one into its --out")
     spare = _spare_path(path)
     content = path.read_bytes() + (b"\n" + spare.read_bytes().strip() if spare.is_file() else b"")
     for line in content.split(b"\n"):
@@ -113,7 +113,7 @@ def last_outcome(path: Path) -> tuple[str, str]:
         elif record["what"] == "end":
             outcome, reason = record["outcome"], record["reason"]
     if not outcome:
-        raise UnreadableFile(f"'{path}' holds no execution")
+        raise UnreadableFile(f"'{path}' holds no execution: it ended before anything was to move")
     if outcome == "died":
         reason = f"the log stops while the arm moves, {where}: the commanding process died" + (f" ({reason})" if reason else "")
     return outcome, reason

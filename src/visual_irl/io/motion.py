@@ -54,10 +54,10 @@ def motion_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(path.glob("*.npz"))
         if not files:
-            raise MissingFile(f"the folder '{path}' holds no .npz motion file")
+            raise MissingFile(f"the folder '{path}' holds no motion file (.npz): name another folder, or a file")
         return files
     if not path.is_file():
-        raise MissingFile(f"motion file '{path}' does not exist")
+        raise MissingFile(f"no motion file at '{path}'; it is an .npz with {', '.join(SHAPES)} and fps")
     return [path]
 
 
@@ -71,7 +71,7 @@ def load_motion(path: Path, side: str | None = None) -> ArmMotion:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFile(f"motion file '{path}' does not exist")
+        raise MissingFile(f"no motion file at '{path}'; it is an .npz with {', '.join(SHAPES)} and fps")
     try:
         arrays = arrays_of(path)
     except UnreadableFile as error:

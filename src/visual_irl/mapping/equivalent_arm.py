@@ -8,7 +8,7 @@ reward learned on people, which reads the hand, can be evaluated on a robot's st
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl import se3
@@ -18,7 +18,7 @@ from visual_irl.mapping.human_arm import GRASP_REACH, swivel_frame
 from visual_irl.mapping.placement import Placement
 from visual_irl.robots.chain import arm_states, chain_of
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import KEYPOINTS, SIDES, HumanArmTrajectory, keypoint_index
+from visual_irl.types import KEYPOINTS, HumanArmTrajectory, keypoint_index, require_side
 
 REACH_SLACK = 1e-6
 """How far beyond its reach a straight arm may end by rounding [m]."""
@@ -55,8 +55,7 @@ def equivalent_arm(
     Raises:
         InvalidInput: angles of the wrong shape or not finite, an unknown side, or lengths that are none.
     """
-    if side not in SIDES:
-        raise InvalidInput(f"side '{side}' is unknown; known: {', '.join(SIDES)}")
+    require_side(side)
     if not (0.0 < upper < np.inf and 0.0 < fore < np.inf):
         raise InvalidInput(f"limb lengths are {upper} m and {fore} m; both must be positive")
     axes = torso_frame(side) if axes is None else axes
@@ -98,26 +97,6 @@ def hands_of_tools(
         wrist = shoulder + (Ts[:, :3, 3] - placement.hand_length * fingers - shoulder) / placement.arm_scale
         Ts[:, :3, 3] = wrist + GRASP_REACH * fingers
     return Ts
-
-
-def human_states(
-    robot: RobotModel,
-    placement: Placement,
-    q: Float[ndarray, "T J"],
-    p_object: Float[ndarray, "T 3"],
-    held: Bool[ndarray, "T"],
-    inspected: Bool[ndarray, "T"],
-    attribute: float,
-) -> Float[ndarray, "T 9"]:
-    """A robot's states as a reward learned on people reads them (columns: `tasks.pick_place_graph.STATE`).
-
-    `p_object` [m] is in the frame in which the person demonstrated, which is the world of a calibrated recording.
-
-    Raises:
-        InvalidInput: angles of the wrong shape or not finite.
-    """
-    hand = equivalent_hands(robot, placement, q)[:, :3, 3]
-    return np.column_stack([hand, p_object, held, inspected, np.full(len(hand), float(attribute))])
 
 
 def beyond_reach(arm: HumanArmTrajectory, upper: float, fore: float) -> Float[ndarray, "T"]:

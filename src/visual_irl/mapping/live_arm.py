@@ -19,7 +19,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.mapping.anatomy import hand_orientation
 from visual_irl.mapping.human_arm import GRASP_REACH
 from visual_irl.mapping.targets import tool_rotation
-from visual_irl.types import SIDES, KeypointFrame, keypoint_index
+from visual_irl.types import KeypointFrame, keypoint_index, require_side
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class LiveArmConfig:
     """Longest believable upper arm or forearm [m]."""
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         require_within(self, 0.02, 1.0, palm_age=(0.0, 5.0))
         if not self.shortest < self.longest:
             raise InvalidInput(f"limbs from {self.shortest} to {self.longest} m, expected the shorter bound first")

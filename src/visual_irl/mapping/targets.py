@@ -52,9 +52,13 @@ class ArmTargets:
         start = np.array(self.start, bool)
         start[:1] = True
         object.__setattr__(self, "start", start)
-        steps = np.diff(self.t)[~start[1:]]
-        if not (steps > 0.0).all():
-            raise InvalidInput("times of a motion must increase strictly inside a segment")
+        late = np.flatnonzero(~(np.diff(self.t) > 0.0) & ~start[1:])
+        if len(late):
+            k = int(late[0])
+            raise InvalidInput(
+                f"times of a motion must increase strictly inside a recording: frame {k + 1} is at {self.t[k + 1]} s, the one "
+                f"before at {self.t[k]} s"
+            )
 
     def interval(self) -> float:
         """Median time between frames [s]; a sixtieth of a second when there is but one."""

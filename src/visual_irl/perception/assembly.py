@@ -13,7 +13,7 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.objects.cylinder_fit import UP
 from visual_irl.perception.objects.tracking import TrackingConfig, Tracks, track_objects
-from visual_irl.types import SIDES, Demonstration, KeypointFrame, keypoint_index
+from visual_irl.types import Demonstration, KeypointFrame, keypoint_index, require_side
 
 _FINGERTIPS = ("thumb_tip", "index_tip", "middle_tip")
 _HAND_BEYOND_WRIST = 0.10
@@ -43,8 +43,7 @@ def assemble(
     Raises:
         InvalidInput: fewer than two frames, stamps that do not increase, an unknown side, objects in a torso frame.
     """
-    if side not in SIDES:
-        raise InvalidInput(f"side '{side}' is unknown; known: {', '.join(SIDES)}")
+    require_side(side)
     if len(frames) < 2:
         raise InvalidInput(f"a demonstration needs two or more frames, got {len(frames)}; record longer")
     if frame == "torso" and any(f.objects for f in frames):

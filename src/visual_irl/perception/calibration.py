@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
@@ -72,7 +72,6 @@ class Board:
 class BoardView:
     """The corners of a board in one picture."""
 
-    ids: Int[ndarray, "N"]
     p_board: Float[ndarray, "N 3"]
     """In the board's frame [m]."""
     uv: Float[ndarray, "N 2"]
@@ -106,7 +105,7 @@ def find_board(rgb: UInt8[ndarray, "H W 3"], board: Board) -> BoardView | None:
         return None
     ids = np.asarray(ids).ravel().astype(np.int64)
     points = np.asarray(board.pattern().getChessboardCorners(), float)[ids]
-    return BoardView(ids, points, np.asarray(corners, float).reshape(-1, 2))
+    return BoardView(points, np.asarray(corners, float).reshape(-1, 2))
 
 
 def calibrate_lens(views: Sequence[BoardView], width: int, height: int) -> Lens:

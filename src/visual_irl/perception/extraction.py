@@ -57,7 +57,6 @@ class ExtractionConfig:
     def __post_init__(self) -> None:
         if self.side not in ("auto", *SIDES):
             raise InvalidInput(f"side '{self.side}' is unknown; known: auto, {', '.join(SIDES)}")
-
         if not 1 <= self.every <= 30:
             raise InvalidInput(f"every is {self.every}, must lie between 1 and 30")
 

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from visual_irl.errors import InvalidInput, LearningFailed
 from visual_irl.policy.motion_file import Packed, require_array
-from visual_irl.types import SIDES
+from visual_irl.types import require_side
 
 SMOOTH_SECONDS = 0.04
 """Standard deviation of the window that takes noise off the hand's path, at any frame rate [s]."""
@@ -54,8 +54,7 @@ class MotionLibrary:
     side: str
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         if not self.shape or not self.shape.keys() == self.swivel.keys() == self.speed.keys():
             told = "; ".join(", ".join(part) or "nothing" for part in (self.shape, self.swivel, self.speed))
             raise InvalidInput(f"shape, swivel and duration are of different phases: {told}")
@@ -148,7 +147,9 @@ def learn_motion(demonstrations: Sequence[ObservedMotion]) -> MotionLibrary:
         dwells += d.dwells
     collected = {phase: rows for phase, rows in collected.items() if rows}
     if "reach" not in collected:
-        raise LearningFailed("no demonstration shows a hand that reaches for an object over more than 5 cm")
+        raise LearningFailed(
+            "no demonstration shows a hand that reaches for an object over more than 5 cm: begin with the hand farther away"
+        )
     return MotionLibrary(
         shape={phase: np.mean([r[0] for r in rows], axis=0) for phase, rows in collected.items()},
         swivel={phase: np.mean([r[1] for r in rows], axis=0) for phase, rows in collected.items()},

@@ -21,7 +21,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.tasks.body import Body
 from visual_irl.tasks.human import ArmPosture, Human, Posture, elbow_of, frame_of, turns_about
 from visual_irl.tasks.scene import Scene
-from visual_irl.types import KEYPOINTS, SIDES, Demonstration, keypoint_index
+from visual_irl.types import KEYPOINTS, SIDES, Demonstration, keypoint_index, require_side
 
 MAX_LEAN = 0.40
 """Forward lean that a seated person adds for a far target [rad]."""
@@ -49,8 +49,7 @@ class PerformerConfig:
     variation: float = 0.06
 
     def __post_init__(self) -> None:
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         if not 1.0 <= self.rate <= 1000.0:
             raise InvalidInput(f"rate {self.rate} Hz is outside of 1 to 1000 Hz")
 

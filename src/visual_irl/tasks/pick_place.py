@@ -16,7 +16,7 @@ from numpy import ndarray
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.tasks.scene import Appearance, Colour, Fixture, Outcome, Scene, SceneObject, SeenThing
-from visual_irl.types import SIDES
+from visual_irl.types import require_side
 
 MOST_MOVED = 0.10
 """A box that is moved farther may stand where a person or an arm does not reach it [m]."""
@@ -80,8 +80,7 @@ class PickPlace:
             raise InvalidInput(
                 f"bins moved by {self.moved} m: must lie between 0 and {MOST_MOVED} m, or they may be out of reach"
             )
-        if self.side not in SIDES:
-            raise InvalidInput(f"side '{self.side}' is unknown; known: {', '.join(SIDES)}")
+        require_side(self.side)
         boxes = [f.name for f in self.fixtures()]
         if len(boxes) < len(self.kinds) and type(self).goal is PickPlace.goal:
             raise InvalidInput(

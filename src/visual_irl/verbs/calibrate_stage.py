@@ -89,7 +89,9 @@ def _views(folder: Path, board: Board) -> tuple[list[tuple[int, BoardView]], tup
     folder = Path(folder)
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES) if folder.is_dir() else [folder]
     if not files or not files[0].is_file():
-        raise MissingFile(f"'{folder}' holds no pictures ({', '.join(PICTURES)}) of a board")
+        raise MissingFile(
+            f"'{folder}' holds no pictures ({', '.join(PICTURES)}) of a board; `visual-irl calibrate board` draws one"
+        )
     views, size = [], (0, 0)
     with progress_bar("board", "picture") as show:
         for k, file in enumerate(files):
@@ -144,7 +146,7 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MissingFile(f"there is no file '{path}'") from None
+        raise MissingFile(f"no file at '{path}'; --help says what it must hold") from None
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"'{path}' cannot be read as JSON: {error}") from error
 

@@ -92,7 +92,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     demo, skill = out / "demonstration.npz", out / "skill"
     todo.run(
         "extract", f"3D keypoints and objects from {source.name}", [demo, out / "keypoints.png"], {}, [source],
-        stages.extract, (source,), demo, "auto", "onion_sorting", out, None, None, 1, None, None,
+        stages.extract, (source,), demo, "auto", "onion_sorting", pictures=out,
     )  # fmt: skip
     what = "a reward from what was seen, and the policy that maximises it"
     todo.run("learn", what, [skill], {}, [demo], stages.learn, [demo], skill, "max_ent")
@@ -103,7 +103,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
         pictures = [out / f"arms_{robot}.png", out / f"mapping_{robot}.png"]
         todo.run(
             f"map {robot}", f"the learned skill onto the {robot}", [trajectory, *pictures], {}, [demo, skill],
-            map_arm, demo, None, robot, skill, trajectory, None, False, None, out, None,
+            map_arm, robot, trajectory, demonstration=demo, skill=skill, pictures=out,
         )  # fmt: skip
         results[robot] = [_replay(todo, out, robot, trajectory, truth, seed) for seed in range(seeds)]
     clips = _real_clips(todo, out)
@@ -126,7 +126,7 @@ def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path |
     inputs = [trajectory] + ([truth] if truth else [])
     todo.run(
         f"replay {robot} {seed}", "in MuJoCo", [folder / "report.json", *film], {"seed": seed}, inputs,
-        stages.replay, trajectory, folder, truth, seed, seed == 0,
+        stages.replay, trajectory, folder, truth, seed, video=seed == 0,
     )  # fmt: skip
     content: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return content
@@ -160,7 +160,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
             outputs = [demo, here / "keypoints.png"]
             todo.run(
                 f"extract {source.name}", f"a real person: {clip.name}", outputs, {"every": clip.every}, [source],
-                stages.extract, (source,), demo, "auto", "onion_sorting", here, None, None, clip.every, None, None,
+                stages.extract, (source,), demo, "auto", "onion_sorting", pictures=here, every=clip.every,
             )  # fmt: skip
             loaded = artifacts.load_demonstration(demo)
             row |= {"frames": len(loaded.t), "seen": int(loaded.seen.sum()), "side": loaded.side}
@@ -169,7 +169,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
                 outputs = [trajectory, here / f"arms_{robot}.png"]
                 todo.run(
                     f"map {source.name} {robot}", f"onto the {robot}", outputs, {}, [demo],
-                    map_arm, demo, None, robot, None, trajectory, None, False, None, here, None,
+                    map_arm, robot, trajectory, demonstration=demo, pictures=here,
                 )  # fmt: skip
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]
         except VisualIrlError as error:

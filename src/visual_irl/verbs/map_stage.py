@@ -80,19 +80,20 @@ class Mapped:
 
 
 def map_arm(
-    demonstration: Path | None,
-    motion: Path | None,
     robot_name: str,
-    skill: Path | None,
     out: Path,
-    mount: tuple[float, float, float, float] | None,
-    calibrate: bool,
-    side: str | None,
-    pictures: Path | None,
-    config_file: Path | None,
+    *,
+    demonstration: Path | None = None,
+    motion: Path | None = None,
+    skill: Path | None = None,
+    mount: tuple[float, float, float, float] | None = None,
+    calibrate: bool = False,
+    side: str | None = None,
+    pictures: Path | None = None,
+    config_file: Path | None = None,
     smooth_hand: float | None = None,
 ) -> None:
-    """Map an arm onto a robot; see `visual-irl map --help`."""
+    """Map an arm onto a robot; see `visual-irl map --help`. `smooth_hand` is in seconds."""
     if (demonstration is None) == (motion is None):
         raise InvalidInput("name one thing to map: a demonstration file, or a motion file with --motion")
     if motion is not None and skill is not None:

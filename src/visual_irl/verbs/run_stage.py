@@ -62,7 +62,7 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
     plan, file, repairs = free_of_collisions(plan_of(skill, file, options), file, out, options)
     if options.preview:
         say("the plan in simulation, at its full speed:")
-        stages.replay(file, out / "preview", options.world, 0, True)
+        stages.replay(file, out / "preview", options.world, seed=0, video=True)
         say(f"  look at {out / 'preview' / 'filmstrip.png'} and {out / 'preview' / 'replay.mp4'}")
     with _connected(plan, options) as (arm, gripper):
         if isinstance(arm, HardwareArm):
@@ -94,7 +94,7 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
 
 def _mapped(skill: Path, options: RunOptions) -> Path:
     file = options.out / f"{options.robot}.npz"
-    map_arm(options.demonstration, None, options.robot, skill, file, None, False, None, None, None)
+    map_arm(options.robot, file, demonstration=options.demonstration, skill=skill)
     return file
 
 
@@ -156,7 +156,7 @@ def _show_approach(approach: Approach, file: Path, out: Path, options: RunOption
     artifacts.save_trajectory(kept, motion, {**header, "held": []})
     artifacts.write_sidecar(kept, options, {"trajectory": file})
     if options.preview:
-        stages.replay(kept, out / "approach", options.world, 0, True)
+        stages.replay(kept, out / "approach", options.world, seed=0, video=True)
         say(f"  look at {out / 'approach' / 'filmstrip.png'}")
 
 

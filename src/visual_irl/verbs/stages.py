@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
@@ -25,7 +25,11 @@ from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import load_task
 from visual_irl.tasks.scene import Scene, SeenThing
-from visual_irl.types import Demonstration, RgbdFrame
+from visual_irl.types import Demonstration, ExecutionReport, RgbdFrame
+
+if TYPE_CHECKING:
+    from visual_irl.execution.guard import ApprovedTrajectory
+    from visual_irl.execution.mujoco_executor import MujocoExecutor
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
@@ -108,12 +112,13 @@ def extract(
     out: Path,
     side: str | None,
     task: str | None,
-    pictures: Path | None,
-    upper_arm: float | None,
-    forearm: float | None,
-    every: int | None,
-    backend: str | None,
-    config_file: Path | None,
+    *,
+    pictures: Path | None = None,
+    upper_arm: float | None = None,
+    forearm: float | None = None,
+    every: int | None = None,
+    backend: str | None = None,
+    config_file: Path | None = None,
 ) -> Demonstration:
     """Extract a demonstration from one or more cameras; see `visual-irl extract --help`."""
     from visual_irl.evaluation.pictures import contact_sheet
@@ -188,7 +193,7 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool 
     evaluations = Evaluations(checkpoint_of(out), hashlib.sha256("\n".join(parts).encode()).hexdigest(), resume)
     if resume:
         say(f"goes on after {len(evaluations)} steps" if len(evaluations) else "nothing was left by an earlier run: begins")
-    with progress_bar("maximum-entropy inverse reinforcement learning", "step") as show, EventFile(curves_of(out)) as curves:
+    with progress_bar(f"inverse reinforcement learning, {learner}", "step") as show, EventFile(curves_of(out)) as curves:
         had = len(evaluations)
 
         def progress(i: int, loss: float) -> None:
@@ -210,7 +215,6 @@ def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool 
 
 def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, video: bool) -> dict[str, Any]:
     """Replay in MuJoCo; see `visual-irl replay --help`. Returns the content of report.json."""
-    from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
     from visual_irl.execution.guard import SIMULATED, approve
     from visual_irl.execution.mujoco_executor import MujocoExecutor
     from visual_irl.execution.state import RobotState
@@ -235,24 +239,9 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
     approved = approve(trajectory, robot, start, surrounded, SIMULATED, held=held)
     executor = MujocoExecutor(scene, robot, mount, seed=seed)
-    duration = float(trajectory.t[-1])
-    stills: list[tuple[float, ndarray]] = []
     try:
         with progress_bar(f"replaying on the {robot.name}, seed {seed}", "s") as show:
-            if video:
-                with Mp4Writer(out / "replay.mp4", FILM_FPS, *FILM_SIZE) as film:
-
-                    def on_frame(t: float) -> None:
-                        image = executor.render("front", *FILM_SIZE)
-                        film.write(image)
-                        if t >= (len(stills) + 0.5) * duration / STRIP:
-                            stills.append((t, image))
-                        show(int(t), int(duration))
-
-                    report = executor.execute(approved, on_frame, fps=FILM_FPS)
-                contact_sheet(out / "filmstrip.png", [i for _, i in stills], [f"t = {t:.1f} s" for t, _ in stills])
-            else:
-                report = executor.execute(approved)
+            report = _filmed(executor, approved, out, show) if video else executor.execute(approved)
     finally:
         executor.close()
     sorted_ = task.succeeded(scene, report.details["outcome"]) if header["objects"] else {}
@@ -261,7 +250,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "seed": seed,
         "outcome": report.outcome,
         "message": report.message,
-        "duration_s": duration,
+        "duration_s": float(trajectory.t[-1]),
         "tracking_rms_rad": report.tracking_rms,
         "repairs": repairs,
         "objects": sorted_,
@@ -280,6 +269,28 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
     return content
+
+
+def _filmed(
+    executor: MujocoExecutor, approved: ApprovedTrajectory, out: Path, show: Callable[[int, int], None]
+) -> ExecutionReport:
+    """Execute, with replay.mp4 and filmstrip.png of it in the folder `out`; `show` is told the time and the duration [s]."""
+    from visual_irl.evaluation.pictures import Mp4Writer, contact_sheet
+
+    duration = float(approved.trajectory.t[-1])
+    stills: list[tuple[float, ndarray]] = []
+    with Mp4Writer(out / "replay.mp4", FILM_FPS, *FILM_SIZE) as film:
+
+        def on_frame(t: float) -> None:
+            image = executor.render("front", *FILM_SIZE)
+            film.write(image)
+            if t >= (len(stills) + 0.5) * duration / STRIP:
+                stills.append((t, image))
+            show(int(t), int(duration))
+
+        report = executor.execute(approved, on_frame, fps=FILM_FPS)
+    contact_sheet(out / "filmstrip.png", [image for _, image in stills], [f"t = {t:.1f} s" for t, _ in stills])
+    return report
 
 
 def scene_of(header: dict[str, Any], world: Path | None, task: Any) -> Scene:

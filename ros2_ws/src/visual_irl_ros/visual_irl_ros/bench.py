@@ -47,7 +47,7 @@ RAISED = 0.15
 """How far the person's hands of `path` stay above where they took things from the table: a robot's fingers reach lower [m]."""
 
 
-def _send(part: str, seconds: float, sent: Any) -> None:
+def _send(part: str, sent: Any) -> None:
     """Send keypoints at `RATE`; `sent` gets the time at which each left the library's terms [ns]."""
     rclpy.init()
     node = Node("bench_sender")
@@ -71,7 +71,7 @@ def _send(part: str, seconds: float, sent: Any) -> None:
 def _transport(part: str, seconds: float) -> dict[str, float]:
     context = multiprocessing.get_context("spawn")
     sent = context.Array("q", round((seconds + 2.0 * WARM) * RATE), lock=False)
-    sender = context.Process(target=_send, args=(part, seconds, sent), daemon=True)
+    sender = context.Process(target=_send, args=(part, sent), daemon=True)
     node, ages, wire = Node("bench_receiver"), {}, KeypointWire("world")
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -116,7 +116,7 @@ def bench_backend(
     require_writable_file(Path(json_out))
     for clip in clips:
         if not Path(clip).exists():
-            raise MissingFile(f"no clip at '{clip}'")
+            raise MissingFile(f"no clip at '{clip}': --clips takes paths of videos")
     finder = config.build()
     tracker = finder.networks.tracker  # type: ignore[attr-defined]
     device: torch.device = tracker.device

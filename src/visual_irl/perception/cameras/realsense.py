@@ -228,7 +228,7 @@ class PlayedSession(LiveSession):
     def __init__(self, path: Path) -> None:
         rs = realsense_library()
         if not path.is_file():
-            raise MissingFile(f"no RealSense recording at '{path}'")
+            raise MissingFile(f"no RealSense recording at '{path}'; RealSense Viewer writes one (.bag)")
         wanted = rs.config()
         wanted.enable_device_from_file(str(path), repeat_playback=False)
         self._pipeline = rs.pipeline()

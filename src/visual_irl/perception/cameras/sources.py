@@ -187,9 +187,14 @@ def _open_folder(path: Path) -> FrameSource:
     camera = read_camera(path / CAMERA_FILE)
     colours, depths = sorted(path.glob("color*.png")), sorted(path.glob("depth*.png"))
     if not colours:
-        raise UnreadableFile(f"'{path}' has a camera.json but no color*.png")
+        raise UnreadableFile(
+            f"'{path}' has a camera.json but no color*.png; name its pictures color_000.png, color_001.png, ..."
+        )
     if depths and [d.name.removeprefix("depth") for d in depths] != [c.name.removeprefix("color") for c in colours]:
-        raise InvalidInput(f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name")
+        raise InvalidInput(
+            f"'{path}' has {len(colours)} colour and {len(depths)} depth pictures that do not pair by name: "
+            "depth_000.png belongs to color_000.png"
+        )
     if depths and not camera.depth_unit > 0:
         raise InvalidInput(f"'{path / 'camera.json'}' needs depth_unit_m > 0, the metres of one step of depth*.png")
     if len(colours) > 1 and not camera.fps > 0:
