@@ -184,6 +184,47 @@ def test_left_and_right_that_change_sooner_than_anybody_turns_are_lost_and_a_tur
     assert seen[3:turned_at] == [None] * (turned_at - 3) and seen[turned_at:] == [240.0] * (len(seen) - turned_at)
 
 
+class FaceCovered(Scripted):
+    """Networks that find the body with its hand, and no face in some pictures."""
+
+    covered = False
+
+    def body(self, near: Region | None = None) -> PersonDetection | None:
+        self.asked.append("face")
+        return None if self.covered else person()
+
+    def hands(self) -> list[HandDetection]:
+        return [hand()]
+
+
+class WithoutFace:
+    """A search that always finds the body by its arms, and knows it from then on."""
+
+    unsure = locked = False
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def find(self, rgb: np.ndarray, stamp_ns: int, hands: list[HandDetection]) -> PersonDetection:
+        self.locked = True
+        return person()
+
+
+def test_a_face_that_was_covered_is_followed_again_once_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(person_finder, "HeadlessSearch", WithoutFace)
+    networks = FaceCovered()
+    finder = PersonFinder(PersonFinderConfig(), networks)
+    searched = []
+    for i in range(24):
+        networks.covered = 2 <= i < 4 or i >= 20
+        assert finder.detect(PICTURE, i * STEP_NS) is not None
+        searched.append("face" in networks.asked)
+    assert searched[:3] == [True] * 3
+    found = searched.index(True, 4)
+    assert found <= 9 and all(searched[found:21]), "not only now and then"
+    assert sum(searched[21:]) == 0, "covered again: a body is followed without a face at less cost"
+
+
 class Passing(Scripted):
     """Networks that follow whoever is nearest; in some pictures somebody walks past in front of the person."""
 

@@ -46,7 +46,8 @@ MOST_PEOPLE = 4
 PAUSE_NS = 180_000_000
 """After a closer look for a hand that found none, so long [ns] none is taken: hands stay hidden for longer."""
 _FACE_EVERY = 5
-"""While a body without a head is followed, only every so many pictures are searched for a face: it costs a third."""
+"""While a body is followed without its head, only every so many pictures are searched for a face, until one is found: it
+costs a third."""
 
 
 @runtime_checkable
@@ -178,6 +179,7 @@ class PersonFinder:
         if not faceless:
             person = self._by_face(rgb, body, found, stamp_ns)
             if person is not None and (person.hands or not followed):
+                self._without_face = _FACE_EVERY  # it is looked for in the next picture, too
                 return person  # a face without a hand does not outdo a body that is followed by its hand
         if not self.config.search_without_head:
             return None
