@@ -51,7 +51,7 @@ class TorchDetectorConfig(PersonFinderConfig):
             raise InvalidInput(f"device '{self.device}' is unknown; known: auto, cpu, cuda")
         there = torch.cuda.is_available()
         if self.device == "cuda" and not there:
-            raise MissingDependency("no CUDA device that PyTorch can use; `--device cpu` needs none")
+            raise MissingDependency("no CUDA device that PyTorch can use; `device: cpu` needs none")
         return torch.device("cuda" if there and self.device != "cpu" else "cpu")
 
 
