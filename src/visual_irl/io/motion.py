@@ -54,7 +54,7 @@ def motion_files(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(path.glob("*.npz"))
         if not files:
-            raise MissingFile(f"the folder '{path}' holds no motion file (.npz): name another folder, or a file")
+            raise MissingFile(f"the folder '{path}' holds no .npz motion file: name another folder, or a file")
         return files
     if not path.is_file():
         raise MissingFile(f"no motion file at '{path}'; it is an .npz with {', '.join(SHAPES)} and fps")
