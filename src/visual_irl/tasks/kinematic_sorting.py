@@ -114,18 +114,28 @@ class KinematicSorting(PointHandTask):
         carry = (o.things - self.target_bins(o.attribute)).norm(dim=-1)
         return -(reach * (carry >= self.placed_distance) + 2 * carry).sum(dim=-1)
 
-    def expert(
-        self, observations: Float[Tensor, "B D"], noise: float = 0.0, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "B 4"]:
-        """Scripted demonstrator: the held, else the nearest object out of place goes to its bin; then the hand backs off."""
-        o = self.split(observations)
+    def next_thing(self, o: Situation) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a demonstrator handles: the held object, else the nearest out of place.
+
+        Returns:
+            Its place and its bin's centre (B 3) [m], whether it is held, and whether it is in its bin (B).
+        """
         centres = self.target_bins(o.attribute)
         far = (o.hand.unsqueeze(-2) - o.things).norm(dim=-1)
         in_bin = (o.things - centres).norm(dim=-1) < self.placed_distance
         chosen = (far + 1e3 * in_bin - 1e6 * o.held).argmin(dim=-1, keepdim=True)  # held first, placed last
         rows = chosen.unsqueeze(-1).expand(-1, -1, 3)
         thing, centre = o.things.gather(1, rows).squeeze(1), centres.gather(1, rows).squeeze(1)
-        distance, held, done = (x.gather(1, chosen).squeeze(1) for x in (far, o.held, in_bin))
+        held, done = (x.gather(1, chosen).squeeze(1) for x in (o.held, in_bin))
+        return thing, centre, held, done
+
+    def expert(
+        self, observations: Float[Tensor, "B D"], noise: float = 0.0, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B 4"]:
+        """Scripted demonstrator: the held, else the nearest object out of place goes to its bin; then the hand backs off."""
+        o = self.split(observations)
+        thing, centre, held, done = self.next_thing(o)
+        distance = (o.hand - thing).norm(dim=-1)
         at_bin = (o.hand - centre).norm(dim=-1) < 0.04
         goal = torch.where(held[:, None], centre, thing)
         above = centre + centre.new_tensor([0.0, 0.0, 0.15])

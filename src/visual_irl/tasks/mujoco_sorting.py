@@ -57,13 +57,8 @@ class MujocoSorting(KinematicSorting):
     ) -> Float[Tensor, "B 4"]:
         """Scripted demonstrator: comes from above around the nearest onion out of place, and to its bin over the walls."""
         o = self.split(observations)
-        centres = self.target_bins(o.attribute)
-        far = (o.hand.unsqueeze(-2) - o.things).norm(dim=-1)
-        in_bin = ((o.things - centres).norm(dim=-1) < self.placed_distance) & ~o.held
-        chosen = (far + 1e3 * in_bin - 1e6 * o.held).argmin(dim=-1, keepdim=True)  # held first, placed last
-        rows = chosen.unsqueeze(-1).expand(-1, -1, 3)
-        thing, centre = o.things.gather(1, rows).squeeze(1), centres.gather(1, rows).squeeze(1)
-        held, done = (x.gather(1, chosen).squeeze(1) for x in (o.held, in_bin))
+        thing, centre, held, in_bin = self.next_thing(o)
+        done = in_bin & ~held
         aim = torch.where((held | done)[:, None], centre, thing)
         aside = (o.hand - aim)[:, :2].norm(dim=-1)
         high = torch.where(done, 0.15, torch.where(held, aside.clamp(max=0.12), 0.08 * (aside > 0.01)))
