@@ -12,13 +12,20 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("robot", default_value="ur5e", description="fr3, panda, ur10e or ur5e"),
             DeclareLaunchArgument("trajectory", default_value="", description="trajectory file of `visual-irl map`"),
-            DeclareLaunchArgument("skill", default_value="", description="skill folder, instead of a trajectory"),
-            DeclareLaunchArgument("demonstration", default_value="", description="demonstration file with the skill's objects"),
+            DeclareLaunchArgument("skill", default_value="", description="skill folder of `visual-irl learn`"),
+            DeclareLaunchArgument(
+                "demonstration", default_value="", description="file with the skill's objects, instead of a trajectory"
+            ),
             DeclareLaunchArgument("arm", default_value="mujoco", description="mujoco, or ros2_control: then a real arm moves"),
             DeclareLaunchArgument(
                 "controller", default_value="joint_trajectory_controller", description="name of ros2_control's controller"
             ),
             DeclareLaunchArgument("controller_by", default_value="topic", description="the controller's topic, or action"),
+            DeclareLaunchArgument("gripper", default_value="", description="a real arm's: franka, ur; empty: not driven"),
+            DeclareLaunchArgument("gripper_address", default_value="", description="where that gripper answers"),
+            DeclareLaunchArgument("mount_xyz", default_value="", description="of the base, x y z [m]; standard place if empty"),
+            DeclareLaunchArgument("mount_rpy", default_value="", description="how the base is turned, r p y [rad]"),
+            DeclareLaunchArgument("log", default_value="", description="folder of the log of all motions; ROS's own if empty"),
             DeclareLaunchArgument(
                 "planner", default_value="",
                 description="plans the way from the arm to the motion's beginning: ompl, moveit or move_group; empty for none",
@@ -45,6 +52,11 @@ def generate_launch_description() -> LaunchDescription:
                         "arm": LaunchConfiguration("arm"),
                         "controller": LaunchConfiguration("controller"),
                         "controller_by": LaunchConfiguration("controller_by"),
+                        "gripper": LaunchConfiguration("gripper"),
+                        "gripper_address": LaunchConfiguration("gripper_address"),
+                        "mount_xyz": LaunchConfiguration("mount_xyz"),
+                        "mount_rpy": LaunchConfiguration("mount_rpy"),
+                        "log": LaunchConfiguration("log"),
                         "autostart": LaunchConfiguration("autostart"),
                         "run": LaunchConfiguration("run"),
                     }

@@ -20,6 +20,11 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.execution.state import RobotState
 from visual_irl.mapping.prior_lessons import synthetic_arm
+from visual_irl.robots import load_robot
+from visual_irl.robots.carrying import Held
+from visual_irl.robots.obstacles import Carried
+from visual_irl.tasks.mapped_motion import MappedMotion
+from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import (
     GRASPS,
     KEYPOINTS,
@@ -36,6 +41,15 @@ stamps = st.integers(0, 2**31 * 10**9 - 1)
 reals = st.floats(-50.0, 50.0)
 apertures = st.one_of(st.just(float("nan")), st.floats(0.0, 1.0))
 anything = st.floats(allow_nan=True, allow_infinity=True)
+short_names = st.sampled_from(["onion_0", "bottle", "bin_bad", "cup"])
+turns = arrays(float, 3, elements=st.floats(-3.0, 3.0)).map(se3.exp_so3)
+poses = st.builds(se3.transform, turns, arrays(float, 3, elements=reals))
+sizes = st.floats(1e-3, 10.0)
+seen_things = st.builds(
+    SeenThing, arrays(float, 3, elements=reals), sizes, st.dictionaries(short_names, st.floats(0.0, 1.0), max_size=2),
+    st.none() | sizes, st.none() | turns,
+)  # fmt: skip
+UR5E = load_robot("ur5e")
 
 
 @st.composite
@@ -114,12 +128,14 @@ def test_bytes_that_are_no_keypoints_are_refused_or_sound(junk: bytes, changes: 
 
 @pytest.mark.parametrize("outcome", ["executed", "cancelled", "timed out", "fault"])
 def test_reports(outcome: str) -> None:
-    report = ExecutionReport(outcome, "as it was", np.arange(2.0), np.array([[1.0], [2.0]]), 0.25, {})
+    details = {"grasps": [True, False], "succeeded": {"onion_0": True, "onion_1": False}}
+    report = ExecutionReport(outcome, "as it was", np.arange(2.0), np.array([[1.0], [2.0]]), 0.25, details)
     result = convert.report_to_msg(report, "why")
     assert result.error_code == getattr(
         RunSkill.Result, {"executed": "SUCCESS"}.get(outcome, outcome.replace(" ", "_").upper())
     )
     assert list(result.positions) == [2.0] and result.tracking_rms == 0.25
+    assert (result.succeeded, result.of, result.grasps) == (1, 2, [True, False])
     assert result.error_text == ("" if outcome == "executed" else "as it was: why")
 
 
@@ -170,12 +186,29 @@ def test_arms(seed: int, start: int) -> None:
 def test_motions_targets_and_states(n: int, joints: int, data: st.DataObject) -> None:
     q, qd = (data.draw(arrays(float, (n, joints), elements=reals)) for _ in range(2))
     names = tuple(f"joint_{j}" for j in range(joints))
-    motion = JointTrajectory(names, 0.01 * np.arange(n), q, qd, np.full(n, 0.02))
-    back = convert.motion_of_msg(convert.motion_to_msg(motion, "ur5e", "sort", 5))
-    assert back.joint_names == names
-    np.testing.assert_allclose(back.t, motion.t, atol=1e-9)  # whole nanoseconds
+    way = JointTrajectory(names, 0.01 * np.arange(n), q, qd, np.full(n, 0.02))
+    things = {name: data.draw(seen_things) for name in data.draw(st.sets(short_names, max_size=3))}
+    fixtures = {name: data.draw(poses) for name in data.draw(st.sets(short_names, max_size=3))}
+    held = (Held(0.1, 0.2, Carried("onion_0", 0.04)), Held(0.3, 0.3, Carried("onion_1", 0.03)))
+    motion = MappedMotion(way, UR5E, data.draw(poses), "onion_sorting", things, fixtures, held)
+    message = convert.motion_to_msg(motion, "sort", "abc", 5)
+    assert (message.skill, message.digest) == ("sort", "abc")
+    back = convert.motion_of_msg(message, UR5E)
+    assert back.trajectory.joint_names == names and back.held == held and back.task == "onion_sorting"
+    np.testing.assert_allclose(back.trajectory.t, way.t, atol=1e-9)  # whole nanoseconds
     for name in ("q", "qd", "opening"):
-        np.testing.assert_array_equal(getattr(back, name), getattr(motion, name))
+        np.testing.assert_array_equal(getattr(back.trajectory, name), getattr(way, name))
+    np.testing.assert_allclose(back.T_world_base, motion.T_world_base, atol=1e-9)
+    assert back.fixtures.keys() == fixtures.keys() and back.things.keys() == things.keys()
+    for name, T in fixtures.items():
+        np.testing.assert_allclose(back.fixtures[name], T, atol=1e-9)
+    for name, thing in things.items():
+        there = back.things[name]
+        assert (there.radius, there.height, there.attributes) == (thing.radius, thing.height, thing.attributes)
+        np.testing.assert_allclose(there.p_world, thing.p_world, atol=1e-12)
+        assert (there.R_world is None) == (thing.R_world is None)
+        if thing.R_world is not None:
+            np.testing.assert_allclose(there.R_world, thing.R_world, atol=1e-9)
     there, at = convert.target_of_msg(convert.target_to_msg(names, q[0], 7))
     assert there == names
     np.testing.assert_array_equal(at, q[0])
@@ -191,11 +224,11 @@ def test_malformed_messages_are_refused(many: list[float], few: list[float], nam
     keypoints = convert.Keypoints(names=names, positions=many[:384], confidences=few)
     target = convert.JointTrajectoryMsg(joint_names=names, points=[convert.JointTrajectoryPoint(positions=few)])
     state = convert.JointState(name=names, position=few, velocity=few)
-    motion = convert.RobotMotion(trajectory=target, opening=few)
+    motion = convert.RobotMotion(robot="ur5e", trajectory=target, opening=few)
     with pytest.raises(VisualIrlError):
         convert.keypoints_of_msg(keypoints)
     with pytest.raises(VisualIrlError):
-        convert.motion_of_msg(motion)
+        convert.motion_of_msg(motion, UR5E)
     for take, message, sound in ((convert.target_of_msg, target, few), (convert.state_of_msg, state, few)):
         if len(few) == len(names) and few and np.isfinite(sound).all():
             take(message)

@@ -18,10 +18,11 @@ from rclpy.action.graph import get_action_server_names_and_types_by_node
 from rclpy.serialization import serialize_message
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_msgs.action import RunSkill
-from visual_irl_msgs.msg import Keypoints, RobotMotion
+from visual_irl_msgs.msg import Keypoints, RobotMotion, SeenThing
 from visual_irl_ros import convert, qos
 
 from visual_irl.robots import load_robot
+from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.types import KEYPOINTS, JointTrajectory, KeypointFrame
 
 STILL = 1e-3
@@ -34,6 +35,7 @@ FUZZ = settings(
 )  # fmt: skip
 UR5E = load_robot("ur5e")
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1e300, -1.0])
+WAYS = ("positions", "velocities", "robot", "names", "time", "opening", "base", "task", "things")
 words = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=8) | st.sampled_from(
     ["world", "ur5e", "/no/such"]
 )
@@ -226,6 +228,7 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
     way = 0.2 * np.eye(6)[0]
     q = UR5E.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
     sound = JointTrajectory(UR5E.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) / 2.0 * way, np.zeros(101))
+    motion = MappedMotion(sound, UR5E, UR5E.T_world_base)
 
     def outcome(message: RobotMotion) -> Any:
         motions.publish(message)
@@ -243,9 +246,11 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
     @settings(FUZZ, max_examples=12)
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
-        message = convert.motion_to_msg(sound, "ur5e", "swing", time.time_ns())
+        message = convert.motion_to_msg(motion, "swing", "", time.time_ns())
         point = message.trajectory.points[data.draw(st.integers(20, 80))]
-        how = data.draw(st.sampled_from(["positions", "velocities", "robot", "names", "time", "opening"]))
+        how = data.draw(
+            st.sampled_from(["positions", "velocities", "robot", "names", "time", "opening", "base", "task", "things"])
+        )
         if how in ("positions", "velocities"):
             setattr(point, how, spoilt(data, getattr(point, how)))
         elif how == "robot":
@@ -255,6 +260,15 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
         elif how == "time":
             point.time_from_start.sec = data.draw(st.sampled_from([-5, 0, 2**31 - 1]))
             point.time_from_start.nanosec = 0
+        elif how == "base":
+            message.base.position.x += data.draw(st.sampled_from([0.01, float("nan"), 1e9]))
+        elif how == "task":
+            message.task = data.draw(st.sampled_from(["no_such_task", "pouring"]))
+            message.things = [SeenThing(name="x", radius=0.03, height=float("nan"))]
+        elif how == "things":
+            message.task = "onion_sorting"
+            radius = data.draw(st.sampled_from([0.0, -1.0, float("nan"), 1e9]))
+            message.things = [SeenThing(name="onion_0", radius=radius, height=float("nan"))]
         else:
             message.opening = spoilt(data, message.opening)[: data.draw(st.integers(0, 90))]
         told = outcome(message)
@@ -263,5 +277,5 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
     fuzz()
     assert float(np.ptp(np.array(watcher.q), axis=0).max()) < STILL
     assert nodes["executor"].poll() is None
-    told = outcome(convert.motion_to_msg(sound, "ur5e", "swing", time.time_ns()))
+    told = outcome(convert.motion_to_msg(motion, "swing", "", time.time_ns()))
     assert told is not None and told.error_code == RunSkill.Result.SUCCESS, told

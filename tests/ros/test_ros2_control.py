@@ -19,10 +19,12 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS is not here; `make test-ros` builds it from wheels and runs these")
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from visual_irl_ros import qos, ros2_control
 from visual_irl_ros.controller_arm import Point
+from visual_irl_ros.installation import Installation
 
 from visual_irl.errors import MissingDependency
 from visual_irl.execution.guard import SIMULATED, approve
@@ -155,8 +157,35 @@ def test_the_action_says_what_it_needs_and_sets_every_tolerance(
     assert "gave up (-4): path tolerance violated" in arm.read().message
 
 
-def test_parameters_of_the_node_are_refused_when_they_mean_nothing(cell: tuple[Controller, Any, Node]) -> None:
-    _, _, node = cell
-    with pytest.raises(ValueError, match="expected mujoco"):
-        ros2_control.Hardware(node, ROBOT, "kuka", "joint_trajectory_controller", "topic")
-    assert ros2_control.Hardware(node, ROBOT, "mujoco", "", "topic").simulated
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"arm": "kuka"}, "expected mujoco"),
+        ({"controller_by": "post"}, "expected mujoco"),
+        ({"gripper": "ur", "gripper_address": "192.0.2.1"}, "has its own"),
+        ({"arm": "ros2_control", "gripper": "ur"}, "with its address, or neither"),
+        ({"arm": "ros2_control", "gripper": "claw", "gripper_address": "192.0.2.1"}, "expected one of franka, ur"),
+        ({"mount_xyz": "0 0"}, "expected three numbers"),
+    ],
+)
+def test_parameters_of_the_node_are_refused_when_they_mean_nothing(given: dict[str, str], why: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=why):
+        installed(given | {"log": str(tmp_path)})
+
+
+def test_a_cell_is_what_its_parameters_say(tmp_path: Path) -> None:
+    made = installed({"log": str(tmp_path), "mount_xyz": "0 0 1", "robot": "panda"})
+    assert made.simulated and made.fingers == "simulated" and made.robot.name == "panda"
+    assert made.T_world_base[2, 3] == 1.0 and made.journal.path.parent == tmp_path
+    real = installed({"log": str(tmp_path), "arm": "ros2_control"})
+    assert not real.simulated and real.fingers == "not driven" and real.guard.collaboration is not None
+
+
+def installed(given: dict[str, str]) -> Installation:
+    rclpy.init()
+    node = Node("executor", parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
+    try:
+        return Installation(node)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()

@@ -19,8 +19,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from scipy.spatial.transform import Rotation
 
-from visual_irl.errors import InvalidInput, UnknownName, VisualIrlError
+from visual_irl.errors import InvalidInput, MissingFile, UnknownName, VisualIrlError
 from visual_irl.execution.following import FollowConfig
 from visual_irl.execution.streaming import StreamConfig
 from visual_irl.io.artifacts import save_trajectory
@@ -30,6 +31,7 @@ from visual_irl.perception import DETECTORS
 from visual_irl.perception.cameras.player import PlayConfig
 from visual_irl.perception.live_stream import LiveStreamConfig
 from visual_irl.robots import load_robot
+from visual_irl.tasks.scene import Scene
 from visual_irl.types import JointTrajectory
 from visual_irl.verbs.launch_file import LaunchFile, read_launch_file
 
@@ -115,7 +117,9 @@ def imported(folder: Path) -> set[str]:
 def declared(executable: str) -> set[str]:
     """Parameters that a node declares: by name, or as the fields of a configuration."""
     source = (NODES / f"{executable}.py").read_text()
-    names = set(re.findall(r'parameters\.fixed\(\s*self,\s*"(\w+)"|declare_parameter\(\s*"(\w+)"', source))
+    if "Installation(self)" in source:
+        source += (NODES / "installation.py").read_text()
+    names = set(re.findall(r'parameters\.fixed\(\s*(?:self|node),\s*"(\w+)"|declare_parameter\(\s*"(\w+)"', source))
     names = {name for pair in names for name in pair if name}
     if "parameters.declare(self, DETECTORS.load(" in source:
         names |= {p.name for p in parameters.described(DETECTORS.load("mediapipe")())}
@@ -385,21 +389,39 @@ def test_the_dockerfile_copies_only_what_exists() -> None:
     assert all((ROOT / word).exists() for word in copied)
 
 
-def test_a_motion_from_another_base_is_not_offered(tmp_path: Path) -> None:
+def test_a_motion_is_offered_with_its_skill_and_for_where_the_base_stands(tmp_path: Path) -> None:
     robot, still = load_robot("ur5e"), np.zeros((3, 6))
     motion = JointTrajectory(robot.joint_names, np.arange(3.0), still + robot.home, still, np.zeros(3))
     moved = np.array(robot.T_world_base)
     moved[0, 3] += 0.1
-    scene = {"robot": "ur5e", "objects": {}, "fixtures": {}, "held": []}
-    for name, task, base in (
-        ("here", "onion_sorting", robot.T_world_base),
-        ("there", "onion_sorting", moved),
-        ("bare", "", moved),
-    ):
-        save_trajectory(tmp_path / f"{name}.npz", motion, scene | {"task": task, "T_world_base": base})
-    for name in ("here", "bare"):  # a motion without a task knows no table that its base could stand at
-        assert np.array_equal(offered_motion.motion_of(tmp_path / f"{name}.npz", robot).q, motion.q)
-    with pytest.raises(InvalidInput, match=r"for a base at .* map it without --mount .* or execute it by `visual-irl run`"):
-        offered_motion.motion_of(tmp_path / "there.npz", robot)
-    with pytest.raises(InvalidInput, match="mapped for 'ur5e', the parameter robot is 'panda'"):
-        offered_motion.motion_of(tmp_path / "here.npz", load_robot("panda"))
+    scene = {"robot": "ur5e", "objects": {}, "fixtures": {}, "held": [], "T_world_base": moved}
+    for name, task in (("task", "onion_sorting"), ("bare", "")):
+        save_trajectory(tmp_path / f"{name}.npz", motion, scene | {"task": task})
+    bare = offered_motion.offer_of(robot, str(tmp_path / "bare.npz"), "", "")
+    assert (bare.name, bare.digest, bare.motion.scene) == ("bare", "", Scene((), ()))
+    # a motion without a task knows no table that its base could stand at
+    assert offered_motion.checked(bare, robot.T_world_base) is bare
+    with pytest.raises(InvalidInput, match=r"'bare' was made for a base at .* this one stands at .* mount_xyz and mount_rpy"):
+        offered_motion.checked(bare, moved)
+    with pytest.raises(InvalidInput, match="does a task: give the parameter skill, too"):
+        offered_motion.offer_of(robot, str(tmp_path / "task.npz"), "", "")
+    with pytest.raises(MissingFile, match="says which skill made"):
+        offered_motion.offer_of(robot, str(tmp_path / "task.npz"), str(tmp_path), "")
+    with pytest.raises(InvalidInput, match="mapped onto the ur5e, not the panda"):
+        offered_motion.offer_of(load_robot("panda"), str(tmp_path / "bare.npz"), "", "")
+    for trajectory, skill, demonstration in (("", "s", ""), ("t", "", "d"), ("", "", "d"), ("", "", "")):
+        with pytest.raises(InvalidInput, match="give the parameter trajectory"):
+            offered_motion.offer_of(robot, trajectory, skill, demonstration)
+
+
+def test_a_base_stands_where_its_parameters_say() -> None:
+    robot = load_robot("panda")
+    np.testing.assert_array_equal(offered_motion.mount_of("", "", robot), robot.T_world_base)
+    T = offered_motion.mount_of("0.1 -0.2 0.3", "0 0 1.5707963267948966", robot)
+    np.testing.assert_allclose(T[:3, 3], [0.1, -0.2, 0.3])
+    np.testing.assert_allclose(T[:3, :3] @ [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], atol=1e-12)
+    turned = offered_motion.mount_of("0 0 0", "0.3 -0.4 0.5", robot)
+    np.testing.assert_allclose(turned[:3, :3], Rotation.from_euler("xyz", [0.3, -0.4, 0.5]).as_matrix(), atol=1e-12)
+    for xyz, rpy in (("1 2", ""), ("a b c", ""), ("0 0 nan", ""), ("", "0 0 0"), ("0 0 0", "1 2 3 4")):
+        with pytest.raises(InvalidInput, match="expected three numbers"):
+            offered_motion.mount_of(xyz, rpy, robot)

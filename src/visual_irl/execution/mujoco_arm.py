@@ -21,6 +21,9 @@ from visual_irl.mujoco_engine import mujoco
 from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.scene import Outcome, Scene
 
+REST = 1.5
+"""How long the things of a scene come to rest after a motion [s]."""
+
 
 class MujocoArm:
     """An arm that stands at `q` [rad] and takes a target every step of the physics; its clock is the simulation's.
@@ -117,6 +120,11 @@ class MujocoArm:
         if not self._fresh:  # a target that came in this cycle is already where the arm shall be after it
             self._braking += self.period
         self._drive(*self._brake.at(self._braking))
+
+    def rest(self) -> None:
+        """Let the things of the scene come to rest."""
+        for _ in range(round(REST / self.period)):
+            self.wait()
 
     def outcome(self) -> Outcome:
         """Poses of the scene's movable things, and places of its grains, in the world."""

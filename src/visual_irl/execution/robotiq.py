@@ -28,6 +28,7 @@ OPEN, CLOSED = 3, 230
 """Position register of fingers that are open and closed, as delivered (0 to 255 with the pads off)."""
 WEAKEST, STRONGEST = 20.0, 235.0
 """Forces of the force register's ends, of a 2F-85 [N]."""
+LOST = "the connection to the Robotiq gripper is lost"
 ACTIVE, STOPPED_CLOSING = 3, 2
 """Values of STA and OBJ."""
 
@@ -72,7 +73,7 @@ class RobotiqGripper:
         """Activate it, if it is not: its fingers close and open once.
 
         Raises:
-            RobotUnreachable: it does not become active.
+            RobotUnreachable: it does not answer, or does not become active.
         """
         deadline = time.monotonic() + ACTIVATION
         if self._ask("GET STA") != ACTIVE:
@@ -136,7 +137,7 @@ class RobotiqGripper:
 
     def _newest(self) -> _State:
         if self._lost:
-            raise RobotUnreachable(f"the connection to the Robotiq gripper is lost: {self._lost}")
+            raise RobotUnreachable(self._lost)
         return self._state
 
     def _order(self, position: int, force: int) -> None:
@@ -161,9 +162,9 @@ class RobotiqGripper:
                         self._state = state
                         self._news.notify_all()
                         self._news.wait(LOOK)
-            except (OSError, RobotUnreachable) as error:
+            except RobotUnreachable as error:
                 with self._news:
-                    self._lost = str(error) or type(error).__name__
+                    self._lost = str(error)
                     self._news.notify_all()
                 return
 
@@ -171,12 +172,19 @@ class RobotiqGripper:
         return _State(self._ask("GET POS"), self._ask("GET OBJ"), self._ask("GET FLT"))
 
     def _ask(self, question: str) -> int:
-        """The number of an answer like `POS 3`; 0 of an `ack`. Answers come one for one, with or without an end of line."""
+        """The number of an answer like `POS 3`; 0 of an `ack`. Answers come one for one, with or without an end of line.
+
+        Raises:
+            RobotUnreachable: nothing, or something else, answers.
+        """
         with self._turn:
-            self._line.sendall(f"{question}\n".encode())
-            heard = self._line.recv(256)
+            try:
+                self._line.sendall(f"{question}\n".encode())
+                heard = self._line.recv(256)
+            except OSError as error:
+                raise RobotUnreachable(f"{LOST}: {error}") from error
         if not heard:
-            raise ConnectionError("the controller closed it")
+            raise RobotUnreachable(f"{LOST}: the controller closed it")
         answer = heard.decode(errors="replace").split()
         if question.startswith("SET") and answer == ["ack"]:
             return 0

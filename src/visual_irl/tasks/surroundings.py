@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -67,3 +69,10 @@ def surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
             middle = vessel.T_world @ se3.transform(np.eye(3), np.array([0.0, 0.0, vessel.height / 2]))
             obstacles.append(Obstacle.cylinder(vessel.name, middle, vessel.outer_radius, vessel.height / 2))
     return World(tuple(obstacles), T_world_base)
+
+
+def untouched_surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
+    """All that stands and lies there before anything is taken, movable things too."""
+    vessels = tuple(replace(vessel, taken=False) for vessel in scene.vessels)
+    balls = [Obstacle.sphere(o.name, o.p_world, o.radius) for o in scene.objects]
+    return World((*surroundings(replace(scene, vessels=vessels), T_world_base).obstacles, *balls), T_world_base)

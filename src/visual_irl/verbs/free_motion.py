@@ -11,21 +11,11 @@ from visual_irl.execution.guard import GuardConfig, SkillSeal, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import Repaired, repair
-from visual_irl.robots.carrying import Held, held_along
+from visual_irl.robots.carrying import Held
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Carried, World
+from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 from visual_irl.verbs.stages import say
-
-
-def held_of(trajectory: JointTrajectory, robot: RobotModel, header: dict[str, Any]) -> tuple[Held, ...]:
-    """What is in the hand along a mapped motion, as large as it was seen to be."""
-    rows = [
-        (begin, end, Carried(name, header["objects"][name]["radius"]))
-        for begin, end, name in header["held"]
-        if name in header["objects"]
-    ]
-    return held_along(trajectory, robot, rows)
 
 
 def repaired_if_needed(

@@ -23,13 +23,13 @@ from visual_irl.planning.planner import PlannerConfig
 from visual_irl.robots import load_robot
 from visual_irl.robots.carrying import Held
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Obstacle, World
+from visual_irl.robots.obstacles import World
 from visual_irl.tasks import load_task
+from visual_irl.tasks.mapped_motion import read_mapped_motion
 from visual_irl.tasks.scene import Scene
-from visual_irl.tasks.surroundings import surroundings
+from visual_irl.tasks.surroundings import surroundings, untouched_surroundings
 from visual_irl.types import JointTrajectory
 from visual_irl.verbs import stages
-from visual_irl.verbs.free_motion import held_of
 
 SIMULATION = "mujoco"
 
@@ -125,9 +125,7 @@ class Plan:
         off = np.abs(here - start)
         if (off <= self.config.start_distance).all():
             return None
-        untouched = replace(self.scene, vessels=tuple(replace(v, taken=False) for v in self.scene.vessels))
-        balls = [Obstacle.sphere(o.name, o.p_world, o.radius) for o in self.scene.objects]
-        world = World((*surroundings(untouched, self.T_world_base).obstacles, *balls), self.T_world_base)
+        world = untouched_surroundings(self.scene, self.T_world_base)
         motion = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
         return Approach(replace(self, trajectory=motion, held=()), world, float(off.max()))
 
@@ -153,17 +151,15 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
         InvalidInput: mapped for another robot, or without a task.
         RefusedTrajectory: it was changed after it was mapped, or not made with a skill.
     """
-    trajectory, header, _ = artifacts.load_trajectory(file)
-    if header["robot"] != options.robot:
-        raise InvalidInput(f"'{file}' is mapped onto the {header['robot']}, not the {options.robot}: map it again")
-    if not header["task"]:
+    motion = read_mapped_motion(file, load_robot(options.robot))
+    if not motion.task:
         raise InvalidInput(f"'{file}' maps a bare motion: run needs what a skill does, `visual-irl map --skill`")
-    task = load_task(header["task"])
-    scene = stages.scene_of(header, options.world, task)
+    scene = stages.scene_of(motion, options.world)
     config = SIMULATED if options.simulated else GuardConfig()
-    mount = np.array(header["T_world_base"])
-    robot = load_robot(options.robot)
-    return Plan(trajectory, robot, scene, task, mount, seal_of(skill, file), config, held_of(trajectory, robot, header))
+    return Plan(
+        motion.trajectory, motion.robot, scene, load_task(motion.task), motion.T_world_base, seal_of(skill, file), config,
+        motion.held,
+    )  # fmt: skip
 
 
 def seal_of(skill: Path, file: Path) -> SkillSeal:

@@ -44,9 +44,6 @@ from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of, require_executor
 from visual_irl.verbs.stages import progress_bar, say
 
-REST = 1.5
-"""How long a simulated scene comes to rest after the motion [s]."""
-
 
 def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = input) -> dict[str, Any]:
     """Run a skill; see `visual-irl run --help`. Returns the content of report.json.
@@ -206,8 +203,7 @@ def _executed(
     if report.outcome != "executed":
         say(f"stopped: {report.message} (after {report.details['s']:.2f} s of the motion)")
     elif isinstance(arm, MujocoArm):
-        for _ in range(round(REST / arm.period)):
-            arm.wait()
+        arm.rest()
     return report, report.outcome != "executed"
 
 

@@ -30,6 +30,7 @@ from visual_irl.types import Demonstration, ExecutionReport, RgbdFrame
 if TYPE_CHECKING:
     from visual_irl.execution.guard import ApprovedTrajectory
     from visual_irl.execution.mujoco_executor import MujocoExecutor
+    from visual_irl.tasks.mapped_motion import MappedMotion
 
 TRUTH_FILE = "truth.npz"
 """Name of the true demonstration beside a synthetic recording."""
@@ -219,20 +220,17 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     from visual_irl.execution.mujoco_executor import MujocoExecutor
     from visual_irl.execution.state import RobotState
     from visual_irl.planning.planner import PlannerConfig
-    from visual_irl.robots import load_robot
+    from visual_irl.tasks.mapped_motion import read_mapped_motion
     from visual_irl.tasks.surroundings import surroundings
-    from visual_irl.verbs.free_motion import held_of, repaired_if_needed, repairs_of
+    from visual_irl.verbs.free_motion import repaired_if_needed, repairs_of
 
-    trajectory, header, _ = artifacts.load_trajectory(trajectory_path)
-    if not header["task"]:
+    motion = read_mapped_motion(trajectory_path)
+    if not motion.task:
         raise InvalidInput(f"'{trajectory_path}' maps a bare motion: replay needs the scene of a demonstrated task")
-    robot = load_robot(header["robot"])
+    trajectory, robot, mount, held = motion.trajectory, motion.robot, motion.T_world_base, motion.held
     require_writable_folder(out)
-    task = load_task(header["task"])
-    scene = scene_of(header, world, task)
-    mount = np.array(header["T_world_base"])
+    task, scene = load_task(motion.task), scene_of(motion, world)
     surrounded = surroundings(scene, mount)
-    held = held_of(trajectory, robot, header)
     repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig(), held)
     repairs = repairs_of(trajectory, repaired) if repaired else []
     trajectory, held = (repaired.trajectory, repaired.held) if repaired else (trajectory, held)
@@ -244,7 +242,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
             report = _filmed(executor, approved, out, show) if video else executor.execute(approved)
     finally:
         executor.close()
-    sorted_ = task.succeeded(scene, report.details["outcome"]) if header["objects"] else {}
+    sorted_ = task.succeeded(scene, report.details["outcome"]) if motion.things else {}
     content = {
         "robot": robot.name,
         "seed": seed,
@@ -293,18 +291,14 @@ def _filmed(
     return report
 
 
-def scene_of(header: dict[str, Any], world: Path | None, task: Any) -> Scene:
+def scene_of(motion: MappedMotion, world: Path | None) -> Scene:
     """The scene to simulate: the true one of a `world` file, or the one that was perceived."""
-    if world is not None:
-        if not Path(world).is_file():
-            raise MissingFile(f"no world at '{world}'; a synthetic recording has a {TRUTH_FILE}, or leave --world out")
-        truth = artifacts.load_demonstration(world)
-        things, fixtures = things_in(truth), dict(truth.fixtures)
-    else:
-        things = {name: SeenThing.read(name, row) for name, row in header["objects"].items()}
-        fixtures = {n: np.array(T) for n, T in header["fixtures"].items()}
-    scene: Scene = task.scene_of(things, fixtures) if things else Scene((), ())
-    return scene
+    if world is None:
+        return motion.scene
+    if not Path(world).is_file():
+        raise MissingFile(f"no world at '{world}'; a synthetic recording has a {TRUTH_FILE}, or leave --world out")
+    truth = artifacts.load_demonstration(world)
+    return replace(motion, things=things_in(truth), fixtures=dict(truth.fixtures)).scene
 
 
 def things_in(demo: Demonstration) -> dict[str, SeenThing]:

@@ -19,13 +19,21 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from trajectory_msgs.msg import JointTrajectoryPoint
 from visual_irl_msgs.action import RunSkill
+from visual_irl_msgs.msg import Fixture as FixtureMsg
+from visual_irl_msgs.msg import Held as HeldMsg
 from visual_irl_msgs.msg import HumanArm, Keypoints, ObjectList, RobotMotion
 from visual_irl_msgs.msg import ObjectEstimate as ObjectMsg
+from visual_irl_msgs.msg import SeenThing as SeenThingMsg
 
 from visual_irl import covariance as cov
 from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.execution.state import RobotState
+from visual_irl.robots.carrying import Held
+from visual_irl.robots.model import RobotModel
+from visual_irl.robots.obstacles import Carried
+from visual_irl.tasks.mapped_motion import MappedMotion
+from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import (
     GRASPS,
     KEYPOINTS,
@@ -169,19 +177,23 @@ def objects_of_msg(message: ObjectList) -> tuple[ObjectEstimate, ...]:
     """The objects of one picture."""
     found = []
     for o in message.objects:
-        if len(o.attribute_names) != len(o.attribute_values):
-            raise InvalidInput(
-                f"object '{o.name}' has {len(o.attribute_names)} attribute names, {len(o.attribute_values)} values"
-            )
+        attributes = _attributes(o)
         if not (0.0 < o.radius <= 10.0 and 0.0 <= o.confidence <= 1.0):
             raise InvalidInput(
                 f"object '{o.name}': radius {o.radius} m must lie in (0, 10], confidence {o.confidence} in [0, 1]"
             )
-        attributes = {n: float(v) for n, v in zip(o.attribute_names, o.attribute_values, strict=True)}
-        if not all(0.0 <= v <= 1.0 for v in attributes.values()):
-            raise InvalidInput(f"object '{o.name}': attributes {attributes} must lie in [0, 1]")
         found.append(ObjectEstimate(o.name, o.label, _array(o.position), float(o.radius), float(o.confidence), attributes))
     return tuple(found)
+
+
+def _attributes(message: Any) -> dict[str, float]:
+    names, values = message.attribute_names, message.attribute_values
+    if len(names) != len(values):
+        raise InvalidInput(f"object '{message.name}' has {len(names)} attribute names, {len(values)} values")
+    attributes = {n: float(v) for n, v in zip(names, values, strict=True)}
+    if not all(0.0 <= v <= 1.0 for v in attributes.values()):
+        raise InvalidInput(f"object '{message.name}': attributes {attributes} must lie in [0, 1]")
+    return attributes
 
 
 def pose_to_msg(T: ndarray) -> Pose:
@@ -231,20 +243,31 @@ def arm_of_msgs(messages: Sequence[HumanArm]) -> HumanArmTrajectory:
     return HumanArmTrajectory(t, first.side, angles, *points, hands, observed, grip)
 
 
-def motion_to_msg(motion: JointTrajectory, robot: str, skill: str, stamp_ns: int) -> RobotMotion:
-    """A motion, for the executor."""
+def motion_to_msg(motion: MappedMotion, skill: str, digest: str, stamp_ns: int) -> RobotMotion:
+    """A motion with what it was made for, for the executor."""
+    way = motion.trajectory
     points = [
         JointTrajectoryPoint(positions=q.tolist(), velocities=qd.tolist(), time_from_start=_duration(t))
-        for t, q, qd in zip(motion.t, motion.q, motion.qd, strict=True)
+        for t, q, qd in zip(way.t, way.q, way.qd, strict=True)
     ]
     return RobotMotion(
-        header=header(stamp_ns, ""), robot=robot, skill=skill, opening=motion.opening.tolist(),
-        trajectory=JointTrajectoryMsg(header=header(stamp_ns, ""), joint_names=list(motion.joint_names), points=points),
+        header=header(stamp_ns, ""), robot=motion.robot.name, skill=skill, digest=digest, opening=way.opening.tolist(),
+        trajectory=JointTrajectoryMsg(header=header(stamp_ns, ""), joint_names=list(way.joint_names), points=points),
+        base=pose_to_msg(motion.T_world_base), task=motion.task,
+        things=[_thing_to_msg(name, thing) for name, thing in motion.things.items()],
+        fixtures=[FixtureMsg(name=name, pose=pose_to_msg(T)) for name, T in motion.fixtures.items()],
+        held=[HeldMsg(name=h.carried.name, begin=h.begin, end=h.end, radius=h.carried.radius) for h in motion.held],
     )  # fmt: skip
 
 
-def motion_of_msg(message: RobotMotion) -> JointTrajectory:
-    """A motion; what it means is the guard's to judge."""
+def motion_of_msg(message: RobotMotion, robot: RobotModel) -> MappedMotion:
+    """A motion with what it was made for; what it means is the guard's to judge.
+
+    Raises:
+        InvalidInput: it is for another robot than `robot`, or cannot be.
+    """
+    if message.robot != robot.name:
+        raise InvalidInput(f"the motion is for '{message.robot}', this cell has '{robot.name}': map it again")
     points, n = message.trajectory.points, len(message.trajectory.joint_names)
     if not 2 <= len(points) <= 100_000 or not 1 <= n <= 64 or len(message.opening) != len(points):
         raise InvalidInput(f"motion of {len(points)} points, {n} joints and {len(message.opening)} gripper openings")
@@ -252,7 +275,29 @@ def motion_of_msg(message: RobotMotion) -> JointTrajectory:
         raise InvalidInput(f"every point of a motion needs {n} positions and velocities")
     t = np.array([1e-9 * stamp_of_msg(p.time_from_start) for p in points])
     q, qd = np.array([p.positions for p in points]), np.array([p.velocities for p in points])
-    return JointTrajectory(tuple(message.trajectory.joint_names), t, q, qd, np.array(message.opening))
+    way = JointTrajectory(tuple(message.trajectory.joint_names), t, q, qd, np.array(message.opening))
+    return MappedMotion(
+        way, robot, pose_of_msg(message.base), message.task,
+        {thing.name: _thing_of_msg(thing) for thing in message.things},
+        {fixture.name: pose_of_msg(fixture.pose) for fixture in message.fixtures},
+        tuple(Held(h.begin, h.end, Carried(h.name, h.radius)) for h in message.held),
+    )  # fmt: skip
+
+
+def _thing_to_msg(name: str, thing: SeenThing) -> SeenThingMsg:
+    return SeenThingMsg(
+        name=name, pose=pose_to_msg(se3.transform(np.eye(3) if thing.R_world is None else thing.R_world, thing.p_world)),
+        turned=thing.R_world is not None, radius=float(thing.radius), height=np.nan if thing.height is None else thing.height,
+        attribute_names=list(thing.attributes), attribute_values=[float(v) for v in thing.attributes.values()],
+    )  # fmt: skip
+
+
+def _thing_of_msg(message: SeenThingMsg) -> SeenThing:
+    T, attributes = pose_of_msg(message.pose), _attributes(message)
+    if not (message.radius <= 10.0 and not message.height > 10.0):
+        raise InvalidInput(f"'{message.name}': radius {message.radius} and height {message.height} m must be at most 10 m")
+    height = None if np.isnan(message.height) else float(message.height)
+    return SeenThing(T[:3, 3], float(message.radius), attributes, height, T[:3, :3] if message.turned else None)
 
 
 _OUTCOMES = {
@@ -265,9 +310,17 @@ def report_to_msg(report: ExecutionReport, why: str = "") -> RunSkill.Result:
     """What came of an execution; `why` says more about a stop."""
     text = "" if report.outcome == "executed" else f"{report.message}{why and ': '}{why}"
     positions = report.q_measured[-1].tolist() if len(report.q_measured) else []
+    things = report.details.get("succeeded", {})
     return RunSkill.Result(
-        error_code=_OUTCOMES[report.outcome], error_text=text, positions=positions, tracking_rms=float(report.tracking_rms)
-    )
+        error_code=_OUTCOMES[report.outcome], error_text=text, positions=positions, tracking_rms=float(report.tracking_rms),
+        succeeded=sum(things.values()), of=len(things), grasps=report.details["grasps"],
+    )  # fmt: skip
+
+
+def said_of_result(name: str, result: RunSkill.Result) -> str:
+    """A line about a motion that was executed."""
+    things = f": {result.succeeded} of {result.of} things as they should be, by the physics" if result.of else ""
+    return f"'{name}' was executed{things}"
 
 
 def target_to_msg(joint_names: Sequence[str], q: ndarray, stamp_ns: int) -> JointTrajectoryMsg:

@@ -15,14 +15,14 @@ from std_srvs.srv import Trigger
 from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import RobotMotion
 
-from visual_irl.errors import InvalidInput, RefusedTrajectory
+from visual_irl.errors import InvalidInput, RefusedTrajectory, VisualIrlError
 from visual_irl.execution.state import RobotState
 from visual_irl.execution.streaming import Phase, StreamConfig
-from visual_irl.robots import load_robot
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.cell import Cell
 from visual_irl_ros.gate import Gate
-from visual_irl_ros.ros2_control import Hardware
+from visual_irl_ros.installation import Installation
+from visual_irl_ros.offered_motion import Offer, checked
 from visual_irl_ros.runtime import ERROR, OK, WARN, Health, Reporter, publish, run
 
 
@@ -32,18 +32,15 @@ class Executor(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("executor")
-        self._robot = load_robot(parameters.fixed(self, "robot", "ur5e", "fr3, panda, ur10e or ur5e"))
+        self._installed = Installation(self)
         autostart = parameters.fixed(self, "autostart", False, "Configure and activate the node itself")
         self._config = parameters.declare(self, StreamConfig(), self._on_config)
-        arm = parameters.fixed(self, "arm", "mujoco", "mujoco, or ros2_control: then a real arm moves")
-        controller = parameters.fixed(self, "controller", "joint_trajectory_controller", "Name of ros2_control's controller")
         self._run_first = parameters.fixed(self, "run", False, "Execute the first motion that is offered, in simulation only")
-        by = parameters.fixed(self, "controller_by", "topic", "How the controller is told: by its topic or its action")
-        self._hardware = Hardware(self, self._robot, arm, controller, by)
-        if self._run_first and not self._hardware.simulated:
+        if self._run_first and not self._installed.simulated:
             raise InvalidInput("run: a real arm is told by the action ~/run_skill, by somebody who sees it")
         self._cell: Cell | None = None
-        self._active, self._why, self._offer = False, "", ()
+        self._active, self._why = False, ""
+        self._offer: Offer | None = None
         self._motions = Gate(self._offered, max_age=float("inf"))
         group = ReentrantCallbackGroup()
         self._states = self.create_publisher(JointState, "joint_states", qos.NEWEST)
@@ -58,13 +55,16 @@ class Executor(LifecycleNode):
             cancel_callback=lambda goal: CancelResponse.ACCEPT, **qos.ACTION,
         )  # fmt: skip
         self._reporter = Reporter(self, self._health)
-        if autostart:
-            self.trigger_configure()
+        if autostart and self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
-        """Make the arm."""
-        self._cell = Cell(self._hardware.arm(), self._robot, self._config, self._tell, self._hardware.guard)
+        """Make the arm, and connect its gripper."""
+        try:
+            self._cell = self._installed.cell(self._config, self._tell)
+        except VisualIrlError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
@@ -79,8 +79,8 @@ class Executor(LifecycleNode):
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
         """Give the arm back."""
-        self.close()
-        self._cell = None
+        self._why, cell, self._cell = "the node was cleaned up", self._cell, None
+        cell.close()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
@@ -99,18 +99,17 @@ class Executor(LifecycleNode):
             self._offer = offered
             if self._run_first and self._on_goal(None) is GoalResponse.ACCEPT:
                 self._run_first = False
-                result = self._result(offered[0], lambda: False, lambda told: None)
+                result = self._result(offered.name, lambda: False, lambda told: None)
                 log = self.get_logger()
-                log.error(result.error_text) if result.error_code else log.info(f"'{offered[0]}' was executed")
+                log.error(result.error_text) if result.error_code else log.info(convert.said_of_result(offered.name, result))
 
-    def _offered(self, message: RobotMotion) -> tuple[str, Any]:
-        if message.robot != self._robot.name:
-            raise InvalidInput(f"the motion is for '{message.robot}', this cell has '{self._robot.name}': map it again")
-        return message.skill, convert.motion_of_msg(message)
+    def _offered(self, message: RobotMotion) -> Offer:
+        motion = convert.motion_of_msg(message, self._installed.robot)
+        return checked(Offer(message.skill, message.digest, motion), self._installed.T_world_base)
 
     def _on_liveliness(self, event: Any) -> None:
         if event.alive_count == 0 and event.alive_count_change < 0:
-            self._offer, self._why = (), "the node that offered the motion is gone"
+            self._offer, self._why = None, "the node that offered the motion is gone"
 
     def _on_goal(self, goal: Any) -> GoalResponse:
         ready = self._active and self._cell.taken.acquire(blocking=False)
@@ -125,17 +124,17 @@ class Executor(LifecycleNode):
         """Execute the motion that is offered; `cell.taken` is held and is given back."""
         cell, offer, code, self._why = self._cell, self._offer, RunSkill.Result.NO_MOTION, ""
         try:
-            if not offer or offer[0] != skill:
-                there = f"'{offer[0]}'" if offer else "none"
+            if offer is None or offer.name != skill:
+                there = f"'{offer.name}'" if offer else "none"
                 raise RefusedTrajectory(f"no motion of skill '{skill}'; there is {there}")
-            code = RunSkill.Result.REFUSED
-            motion, seconds = offer[1], float(offer[1].t[-1])
-            report = cell.execute(
-                cell.approve(motion),
+            code, seconds = RunSkill.Result.REFUSED, float(offer.motion.trajectory.t[-1])
+            self._installed.journal.decide("offer", name=offer.name, digest=offer.digest, task=offer.motion.task)
+            report = cell.run(
+                offer.motion,
                 lambda: bool(self._why) or not self._active or cancelled(),
                 lambda s: self.context.ok() and tell(RunSkill.Feedback(time=s, duration=seconds)),
             )
-        except (RefusedTrajectory, ValueError) as error:
+        except (VisualIrlError, ValueError) as error:
             return RunSkill.Result(error_code=code, error_text=str(error))
         finally:
             cell.taken.release()
@@ -147,11 +146,12 @@ class Executor(LifecycleNode):
         return response
 
     def _tell(self, state: RobotState) -> None:
-        if self._hardware.simulated:  # a real arm's own broadcaster does
+        if self._installed.simulated:  # a real arm's own broadcaster does
             publish(self._states, convert.state_to_msg(state, self.get_clock().now().nanoseconds))
 
     def _health(self) -> Health:
-        values = {"motion of skill": self._offer[0] if self._offer else "none"}
+        values = {"motion of skill": self._offer.name if self._offer else "none", "gripper": self._installed.fingers}
+        values["log"] = str(self._installed.journal.path)
         values |= {f"motions {k}": v for k, v in self._motions.counts().items()}
         if self._cell is None or not self._active:
             health = WARN, "not active: goals are rejected", values
@@ -165,8 +165,8 @@ class Executor(LifecycleNode):
     def close(self) -> None:
         """Stop the arm."""
         self._why = "the node ends"
-        if self._cell is not None:
-            self._cell.close()
+        if self._cell is None or self._cell.close():
+            self._installed.journal.close()
 
 
 def main() -> None:

@@ -80,7 +80,8 @@ class Mapper(Node):
         try:
             arm, base = convert.arm_of_msgs(request.arm), convert.pose_of_msg(request.base)
             motion, report = retarget(arm, self._robot, base, RetargetConfig())
-            response.motion = convert.motion_to_msg(motion, self._robot.name, "", self.get_clock().now().nanoseconds)
+            mapped = MappedMotion(motion, self._robot, base)
+            response.motion = convert.motion_to_msg(mapped, "", "", self.get_clock().now().nanoseconds)
             response.reachable = float(np.mean(report.reachable))
         except Unreachable as error:
             response.error_code, response.error_text = Retarget.Response.UNREACHABLE, str(error)

@@ -1,42 +1,111 @@
-"""The motion that the node `skill` offers: of a trajectory file, or planned anew for a demonstration. No ROS here."""
+"""The motion that the node `skill` offers: of a trajectory file, or mapped anew for a demonstration. No ROS here."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
+from numpy import ndarray
 
+from visual_irl import se3
 from visual_irl.errors import InvalidInput
-from visual_irl.io.artifacts import load_demonstration, load_trajectory
+from visual_irl.execution.collaboration import Collaboration
+from visual_irl.execution.guard import SIMULATED
+from visual_irl.planning.planner import PlannerConfig
 from visual_irl.robots.model import RobotModel
-from visual_irl.types import JointTrajectory
+from visual_irl.tasks.mapped_motion import MappedMotion, read_mapped_motion
+
+BESIDE_PEOPLE = PlannerConfig(point_speed=Collaboration().speed_limit)
+"""How ways and detours are planned: no faster than the guard of a real arm allows."""
+
+BASE = 1e-3
+"""How far the base may stand [m] and be turned [rad] from where a motion was made for."""
 
 
-def motion_of(path: Path, robot: RobotModel) -> JointTrajectory:
-    """The motion of a trajectory file of `visual-irl map`.
+class Offer(NamedTuple):
+    """A motion, what it is called, and the SHA-256 of the skill that made it ("" where none did)."""
+
+    name: str
+    digest: str
+    motion: MappedMotion
+
+
+def offer_of(robot: RobotModel, trajectory: str, skill: str, demonstration: str) -> Offer:
+    """The motion of a trajectory file, whose skill is given where it does a task; or what a skill does with a demonstration's
+    objects from the robot's standard place. One that would collide is repaired.
 
     Raises:
-        InvalidInput: it was mapped for another robot, or does a task from a base elsewhere than the robot's, against whose
-            surroundings the node `executor` would judge it.
+        InvalidInput: another combination, or a motion for another robot.
+        RefusedTrajectory: another skill made it, or it was changed since; or the guard has another reason.
+        InCollision, NoPathFound: there is no way around what it would collide with.
     """
-    motion, about, _ = load_trajectory(path)
-    if about["robot"] != robot.name:
-        raise InvalidInput(f"'{path}' was mapped for '{about['robot']}', the parameter robot is '{robot.name}': map again")
-    if about["task"] and not np.allclose(about["T_world_base"], robot.T_world_base, atol=1e-6):
-        place = ", ".join(f"{x:.3f}" for x in np.array(about["T_world_base"])[:3, 3])
+    if bool(trajectory) == bool(demonstration) or (demonstration and not skill):
+        raise InvalidInput("give the parameter trajectory (of `visual-irl map`) and its skill, or a skill and a demonstration")
+    if trajectory:
+        file = Path(trajectory)
+        return _of_file(file, file.stem, skill, robot)
+    from visual_irl.verbs.map_stage import map_arm
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{robot.name}.npz"
+        map_arm(robot.name, file, demonstration=Path(demonstration), skill=Path(skill))
+        return _of_file(file, Path(skill).name, skill, robot)
+
+
+def _of_file(file: Path, name: str, skill: str, robot: RobotModel) -> Offer:
+    motion = read_mapped_motion(file, robot)
+    if not motion.task:
+        return Offer(name, "", motion)
+    if not skill:
+        raise InvalidInput(f"'{file}' does a task: give the parameter skill, too, the folder of the skill that made it")
+    from visual_irl.verbs.free_motion import repaired_if_needed, repairs_of
+    from visual_irl.verbs.run_plan import seal_of
+
+    seal, way = seal_of(Path(skill), file), motion.trajectory
+    repaired = repaired_if_needed(way, robot, motion.world, SIMULATED, BESIDE_PEOPLE, motion.held, seal)
+    if repaired is not None:
+        repairs_of(way, repaired)
+        motion = replace(motion, trajectory=repaired.trajectory, held=repaired.held)
+    return Offer(name, seal.found, motion)
+
+
+def checked(offer: Offer, T_world_base: ndarray) -> Offer:
+    """The offer, if its motion was made for a base that stands at this pose (4, 4).
+
+    Raises:
+        InvalidInput: it was not; what stands around the arm would be judged to be where it is not.
+    """
+    made_for = offer.motion.T_world_base
+    if not np.allclose(made_for, T_world_base, atol=BASE):
+        there, here = (", ".join(f"{x:.3f}" for x in T[:3, 3]) for T in (made_for, T_world_base))
         raise InvalidInput(
-            f"'{path}' was mapped for a base at ({place}) m, and the executor watches over one at its standard place: map it "
-            "without --mount and --calibrate-mount, or execute it by `visual-irl run`"
+            f"'{offer.name}' was made for a base at ({there}) m, this one stands at ({here}) m, or is turned: map it for where "
+            "the base stands, or say to the executor where that is, with mount_xyz and mount_rpy"
         )
-    return motion
+    return offer
 
 
-def planned_motion(skill: Path, demonstration: Path, robot: RobotModel) -> JointTrajectory:
-    """The motion of a skill among the objects of a demonstration, from the robot's standard place."""
-    from visual_irl import pipeline
-    from visual_irl.mapping.retarget import retarget_at_work
-    from visual_irl.policy.hand_path import PolicyConfig
+def mount_of(xyz: str, rpy: str, robot: RobotModel) -> ndarray:
+    """The base's pose (4, 4) in the world by "x y z" [m] and "r p y" [rad] as in URDF; the robot's standard one where both are
+    empty.
 
-    demo = load_demonstration(demonstration)
-    _, arm = pipeline.plan(pipeline.load_skill(skill), demo, PolicyConfig())
-    return retarget_at_work(arm, robot, robot.T_world_base)[0]
+    Raises:
+        InvalidInput: not three finite numbers each.
+    """
+    if not xyz and not rpy:
+        return np.array(robot.T_world_base)
+    rows = []
+    for name, text in (("mount_xyz", xyz), ("mount_rpy", rpy or "0 0 0")):
+        try:
+            row = np.array([float(word) for word in text.split()])
+        except ValueError:
+            row = np.zeros(0)
+        if row.shape != (3,) or not np.isfinite(row).all():
+            raise InvalidInput(f"{name} is '{text}', expected three numbers with blanks between them")
+        rows.append(row)
+    roll, pitch, yaw = (se3.exp_so3(angle * axis) for angle, axis in zip(rows[1], np.eye(3), strict=True))
+    T: ndarray = se3.transform(yaw @ pitch @ roll, rows[0])
+    return T

@@ -16,15 +16,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from visual_irl.errors import InvalidInput, MissingDependency
-from visual_irl.execution.arm import Arm
-from visual_irl.execution.guard import SIMULATED, GuardConfig
-from visual_irl.execution.mujoco_arm import MujocoArm
+from visual_irl.errors import MissingDependency
 from visual_irl.robots.model import RobotModel
 from visual_irl_ros import qos
 from visual_irl_ros.controller_arm import ControllerArm, Point
 
-SIMULATION, CONTROLLER = "mujoco", "ros2_control"
 TOPIC, ACTION = "topic", "action"
 ON_THE_WAY, AT_THE_END = 0.1, 0.02
 """Distances of a joint from its trajectory and from its end that the controller tolerates [rad]."""
@@ -32,24 +28,6 @@ END_TIME = 1.0
 """How much later than planned the end may be reached [s]."""
 GOAL = 6
 """Targets in one goal of the action."""
-
-
-class Hardware:
-    """The arm of a node: MuJoCo's, or one that a controller of ros2_control moves, by its topic or its action."""
-
-    def __init__(self, node: Any, robot: RobotModel, kind: str, controller: str, by: str) -> None:
-        self._node, self._robot, self._controller, self._by = node, robot, controller, by
-        if kind not in (SIMULATION, CONTROLLER) or by not in (TOPIC, ACTION):
-            raise InvalidInput(f"arm '{kind}' by '{by}': expected {SIMULATION}, or {CONTROLLER} by {TOPIC} or {ACTION}")
-        self.simulated = kind == SIMULATION
-        self.guard = SIMULATED if self.simulated else GuardConfig()
-        """With people around a real arm, and without them around a simulated one."""
-
-    def arm(self) -> Arm:
-        """The arm; one behind ros2_control has no state before the first joint_states came."""
-        if self.simulated:
-            return MujocoArm(self._robot, self._robot.home)
-        return connect(self._node, self._robot, self._controller, self._by)
 
 
 def connect(node: Any, robot: RobotModel, controller: str, by: str) -> ControllerArm:

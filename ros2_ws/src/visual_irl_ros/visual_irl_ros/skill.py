@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rclpy.node import Node
 from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import JointState
@@ -13,13 +11,10 @@ from visual_irl.errors import InvalidInput
 from visual_irl.planning import PLANNERS
 from visual_irl.planning.approach import approached
 from visual_irl.robots import load_robot
-from visual_irl.robots.model import RobotModel
-from visual_irl.tasks.scene import Scene
-from visual_irl.tasks.surroundings import surroundings
-from visual_irl.types import JointTrajectory
+from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl_ros import convert, parameters, qos
 from visual_irl_ros.move_group import MoveGroupPlanner
-from visual_irl_ros.offered_motion import motion_of, planned_motion
+from visual_irl_ros.offered_motion import BESIDE_PEOPLE, offer_of
 from visual_irl_ros.runtime import OK, Health, Reporter, run
 
 STATES = 60.0
@@ -33,32 +28,28 @@ class SkillNode(Node):
         super().__init__("skill")
         robot = parameters.fixed(self, "robot", "ur5e", "fr3, panda, ur10e or ur5e")
         trajectory = parameters.fixed(self, "trajectory", "", "Trajectory file of `visual-irl map`")
-        skill = parameters.fixed(self, "skill", "", "Skill folder of `visual-irl learn`, in place of a trajectory")
-        demonstration = parameters.fixed(self, "demonstration", "", "Demonstration file whose objects the skill handles")
+        skill = parameters.fixed(self, "skill", "", "Skill folder of `visual-irl learn`, whose trajectory it is")
+        demonstration = parameters.fixed(self, "demonstration", "", "File with the skill's objects, instead of a trajectory")
         planner = parameters.fixed(
             self, "planner", "", "Of the way from the arm to the motion: ompl, moveit, move_group; none if empty"
         )
-        if bool(trajectory) == bool(skill and demonstration):
-            raise InvalidInput("give the parameter trajectory (from `visual-irl map`), or both skill and demonstration")
-        if trajectory:
-            self._name, motion = Path(trajectory).stem, motion_of(Path(trajectory), load_robot(robot))
-        else:
-            self._name, motion = Path(skill).name, planned_motion(Path(skill), Path(demonstration), load_robot(robot))
+        self._name, digest, motion = offer_of(load_robot(robot), trajectory, skill, demonstration)
         if planner:
-            motion = self._from_here(motion, planner, load_robot(robot))
+            motion = self._from_here(motion, planner)
         self._out = self.create_publisher(RobotMotion, "motion", qos.OFFER)
-        self._out.publish(convert.motion_to_msg(motion, robot, self._name, self.get_clock().now().nanoseconds))
-        self._seconds = float(motion.t[-1])
+        self._out.publish(convert.motion_to_msg(motion, self._name, digest, self.get_clock().now().nanoseconds))
+        self._seconds = float(motion.trajectory.t[-1])
         self._reporter = Reporter(self, self._health)
 
-    def _from_here(self, motion: JointTrajectory, planner: str, robot: RobotModel) -> JointTrajectory:
+    def _from_here(self, motion: MappedMotion, planner: str) -> MappedMotion:
         """The motion with a planned way to it from where the arm stands."""
         found, message = wait_for_message(JointState, self, "joint_states", qos_profile=qos.NEWEST, time_to_wait=STATES)
         if not found:
             raise InvalidInput(f"no joint states came within {STATES:.0f} s: start the robot first, or leave planner empty")
-        state, world = convert.state_of_msg(message), surroundings(Scene((), ()), robot.T_world_base)
+        state = convert.state_of_msg(message)
         make = MoveGroupPlanner if planner == "move_group" else PLANNERS.load(planner)
-        return approached(motion, make(robot), state.joint_names, state.q, world)
+        way_there = make(motion.robot, BESIDE_PEOPLE)
+        return motion.after(approached(motion.trajectory, way_there, state.joint_names, state.q, motion.world_before))
 
     def _health(self) -> Health:
         return OK, f"offers '{self._name}', {self._seconds:.1f} s", {}
