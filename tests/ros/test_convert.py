@@ -190,11 +190,11 @@ def test_motions_targets_and_states(n: int, joints: int, data: st.DataObject) ->
     things = {name: data.draw(seen_things) for name in data.draw(st.sets(short_names, max_size=3))}
     fixtures = {name: data.draw(poses) for name in data.draw(st.sets(short_names, max_size=3))}
     held = (Held(0.1, 0.2, Carried("onion_0", 0.04)), Held(0.3, 0.3, Carried("onion_1", 0.03)))
-    motion = MappedMotion(way, UR5E, data.draw(poses), "onion_sorting", things, fixtures, held)
+    motion = MappedMotion(way, UR5E, data.draw(poses), "onion_sorting", things, fixtures, held, 0.01)
     message = convert.motion_to_msg(motion, "sort", "abc", 5)
     assert (message.skill, message.digest) == ("sort", "abc")
     back = convert.motion_of_msg(message, UR5E)
-    assert back.trajectory.joint_names == names and back.held == held and back.task == "onion_sorting"
+    assert back.trajectory.joint_names == names and back.held == held and back.approach == 0.01 and back.task == "onion_sorting"
     np.testing.assert_allclose(back.trajectory.t, way.t, atol=1e-9)  # whole nanoseconds
     for name in ("q", "qd", "opening"):
         np.testing.assert_array_equal(getattr(back.trajectory, name), getattr(way, name))

@@ -35,7 +35,7 @@ FUZZ = settings(
 )  # fmt: skip
 UR5E = load_robot("ur5e")
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1e300, -1.0])
-WAYS = ("positions", "velocities", "robot", "names", "time", "opening", "base", "task", "things")
+WAYS = ("positions", "velocities", "robot", "names", "time", "opening", "base", "task", "things", "approach")
 words = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=8) | st.sampled_from(
     ["world", "ur5e", "/no/such"]
 )
@@ -262,6 +262,8 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
             point.time_from_start.nanosec = 0
         elif how == "base":
             message.base.position.x += data.draw(st.sampled_from([0.01, float("nan"), 1e9]))
+        elif how == "approach":
+            message.approach = data.draw(st.sampled_from([-1.0, 1.0, 1e9, float("nan")]))
         elif how == "task":
             message.task = data.draw(st.sampled_from(["no_such_task", "pouring"]))
             message.things = [SeenThing(name="x", radius=0.03, height=float("nan"))]

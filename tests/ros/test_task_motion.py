@@ -56,6 +56,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def between(a: np.ndarray, b: np.ndarray, seconds: float) -> JointTrajectory:
+    """The straight way in joint angles, from rest to rest."""
+    t = np.linspace(0.0, seconds, round(50 * seconds) + 1)
+    s = (t / seconds)[:, None]
+    q, qd = a + (10 * s**3 - 15 * s**4 + 6 * s**5) * (b - a), (30 * s**2 - 60 * s**3 + 30 * s**4) / seconds * (b - a)
+    return JointTrajectory(UR5E.joint_names, t, q, qd, np.full(len(t), 0.08))
+
+
 @pytest.mark.timeout(300)
 def test_an_onion_is_sorted_through_the_nodes_and_all_of_it_is_logged(
     watcher: Any, launched: Callable, made: Path, tmp_path: Path
@@ -85,7 +93,7 @@ def test_an_onion_is_sorted_through_the_nodes_and_all_of_it_is_logged(
     message, mapped = offers[-1], read_mapped_motion(made / "sort.npz")
     there = convert.motion_of_msg(message, UR5E)
     later = there.trajectory.t[-1] - mapped.trajectory.t[-1]
-    assert later > 0.5, "a way to the start was put in front"
+    assert later > 0.5 and abs(there.approach - later) < 1e-6, "a way to the start was put in front"
     for now, before in zip(there.held, mapped.held, strict=True):
         assert now.carried == before.carried
         np.testing.assert_allclose([now.begin, now.end], [before.begin + later, before.end + later], atol=1e-6)
@@ -102,6 +110,13 @@ def test_the_guard_knows_what_the_motion_was_made_for_and_the_fingers_hold_it(ma
         with pytest.raises(RefusedTrajectory, match="bin"):
             cell.run(dataclasses.replace(motion, fixtures=onto), lambda: False, lambda s: None)
         assert cell.arm is arm, "nothing was put around the arm for what was refused"
+        q, onion = motion.trajectory.q, motion.things["onion_0"].p_world
+        base = motion.T_world_base
+        at_onion = min(q, key=lambda row: np.linalg.norm((base @ UR5E.fk(row))[:3, 3] - onion))
+        into = between(q[0], at_onion, 4.0)
+        cell.approve(dataclasses.replace(motion, trajectory=into, held=()))
+        with pytest.raises(RefusedTrajectory, match="onion_0"):
+            cell.approve(dataclasses.replace(motion, trajectory=into, held=(), approach=4.0))
         report = cell.run(motion, lambda: len(states) > 4000, lambda s: None)
         assert report.outcome == "cancelled" and "succeeded" not in report.details
         now = cell.arm
@@ -140,13 +155,11 @@ def test_a_real_gripper_is_made_ready_after_the_guards_word_and_grasps(urcap: su
     gripper = RobotiqGripper.connect(UR5E, ADDRESS)
     patient = StreamConfig(state_age=0.3, cycle_gap=0.3, command_age=5.0, settle=0.5)
     cell = Cell(arm, UR5E, patient, lambda state: None, SIMULATED, gripper)
-    t = np.linspace(0.0, 2.0, 101)
-    s = (t / 2.0)[:, None]
-    way, opening = 0.1 * np.eye(6)[0], np.interp(t, [0.0, 0.5, 1.0], [0.08, 0.08, 0.0])
-    q, qd = UR5E.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way, (30 * s**2 - 60 * s**3 + 30 * s**4) / 2.0 * way
-    motion = MappedMotion(JointTrajectory(UR5E.joint_names, t, q, qd, opening), UR5E, UR5E.T_world_base)
+    way = between(UR5E.home, UR5E.home + 0.1 * np.eye(6)[0], 2.0)
+    way = dataclasses.replace(way, opening=np.interp(way.t, [0.0, 0.5, 1.0], [0.08, 0.08, 0.0]))
+    motion = MappedMotion(way, UR5E, UR5E.T_world_base)
     try:
-        elsewhere = dataclasses.replace(motion.trajectory, q=q + 0.5)
+        elsewhere = dataclasses.replace(way, q=way.q + 0.5)
         with pytest.raises(RefusedTrajectory):
             cell.run(dataclasses.replace(motion, trajectory=elsewhere), lambda: False, lambda s: None)
         assert gripper._ask("GET STA") == 0, "what is refused makes no finger move"
@@ -154,7 +167,7 @@ def test_a_real_gripper_is_made_ready_after_the_guards_word_and_grasps(urcap: su
         assert report.outcome == "executed" and report.details["grasps"] == [True]
         assert convert.report_to_msg(report).grasps == [True]
         urcap.kill()
-        here = dataclasses.replace(motion.trajectory, q=q - q[0] + arm.read().q)
+        here = dataclasses.replace(way, q=way.q - way.q[0] + arm.read().q)
         with pytest.raises(RobotUnreachable):
             cell.run(dataclasses.replace(motion, trajectory=here), lambda: False, lambda s: None)
     finally:

@@ -37,11 +37,16 @@ class MappedMotion:
     fixtures: Mapping[str, Float[ndarray, "4 4"]] = field(default_factory=dict)
     """Poses in the world of what the task has standing there."""
     held: tuple[Held, ...] = ()
+    """What is in the hand, when on the trajectory's clock."""
+    approach: float = 0.0
+    """How long its first part takes, which leads to where the work begins and touches nothing [s]."""
 
     def __post_init__(self) -> None:
         for name, T in {"the base": self.T_world_base, **self.fixtures}.items():
             if np.shape(T) != (4, 4) or not se3.is_rigid(np.asarray(T, float)):
                 raise InvalidInput(f"the pose of {name} is {np.round(T, 4).tolist()}, which is no rigid transform")
+        if not 0.0 <= self.approach <= self.trajectory.t[-1] - self.trajectory.t[0] + 1e-6:
+            raise InvalidInput(f"the way to where the work begins takes {self.approach} s, longer than the whole motion")
 
     @cached_property
     def scene(self) -> Scene:
@@ -63,7 +68,7 @@ class MappedMotion:
 
     @property
     def world_before(self) -> World:
-        """What must not be touched on the way to its start: all that is there."""
+        """What must not be touched on the way to where the work begins: all that is there."""
         return untouched_surroundings(self.scene, self.T_world_base)
 
     def succeeded(self, outcome: Outcome) -> Mapping[str, bool]:
@@ -75,7 +80,16 @@ class MappedMotion:
         """The same, at the end of a motion that leads to it."""
         later = float(whole.t[-1] - self.trajectory.t[-1])
         held = tuple(row._replace(begin=row.begin + later, end=row.end + later) for row in self.held)
-        return replace(self, trajectory=whole, held=held)
+        return replace(self, trajectory=whole, held=held, approach=self.approach + later)
+
+    @property
+    def way_there(self) -> JointTrajectory | None:
+        """That first part; none where there is none."""
+        way = self.trajectory
+        last = int(np.searchsorted(way.t, way.t[0] + self.approach + 1e-9))
+        if self.approach <= 0.0 or last < 2:
+            return None
+        return JointTrajectory(way.joint_names, way.t[:last], way.q[:last], way.qd[:last], way.opening[:last])
 
 
 def read_mapped_motion(path: Path, robot: RobotModel | None = None) -> MappedMotion:

@@ -88,6 +88,8 @@ class Cell:
         """
         with self._busy:
             state, now = self.arm.read(), self.arm.now_ns()
+        if motion.way_there is not None:  # what is taken later is not to be touched yet
+            approve(motion.way_there, self.robot, state, motion.world_before, self.guard, now)
         return approve(motion.trajectory, self.robot, state, motion.world, self.guard, now, held=motion.held)
 
     def run(self, motion: MappedMotion, stop: Callable[[], bool], progress: Callable[[float], object]) -> ExecutionReport:
@@ -111,12 +113,14 @@ class Cell:
             until = self.arm.now_ns() + round(1e9 * REST)
             while self.arm.now_ns() < until and not self._ended.wait(STANDING_PERIOD):
                 pass  # time goes on in `_stand`
-            report.details["succeeded"] = motion.succeeded(self.arm.outcome())
+            with self._busy:
+                outcome = self.arm.outcome()
+            report.details["succeeded"] = motion.succeeded(outcome)
         return report
 
     def _stand_among(self, motion: MappedMotion, arm: MujocoArm) -> None:
         """Put the things of a motion around the simulated arm, which stays where it is, as they were seen."""
-        if motion is self._among or not (motion.task or self._among.task):
+        if motion is self._among or not (motion.task or self._among.task) or self.phase is Phase.FAULT:
             return
         with self._busy:
             scene = motion.scene if motion.task else None

@@ -257,6 +257,7 @@ def motion_to_msg(motion: MappedMotion, skill: str, digest: str, stamp_ns: int) 
         things=[_thing_to_msg(name, thing) for name, thing in motion.things.items()],
         fixtures=[FixtureMsg(name=name, pose=pose_to_msg(T)) for name, T in motion.fixtures.items()],
         held=[HeldMsg(name=h.carried.name, begin=h.begin, end=h.end, radius=h.carried.radius) for h in motion.held],
+        approach=motion.approach,
     )  # fmt: skip
 
 
@@ -280,7 +281,7 @@ def motion_of_msg(message: RobotMotion, robot: RobotModel) -> MappedMotion:
         way, robot, pose_of_msg(message.base), message.task,
         {thing.name: _thing_of_msg(thing) for thing in message.things},
         {fixture.name: pose_of_msg(fixture.pose) for fixture in message.fixtures},
-        tuple(Held(h.begin, h.end, Carried(h.name, h.radius)) for h in message.held),
+        tuple(Held(h.begin, h.end, Carried(h.name, h.radius)) for h in message.held), message.approach,
     )  # fmt: skip
 
 
