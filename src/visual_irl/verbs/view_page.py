@@ -237,7 +237,7 @@ def _viser() -> Any:
 
 def _unit_sphere() -> tuple[ndarray, ndarray]:
     """Vertices and faces."""
-    import trimesh  # comes with viser
+    import trimesh
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     return np.asarray(ball.vertices), np.asarray(ball.faces)
