@@ -6,7 +6,7 @@ from visual_irl.errors import pip_install
 from visual_irl.registry import Registry
 
 LEARNERS = Registry("learners", {"max_ent": ("visual_irl.reward.max_ent:MaxEnt", pip_install())})
-"""Learners on the graph of a task, for `visual-irl learn`: name -> config; `build().learn(...)` gives a `RewardModel`."""
+"""Learners on the graph of a task, for `visual-irl learn`: name -> config; `build().learn(...)` gives a `LinearReward`."""
 SITUATION_LEARNERS = Registry(
     "situation_learners",
     {
