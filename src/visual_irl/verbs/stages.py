@@ -25,7 +25,7 @@ from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import load_task
 from visual_irl.tasks.scene import Scene, SeenThing
-from visual_irl.types import Demonstration, ExecutionReport, RgbdFrame
+from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFrame
 
 if TYPE_CHECKING:
     from visual_irl.execution.guard import ApprovedTrajectory
@@ -150,6 +150,8 @@ def extract(
         counts = ", ".join(f"{n} {what}" for what, n in demo.provenance["left_out"].items())
         say(f"left out, for they contradict the other cameras: {counts}")
     say(describe(demo))
+    if known := known_angles(demo):
+        say(known)
     truth = sources[0] / TRUTH_FILE if sources[0].is_dir() else sources[0].parent / TRUTH_FILE
     if truth.is_file():
         from visual_irl.evaluation.metrics import extraction_error
@@ -172,6 +174,21 @@ def describe(demo: Demonstration) -> str:
         f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, frame '{demo.frame}', "
         f"objects: {objects or 'none'}"
     )
+
+
+def known_angles(demo: Demonstration) -> str:
+    """How well the angles of the demonstrating arm are known; empty where the hand never shows with the arm."""
+    from visual_irl.mapping.human_arm import angle_deviations
+
+    sigmas = angle_deviations(demo)
+    sigmas = np.degrees(sigmas[~np.isnan(sigmas).any(axis=1)])
+    if not len(sigmas):
+        return ""
+    told = ", ".join(
+        f"{angle.replace('_', ' ')} {deg:.0f}" if np.isfinite(deg) else f"{angle.replace('_', ' ')} open"
+        for angle, deg in zip(ARM_ANGLES, np.median(sigmas, axis=0), strict=True)
+    )
+    return f"standard deviations of the arm's angles (medians of {len(sigmas)} frames, degrees): {told}"
 
 
 def curves_of(skill: Path) -> Path:
