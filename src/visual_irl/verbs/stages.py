@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -261,7 +261,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
             report = _filmed(executor, approved, out, show) if video else executor.execute(approved)
     finally:
         executor.close()
-    sorted_ = task.succeeded(scene, report.details["outcome"]) if header["objects"] else {}
+    goals = task.succeeded(scene, report.details["outcome"]) if header["objects"] else {}
     content = {
         "robot": robot.name,
         "seed": seed,
@@ -270,9 +270,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "duration_s": float(trajectory.t[-1]),
         "tracking_rms_rad": report.tracking_rms,
         "repairs": repairs,
-        "objects": sorted_,
-        "sorted": sum(sorted_.values()),
-        "of": len(sorted_),
+        **count_of(goals),
         "final_positions_m": {name: T[:3, 3] for name, T in report.details["outcome"].Ts_world.items()},
         "world": "truth" if world is not None else "perceived",
     }
@@ -280,12 +278,17 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     artifacts.write_sidecar(
         out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {})
     )
-    if sorted_:
-        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} {task.goals}, by the physics")
+    if goals:
+        say(f"{robot.name}, seed {seed}: {content['succeeded']} of {content['of']} {task.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
     return content
+
+
+def count_of(goals: Mapping[str, bool]) -> dict[str, Any]:
+    """What a report says of a task's goals (see `Task.succeeded`): each, and how many of them were reached."""
+    return {"goals": goals, "succeeded": sum(goals.values()), "of": len(goals)}
 
 
 def _filmed(
