@@ -22,7 +22,7 @@ class UnknownName(VisualIrlError, KeyError):
 
 
 class MissingDependency(VisualIrlError, ImportError):
-    """An optional package or system library is absent; the message holds the install command."""
+    """An optional package or system library is absent; the message holds the install command (`pip_install`)."""
 
 
 class MissingFile(VisualIrlError, FileNotFoundError):
@@ -87,3 +87,9 @@ class ClusterUnreachable(VisualIrlError, ConnectionError):
 
 class CalibrationFailed(VisualIrlError, ValueError):
     """A camera calibration has too little to go by, or does not explain what was seen."""
+
+
+def pip_install(extras: str = "") -> str:
+    """The command that brings this package with `extras`, as in "franka,bench"; every message spells it so."""
+    requirement = f"visual-irl[{extras}]" if extras else "visual-irl"
+    return f'`pip install "{requirement}"`'

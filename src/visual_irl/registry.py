@@ -1,4 +1,4 @@
-"""Plug-ins by name: a table of name -> ("module:Class", install hint), imported only when asked for.
+"""Plug-ins by name: a table of name -> ("module:Class", how to install what it needs), imported only when asked for.
 
 Other packages add rows through entry points of the group `visual_irl.<kind>`; a name that is taken is refused.
 """
@@ -19,13 +19,13 @@ class Registry:
         self.kind, self.noun = kind, kind.removesuffix("s").replace("_", " ")
         self._table = dict(table)
         for point in entry_points(group=f"visual_irl.{kind}"):
-            self.register(point.name, point.value, f"the package '{point.dist.name if point.dist else '?'}'")
+            self.register(point.name, point.value, f"install what the package '{point.dist.name if point.dist else '?'}' needs")
 
-    def register(self, name: str, target: str, install_hint: str) -> None:
+    def register(self, name: str, target: str, install: str) -> None:
         """Add `name` -> `target` ("module:attribute"); a name that exists is refused."""
         if name in self._table:
             raise InvalidInput(f"{self.noun} '{name}' is already registered as {self._table[name][0]}; choose another name")
-        self._table[name] = (target, install_hint)
+        self._table[name] = (target, install)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -41,9 +41,9 @@ class Registry:
         """
         if name not in self._table:
             raise UnknownName(f"unknown {self.noun} '{name}'; known: {', '.join(self.names)}")
-        target, hint = self._table[name]
+        target, way = self._table[name]
         module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise MissingDependency(f"{self.noun} '{name}' needs the package '{error.name}': install {hint}") from error
+            raise MissingDependency(f"{self.noun} '{name}' needs the package '{error.name}': {way}") from error

@@ -48,7 +48,7 @@ def test_readme_leads_with_every_stage() -> None:
 def test_robot_sorts_what_was_demonstrated(folder: Path) -> None:
     report = json.loads((folder / "out/replay/report.json").read_text())
     truth = artifacts.load_demonstration(folder / "out/recording/truth.npz")
-    assert report["world"] == "truth" and report["of"] == len(truth.objects) == report["sorted"]
+    assert report["world"] == "truth" and report["of"] == len(truth.objects) == report["succeeded"]
 
 
 def test_skill_sorts_scenes_that_it_has_not_seen(folder: Path) -> None:

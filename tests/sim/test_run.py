@@ -60,7 +60,7 @@ def test_a_skill_sorts_under_watch_and_everything_is_logged(made: Path, tmp_path
         return "yes"
 
     content = run_skill(made / "skill", options(made, tmp_path), yes)
-    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1 and content["repairs"] == []
+    assert content["outcome"] == "executed" and content["succeeded"] == content["of"] == 1 and content["repairs"] == []
     assert len(asked) == 1 and "100 % of the planned speed" in asked[0]
     assert last_outcome(tmp_path / "log") == ("executed", "as approved")
     assert json.loads((tmp_path / "report.json").read_text())["skill"] == content["skill"]
@@ -80,7 +80,7 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
 
     monkeypatch.setattr(stages, "scene_of", walled)
     content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
-    assert content["outcome"] == "executed" and content["sorted"] == content["of"] == 1
+    assert content["outcome"] == "executed" and content["succeeded"] == content["of"] == 1
     assert len(content["repairs"]) >= 1 and max(r["hand_moved_m"] for r in content["repairs"]) > 0.02
     assert all(0.0 < r["start_s"] < r["end_s"] and 0.0 < r["hand_turned_rad"] < np.pi for r in content["repairs"])
     repaired, header, _ = artifacts.load_trajectory(tmp_path / "repaired.npz")
@@ -98,7 +98,7 @@ def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
 
     monkeypatch.setattr(free_motion, "approve", approved)
     shown = stages.replay(made / "t.npz", tmp_path / "replay", None, 0, False)
-    assert shown["sorted"] == shown["of"] == 1 and shown["repairs"]
+    assert shown["succeeded"] == shown["of"] == 1 and shown["repairs"]
     assert [[row.carried.name for row in held] for held in asked] == [["onion_0"]]
 
 
@@ -122,7 +122,7 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
     np.testing.assert_allclose(way.q[-1], there.q[0], atol=1e-6)
     assert header["robot"] == "ur5e"
     content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
-    assert content["outcome"] == "executed" and content["sorted"] == 1
+    assert content["outcome"] == "executed" and content["succeeded"] == 1
     ends = [r for r in read_journal(tmp_path / "log") if r.get("what") == "end"]
     assert [r["outcome"] for r in ends] == ["executed", "executed"]  # the way there, and the motion
 
@@ -148,7 +148,7 @@ def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: P
     approach = plan.approach(MujocoArm(plan.robot, plan.robot.home, plan.scene, plan.T_world_base))
     assert approach is not None and {BOTTLE, CUP} <= {o.name for o in approach.world.obstacles}
     content = run_skill(tmp_path / "skill", asked)
-    assert content["outcome"] == "executed" and content["objects"] == {"poured": True, "disposed_upright": True}
+    assert content["outcome"] == "executed" and content["goals"] == {"poured": True, "disposed_upright": True}
 
 
 def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:

@@ -220,6 +220,11 @@ def test_ranges_are_judged_by_the_nearest_turn() -> None:
 SIGMA = 0.002
 
 
+def alike(sigma: float | np.ndarray, frames: int) -> np.ndarray:
+    """Covariances (T, 6, 3, 3) of six points with these deviations [m], the same in all directions."""
+    return np.tile(np.reshape(np.square(sigma) * np.ones(6), (6, 1, 1)) * np.eye(3), (frames, 1, 1, 1))
+
+
 def noisy_angles(q: np.ndarray, side: str, samples: int, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Angles (N, 7) of one arm (1, 7) whose six points are disturbed, by taking the hand from its knuckles."""
     shoulder, elbow, wrist, R = moving(q, side)
@@ -239,7 +244,7 @@ def test_sigmas_are_those_of_disturbed_points(seed: int, side: str) -> None:
     each = SIGMA * rng.uniform(0.3, 1.5, 6)
     measured = noisy_angles(q, side, 20000, each, rng) - q
     measured = np.sqrt((np.angle(np.exp(1j * measured)) ** 2).mean(axis=0))
-    expected = anatomy.angle_sigmas(anatomy.torso_frame(side), *moving(q, side), each[None])[0]
+    expected = anatomy.angle_sigmas(anatomy.torso_frame(side), *moving(q, side), alike(each, 1))[0]
     assert np.allclose(measured, expected, rtol=0.04)  # 20000 samples: 0.5 % each; the rest is second order
 
 
@@ -255,7 +260,7 @@ def test_sigmas_grow_without_bound_at_singular_poses() -> None:
     for name, (path, open_angles) in cases.items():
         q = np.tile(STEADY, (len(near), 1))
         q[:, ARM_ANGLES.index(name)] = path
-        sigmas = anatomy.angle_sigmas(axes, *moving(q), SIGMA)
+        sigmas = anatomy.angle_sigmas(axes, *moving(q), alike(SIGMA, len(q)))
         for k, angle in enumerate(ARM_ANGLES):
             if angle in open_angles:
                 assert (np.diff(sigmas[:4, k]) > 0.0).all() and np.isinf(sigmas[-1, k]), (name, angle)
@@ -267,8 +272,21 @@ def test_sigmas_scale_with_the_points() -> None:
     rng = np.random.default_rng(3)
     arm = moving(rng.uniform(LOW, HIGH, (5, 7)))
     axes = anatomy.torso_frame("right")
-    one, two = (anatomy.angle_sigmas(axes, *arm, s) for s in (1e-4, 2e-4))
-    assert np.allclose(2.0 * one, two) and (anatomy.angle_sigmas(axes, *arm, 0.0) == 0.0).all()
+    one, two = (anatomy.angle_sigmas(axes, *arm, alike(s, 5)) for s in (1e-4, 2e-4))
+    assert np.allclose(2.0 * one, two) and (anatomy.angle_sigmas(axes, *arm, alike(0.0, 5)) == 0.0).all()
+
+
+def test_what_is_uncertain_along_one_direction_turns_with_the_arm() -> None:
+    rng = np.random.default_rng(4)
+    shoulder, elbow, wrist, R = moving(rng.uniform(LOW, HIGH, (5, 7)))
+    axes, covariance = anatomy.torso_frame("right"), alike(SIGMA, 5) + np.diag([0.0, 0.0, 4e-4])
+    A = Rotation.from_rotvec([0.4, -0.9, 0.3]).as_matrix()
+    turned = anatomy.angle_sigmas(axes @ A.T, shoulder @ A.T, elbow @ A.T, wrist @ A.T, A @ R, A @ covariance @ A.T)
+    sigmas = anatomy.angle_sigmas(axes, shoulder, elbow, wrist, R, covariance)
+    assert np.allclose(turned, sigmas)
+    level = anatomy.angle_sigmas(axes, shoulder, elbow, wrist, R, alike(SIGMA, 5))
+    assert np.allclose(sigmas[:, 0], level[:, 0]), "what is uncertain is a height, and the plane of elevation has none"
+    assert (sigmas[:, 1:] > level[:, 1:]).all()
 
 
 @pytest.mark.parametrize(("row", "limb"), [("elbow", "upper arm"), ("wrist", "forearm"), ("hand", "hand")])
@@ -281,7 +299,7 @@ def test_what_has_no_direction_is_one_clear_error(row: str, limb: str, bad: str)
         elbow[5] = np.nan if bad == "nan" else shoulder[5]
     else:
         wrist[5] = np.nan if bad == "nan" else elbow[5]
-    for f in (anatomy.angles_of_arm, lambda *a: anatomy.angle_sigmas(*a, SIGMA)):
+    for f in (anatomy.angles_of_arm, lambda *a: anatomy.angle_sigmas(*a, alike(SIGMA, 8))):
         with pytest.raises(InvalidInput, match=f"frame 5: the {limb} is .* m long"):
             f(anatomy.torso_frame("right"), shoulder, elbow, wrist, R)
 

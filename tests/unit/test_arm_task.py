@@ -12,7 +12,7 @@ from visual_irl.errors import InvalidInput, LearningFailed
 from visual_irl.evaluation.benchmarks import transfer_bench
 from visual_irl.evaluation.benchmarks.transfer_bench import METHODS, TransferBench
 from visual_irl.mapping.arm_task import ArmTask
-from visual_irl.mapping.equivalent_arm import equivalent_hands
+from visual_irl.mapping.equivalent_arm import equivalent_arm
 from visual_irl.mapping.placement import Placement
 from visual_irl.mapping.shown import shown_situations
 from visual_irl.reward.posture import HumanLike, Posture
@@ -53,7 +53,8 @@ def test_the_hand_that_is_seen_is_the_mappers() -> None:
     ):
         arm = replace(task("panda"), placement=placement)
         hand, limbs = arm.look(q)
-        assert hand == pytest.approx(equivalent_hands(robot, placement, q)[:, :3, 3], abs=1e-9)
+        person = equivalent_arm(robot, placement, q, np.arange(5.0), "right", 0.3, 0.26)
+        assert hand == pytest.approx(person.Ts_world_hand[:, :3, 3], abs=1e-9)
         upper = robot.fk(q[0], robot.elbow_frame)[:3, 3] - robot.fk(q[0], robot.shoulder_frame)[:3, 3]
         assert limbs[0, :3] == pytest.approx(upper / np.linalg.norm(upper) * [1, 1, -1], abs=1e-9)
 

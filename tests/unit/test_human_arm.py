@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput
 from visual_irl.io.motion import ArmMotion
 from visual_irl.mapping import human_arm
-from visual_irl.mapping.anatomy import arm_of_angles, torso_frame
-from visual_irl.types import SIDES, HandPlan
+from visual_irl.mapping.anatomy import PALM, angle_sigmas, arm_of_angles, torso_frame
+from visual_irl.types import KEYPOINTS, SIDES, Demonstration, HandPlan, keypoint_index
+from visual_irl.verbs.stages import known_angles
 
 RIGHT = torso_frame("right")
 SHOULDER = np.array([[-0.1, -0.18, 0.33]])
@@ -69,3 +72,43 @@ def test_a_motion_file_without_a_forearm_is_an_error() -> None:
     made.wrist[7] = made.elbow[7]
     with pytest.raises(InvalidInput, match="frame 7: the forearm"):
         human_arm.arm_of_motion(made)
+
+
+def demonstration(side: str, sigma: float) -> tuple[Demonstration, np.ndarray]:
+    """An arm with a bent elbow whose keypoints have this deviation [m], and its hand orientations."""
+    q, n = np.tile([0.9, 0.8, 0.3, 1.2, 0.4, 0.2, 0.1], (6, 1)), 6
+    shoulder = np.tile(SHOULDER, (n, 1))
+    elbow, wrist, R = arm_of_angles(q, torso_frame(side), shoulder, 0.29, 0.26)
+    middle, half = wrist + PALM[0] * R[:, :, 2], 0.5 * PALM[1] * R[:, :, 1]
+    p = np.full((n, len(KEYPOINTS), 3), np.nan)
+    for name, place in zip(human_arm.ANGLE_POINTS, (shoulder, elbow, wrist, middle + half, middle, middle - half), strict=True):
+        p[:, keypoint_index(f"{side}_{name}")] = place
+    covariance = np.tile(sigma**2 * np.eye(3), (n, len(KEYPOINTS), 1, 1))
+    demo = Demonstration(
+        np.arange(n) / 30.0, side, p, covariance, np.ones(n, bool), np.zeros(n), {}, {}, {}, ("",) * n, {}, "world",
+        "onion_sorting", {},
+    )  # fmt: skip
+    return demo, R
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_demonstrations_angles_are_as_uncertain_as_its_keypoints(side: str) -> None:
+    demo, R = demonstration(side, 0.004)
+    elbow, wrist = (demo.keypoint(name) for name in ("elbow", "wrist"))
+    covariance = np.tile(0.004**2 * np.eye(3), (6, 6, 1, 1))
+    expected = angle_sigmas(torso_frame(side), demo.keypoint("shoulder"), elbow, wrist, R, covariance)
+    assert np.allclose(human_arm.angle_deviations(demo), expected)
+    told = f"forearm rotation {np.degrees(expected[0, 4]):.0f}, "
+    assert told in known_angles(demo) and "(medians of 6 frames, degrees)" in known_angles(demo)
+
+
+def test_a_lost_or_folded_hand_leaves_the_angles_unknown() -> None:
+    demo, _ = demonstration("right", 0.004)
+    p = np.array(demo.p_world)
+    index, middle = (keypoint_index(f"right_hand_{name}") for name in ("index_mcp", "middle_mcp"))
+    p[1, index] = np.nan
+    p[2, index] = p[2, keypoint_index("right_hand_pinky_mcp")]  # no line of knuckles
+    p[3, middle] = demo.keypoint("wrist")[3]
+    unknown = np.isnan(human_arm.angle_deviations(replace(demo, p_world=p)))
+    assert unknown[1:4].all() and not unknown[[0, 4, 5]].any()
+    assert known_angles(replace(demo, p_world=np.full_like(p, np.nan))) == ""

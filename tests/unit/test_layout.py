@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -52,6 +53,45 @@ def test_every_package_that_is_installed_for_the_tests_is_pinned() -> None:
     pinned = [normal(row) for row in (ROOT / "constraints.txt").read_text().splitlines()]
     assert wanted - set(pinned) == set()
     assert len(pinned) == len(set(pinned))
+
+
+# a package whose import is called otherwise than it
+PACKAGE_OF = {
+    "PIL": "pillow", "cv2": "opencv-contrib-python", "pinocchio": "pin", "rtde_control": "ur-rtde", "rtde_receive": "ur-rtde",
+    "yaml": "pyyaml",
+}  # fmt: skip
+# what alone may need an extra: a file of src/visual_irl, or several that begin so
+NEEDED_BY = {
+    "bench": "evaluation/", "cluster": "evaluation/spread.py", "dev": "none", "franka": "execution/franka_",
+    "onnx": "perception/objects/onnx_objects.py", "peers": "evaluation/benchmarks/irl_peers.py",
+    "realsense": "perception/cameras/realsense.py", "ur": "execution/ur_arm.py", "view": "verbs/view_page.py",
+}  # fmt: skip
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Packages of an index that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"visual_irl"}
+    return {PACKAGE_OF.get(top, normal(top)) for top in tops}
+
+
+def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    always = {normal(row) for row in project["dependencies"]}
+    extras = {name: {normal(row) for row in rows} for name, rows in project["optional-dependencies"].items()}
+    assert extras.keys() == NEEDED_BY.keys()
+    package, used = ROOT / "src/visual_irl", set()
+    for path in sorted(package.rglob("*.py")):
+        file, imported = path.relative_to(package).as_posix(), imported_packages(path)
+        here = set().union(*(rows for name, rows in extras.items() if file.startswith(NEEDED_BY[name])))
+        assert imported <= always | here, f"{file} imports {sorted(imported - always - here)}, undeclared"
+        used |= imported
+    assert always - used == set()
 
 
 def normal(requirement: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from visual_irl import errors
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
 from visual_irl.evaluation.episodes import EPISODES
 from visual_irl.evaluation.episodes.closed_loop import Episodes
@@ -152,6 +155,17 @@ def test_missing_package_names_install_command() -> None:
     registry = Registry("things", {"x": ("a_package_that_is_not_there:X", 'pip install "thing[x]"')})
     with pytest.raises(MissingDependency, match=r'pip install "thing\[x\]"'):
         registry.load("x")
+
+
+def test_every_message_spells_the_install_command_alike() -> None:
+    assert errors.pip_install("ur") == '`pip install "visual-irl[ur]"`' and errors.pip_install() == '`pip install "visual-irl"`'
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    source, named = Path(errors.__file__).parent, set()
+    for path in source.rglob("*.py"):
+        text = path.read_text()
+        assert path.name in ("errors.py", "assets.py") or "pip install" not in text, path  # assets: of a checkout
+        named |= {extra for call in re.findall(r"""pip_install\(["']([\w,]+)["']\)""", text) for extra in call.split(",")}
+    assert named == extras.keys() - {"dev"}
 
 
 def test_taken_name_is_refused() -> None:

@@ -94,7 +94,12 @@ def remark_on(path: Path, pictures: list[np.ndarray], kind: type[Seeing], patch:
 def test_a_video_of_two_shots_says_where_the_second_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [place(0)] * 5 + [place(1)] * 5
     note = remark_on(tmp_path / "cut.mp4", pictures, Seeing, monkeypatch)
-    assert note == "the picture becomes another one at 0.5 s, as at a cut: extract each shot by itself"
+    assert note == (
+        "the picture becomes another one at 0.5 s, as at a cut: extract each shot by itself "
+        "(`ffmpeg -i cut.mp4 -ss 0.00 -to 0.50 shot.mp4` makes a file of the longest)"
+    )
+    note = remark_on(tmp_path / "a cut.mp4", [place(0)] * 4 + [place(1)] * 6, Seeing, monkeypatch)
+    assert note is not None and "ffmpeg -i 'a cut.mp4' -ss 0.40 shot.mp4" in note  # to the end
     assert remark_on(tmp_path / "one.mp4", pictures[:5], Seeing, monkeypatch) is None
 
 

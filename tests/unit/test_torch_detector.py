@@ -21,7 +21,7 @@ from visual_irl.perception.landmarks.region import Region, body_around, hand_aro
 from visual_irl.perception.landmarks.ssd import anchors, found_boxes
 from visual_irl.perception.landmarks.tflite import read_network
 from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig, TorchNetworks, detect_together
-from visual_irl.perception.landmarks.torch_tracking import Picture
+from visual_irl.perception.landmarks.torch_tracking import Picture, cut
 from visual_irl.perception.landmarks.weights import component_path
 from visual_irl.types import RgbdFrame
 
@@ -140,12 +140,12 @@ def test_regions_are_cut_as_opencv_cuts_them() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     picture = Picture.upload(rgb, torch.device("cpu"))
     square = Region(30.0, 25.0, 32.0)
-    assert np.array_equal(picture.cut([square], 32)[0].permute(1, 2, 0).numpy(), rgb[9:41, 14:46])
+    assert np.array_equal(cut([picture], [[square]], 32)[0].permute(1, 2, 0).numpy(), rgb[9:41, 14:46])
     turned = Region(44.0, 31.0, 40.0, 0.5)
-    cut = picture.cut([square, turned], 64)[1].permute(1, 2, 0).numpy()
+    seen = cut([picture], [[square, turned]], 64)[1].permute(1, 2, 0).numpy()
     wanted = cv2.warpAffine(rgb, turned.to_crop(64), (64, 64), flags=cv2.INTER_LINEAR).astype(float)
-    assert np.abs(cut - wanted).mean() < 2.0  # this OpenCV rounds places otherwise: noise differs by up to 8 levels
-    beyond = picture.cut([Region(40.0, -20.0, 40.0), Region(40.0, -20.0, 40.0, extended=True)], 8).numpy()
+    assert np.abs(seen - wanted).mean() < 2.0  # this OpenCV rounds places otherwise: noise differs by up to 8 levels
+    beyond = cut([picture], [[Region(40.0, -20.0, 40.0), Region(40.0, -20.0, 40.0, extended=True)]], 8).numpy()
     assert not beyond[0].any()  # the square around the picture is black
     assert np.array_equal(beyond[1][:, 0, :], beyond[1][:, -1, :]) and beyond[1].any()  # its top row goes on
 

@@ -18,7 +18,7 @@ import pinocchio as pin
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import MissingDependency
+from visual_irl.errors import MissingDependency, pip_install
 from visual_irl.robots.model import RobotModel
 
 ITERATIONS = 50
@@ -246,5 +246,5 @@ def _required(module: str, package: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingDependency(
-            f'the mapping benchmark compares with {package}, which is not installed ({error}): pip install "visual-irl[bench]"'
+            f"the mapping benchmark compares with {package}, which is not installed ({error}): {pip_install('bench')}"
         ) from error

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
-from visual_irl.errors import ClusterUnreachable, InvalidInput, LearningFailed, MissingDependency
+from visual_irl.errors import ClusterUnreachable, InvalidInput, LearningFailed, MissingDependency, pip_install
 from visual_irl.io.artifacts import code_digest
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def _on_cluster(work: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers
     try:
         import ray
     except ModuleNotFoundError:
-        raise MissingDependency("--address spreads work over a Ray cluster: pip install 'visual-irl[cluster]'") from None
+        raise MissingDependency(f"--address spreads work over a Ray cluster: {pip_install('cluster')}") from None
     _require_listener(address)
     try:
         more: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}

@@ -159,7 +159,7 @@ def angle_sigmas(
     elbow: Float[ndarray, "T 3"],
     wrist: Float[ndarray, "T 3"],
     Rs_world_hand: Float[ndarray, "T 3 3"],
-    sigma: float | Float[ndarray, "T 6"],
+    covariance: Float[ndarray, "T 6 3 3"],
     palm: tuple[float, float] = PALM,
 ) -> Float[ndarray, "T 7"]:
     """Standard deviations of the seven angles [rad] that those of the points bring about, to first order.
@@ -170,8 +170,8 @@ def angle_sigmas(
 
     Args:
         axes, shoulder, elbow, wrist, Rs_world_hand: as for `angles_of_arm`.
-        sigma: that of each coordinate of the points shoulder, elbow, wrist, index, middle and little knuckle [m]; one
-            number for all, or a column for each.
+        covariance: of the places of shoulder, elbow, wrist, index, middle and little knuckle [m^2], in their frame; the
+            six are taken for independent.
         palm: distances between the knuckles that determine the hand's orientation [m], see `PALM`.
 
     Raises:
@@ -207,8 +207,8 @@ def angle_sigmas(
     pronation = (_dot(rest, f) - sin_w * _dot(rest, back)) / cos_w**2 - spin
     deviation = (_dot(rest, back) - sin_w * _dot(rest, f)) / cos_w**2
     J = np.stack([plane, _dot(du, raise_), rotation, flexion, pronation, -_dot(rest, level), deviation], axis=1)
-    variance = np.repeat(np.broadcast_to(np.asarray(sigma, float) ** 2, (len(u), 6)), 3, axis=1)
-    sigmas = np.sqrt(np.einsum("tak,tk->ta", J**2, variance))
+    J = J.reshape(len(u), 7, 6, 3)
+    sigmas = np.sqrt(np.einsum("tapi,tpij,tapj->ta", J, axes @ covariance @ axes.T, J))
     return np.where(sigmas <= np.pi, sigmas, np.inf)
 
 

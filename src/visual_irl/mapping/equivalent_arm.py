@@ -71,20 +71,6 @@ def equivalent_arm(
     return HumanArmTrajectory(t, side, angles, shoulders, elbow, wrist, Ts_world_hand, reached, np.zeros(len(q)))
 
 
-def equivalent_hands(
-    robot: RobotModel, placement: Placement, q: Float[ndarray, "T J"], shoulder: Float[ndarray, "3"] | None = None
-) -> Float[ndarray, "T 4 4"]:
-    """Poses of the human hand that the robot's tool stands for, in the demonstration's frame: origin at the grasp centre.
-
-    `shoulder` [m] matters to a placement that scales; None for the robot's own.
-
-    Raises:
-        InvalidInput: angles of the wrong shape or not finite.
-    """
-    Ts_world_tool, points = _robot_arm(robot, placement, q)
-    return hands_of_tools(placement, Ts_world_tool, points[0, 0] if shoulder is None else np.asarray(shoulder, float))
-
-
 def hands_of_tools(
     placement: Placement, Ts_world_tool: Float[ndarray, "T 4 4"], shoulder: Float[ndarray, "3"]
 ) -> Float[ndarray, "T 4 4"]:

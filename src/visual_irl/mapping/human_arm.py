@@ -14,11 +14,14 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from visual_irl.errors import NoPersonFound
 from visual_irl.io.motion import ArmMotion
-from visual_irl.mapping.anatomy import angles_of_arm, elbow_between, hand_orientation, torso_frame
-from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory
+from visual_irl.mapping.anatomy import SHORTEST, angle_sigmas, angles_of_arm, elbow_between, hand_orientation, torso_frame
+from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, keypoint_index
 
 GRASP_REACH = 0.10
 """Distance from the wrist to the grasp centre along the fingers [m]: about the metacarpals' length of an adult hand."""
+
+ANGLE_POINTS = ("shoulder", "elbow", "wrist", "hand_index_mcp", "hand_middle_mcp", "hand_pinky_mcp")
+"""The keypoints that determine the angles, in the order of `angle_sigmas`."""
 
 SMOOTH_SECONDS = 0.12
 """Standard deviation of the window over the hand's directions [s]: knuckles are a few centimetres apart and as noisy."""
@@ -45,6 +48,27 @@ def observed_arm(demo: Demonstration) -> HumanArmTrajectory:
     Ts_world_hand = _hand_poses(demo, elbow, wrist)
     q = angles_of_arm(axes, shoulder, elbow, wrist, Ts_world_hand[:, :3, :3])
     return HumanArmTrajectory(demo.t, demo.side, q, shoulder, elbow, wrist, Ts_world_hand, observed, grip)
+
+
+def angle_deviations(demo: Demonstration) -> Float[ndarray, "T 7"]:
+    """Standard deviations [rad] of a demonstrating arm's angles that those of its keypoints bring about, frame by frame.
+
+    NaN where shoulder, elbow, wrist or one of the knuckles was lost, or a span between them is nothing; `inf` where the pose
+    leaves an angle open. Those of the hand are what they are in a single frame: `observed_arm` smooths its directions. That
+    the torso's axes are uncertain is not in them.
+    """
+    rows = [keypoint_index(f"{demo.side}_{name}") for name in ANGLE_POINTS]
+    shoulder, elbow, wrist, index, middle, pinky = np.moveaxis(demo.p_world[:, rows], 1, 0)
+    covariance = demo.covariance[:, rows]
+    along, across = middle - wrist, index - pinky
+    spans = elbow - shoulder, wrist - elbow, along, np.cross(_unit(along), across)
+    known = np.isfinite(covariance).all((1, 2, 3)) & np.all([np.linalg.norm(v, axis=1) >= SHORTEST for v in spans], axis=0)
+    sigmas = np.full((len(demo.t), 7), np.nan)
+    if known.any():
+        Rs = hand_orientation(along[known], across[known])
+        arm = torso_axes(demo), shoulder[known], elbow[known], wrist[known], Rs
+        sigmas[known] = angle_sigmas(*arm, covariance[known])
+    return sigmas
 
 
 def arm_of_motion(motion: ArmMotion) -> HumanArmTrajectory:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from visual_irl.errors import pip_install
 from visual_irl.registry import Registry
 
 CAMERAS = Registry(
     "cameras",
     {
-        "realsense": ("visual_irl.perception.cameras.realsense:RealSense", '`pip install "visual-irl[realsense]"`'),
-        "synthetic": ("visual_irl.perception.cameras.synthetic_camera:SyntheticCamera", "`pip install visual-irl`"),
+        "realsense": ("visual_irl.perception.cameras.realsense:RealSense", pip_install("realsense")),
+        "synthetic": ("visual_irl.perception.cameras.synthetic_camera:SyntheticCamera", pip_install()),
     },
 )
 """Live and simulated cameras; recordings, videos and folders are opened with `perception.cameras.sources.open_frames`."""
@@ -16,8 +17,8 @@ CAMERAS = Registry(
 DETECTORS = Registry(
     "detectors",
     {
-        "mediapipe": ("visual_irl.perception.landmarks.mediapipe_detector:MediapipeDetectorConfig", "`pip install visual-irl`"),
-        "torch": ("visual_irl.perception.landmarks.torch_detector:TorchDetectorConfig", "`pip install visual-irl`"),
+        "mediapipe": ("visual_irl.perception.landmarks.mediapipe_detector:MediapipeDetectorConfig", pip_install()),
+        "torch": ("visual_irl.perception.landmarks.torch_detector:TorchDetectorConfig", pip_install()),
     },
 )
 """Keypoint detectors: a config whose `build()` gives a `perception.landmarks.detection.Detector`."""
@@ -25,10 +26,10 @@ DETECTORS = Registry(
 OBJECT_DETECTORS = Registry(
     "object_detectors",
     {
-        "onions": ("visual_irl.perception.objects.onions:OnionDetectorConfig", "`pip install visual-irl`"),
-        "gripped_onions": ("visual_irl.perception.objects.onions:gripped_onions", "`pip install visual-irl`"),
-        "vessels": ("visual_irl.perception.objects.vessels:VesselDetectorConfig", "`pip install visual-irl`"),
-        "onnx": ("visual_irl.perception.objects.onnx_objects:OnnxDetectorConfig", '`pip install "visual-irl[onnx]"`'),
+        "onions": ("visual_irl.perception.objects.onions:OnionDetectorConfig", pip_install()),
+        "gripped_onions": ("visual_irl.perception.objects.onions:gripped_onions", pip_install()),
+        "vessels": ("visual_irl.perception.objects.vessels:VesselDetectorConfig", pip_install()),
+        "onnx": ("visual_irl.perception.objects.onnx_objects:OnnxDetectorConfig", pip_install("onnx")),
     },
 )
 """Object detectors: what makes a config whose `build()` gives a `perception.objects.detectors.ObjectDetector`; a task names its

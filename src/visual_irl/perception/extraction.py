@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,7 @@ from visual_irl.perception.assembly import assemble
 from visual_irl.perception.cameras.depth_alignment import DepthAlignment
 from visual_irl.perception.cameras.exposure import well_exposed
 from visual_irl.perception.cameras.shot_cuts import ShotCuts
-from visual_irl.perception.cameras.sources import FrameSource, VideoConfig, open_frames
+from visual_irl.perception.cameras.sources import FrameSource, VideoConfig, is_video, open_frames
 from visual_irl.perception.cameras.stream_health import StreamHealth
 from visual_irl.perception.drawing import draw_keypoints
 from visual_irl.perception.objects.detectors import ObjectsConfig
@@ -174,8 +175,8 @@ def _watched(
         finally:
             detector.close()
         fixtures, note = source.fixtures, source.note
-    parts = note, _unusable(health), _unsure(health), _beside(alignment), _cut(cuts, frames), _from_behind(frames, cameras)
-    said = "; ".join(part for part in (*parts, failure) if part) or None
+    remarks = _beside(alignment), _cut(path, cuts, frames), _from_behind(frames, cameras)
+    said = "; ".join(part for part in (note, _unusable(health), _unsure(health), *remarks, failure) if part) or None
     notes = {"source": path.name, "calibrated": calibrated, "depth": metric, "note": said, "problems": health.problems()}
     title = f"{path.stem}, " if cameras > 1 else ""
     pages = [(f"{title}t = {t:.1f} s", picture) for t, picture in album.pages]
@@ -282,13 +283,19 @@ def _beside(alignment: DepthAlignment) -> str | None:
     return f"depth lies {where}, so fingers and objects are off: align it in the driver (align_depth.enable:=true) or calibrate"
 
 
-def _cut(cuts: ShotCuts, frames: Sequence[KeypointFrame]) -> str | None:
-    """Where a video is put together of several shots."""
+def _cut(path: Path, cuts: ShotCuts, frames: Sequence[KeypointFrame]) -> str | None:
+    """Where a video is put together of several shots, and how the longest is had alone."""
     if not cuts.stamps:
         return None
-    times = ", ".join(f"{1e-9 * (stamp - frames[0].stamp_ns):.1f}" for stamp in cuts.stamps[:5])
+    begins = [1e-9 * (stamp - frames[0].stamp_ns) for stamp in (frames[0].stamp_ns, *cuts.stamps, frames[-1].stamp_ns)]
+    times = ", ".join(f"{t:.1f}" for t in begins[1:-1][:5])
     more = f" and {len(cuts.stamps) - 5} more" if len(cuts.stamps) > 5 else ""
-    return f"the picture becomes another one at {times} s{more}, as at a cut: extract each shot by itself"
+    said = f"the picture becomes another one at {times} s{more}, as at a cut: extract each shot by itself"
+    if not is_video(path):
+        return said
+    longest = int(np.argmax(np.diff(begins)))
+    end = "" if longest == len(cuts.stamps) else f" -to {begins[longest + 1]:.2f}"
+    return f"{said} (`ffmpeg -i {shlex.quote(path.name)} -ss {begins[longest]:.2f}{end} shot.mp4` makes a file of the longest)"
 
 
 def _from_behind(frames: Sequence[KeypointFrame], cameras: int) -> str | None:

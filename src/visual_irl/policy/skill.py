@@ -31,7 +31,7 @@ GRASP_TURNS = tuple(np.radians([0, 20, -20, 40, -40, 60, -60, 80, -80]).tolist()
 
 @runtime_checkable
 class Reward(Protocol):
-    """What the policy needs of a reward: see `visual_irl.reward.model.RewardModel`."""
+    """What the policy needs of a reward: `visual_irl.reward.model.LinearReward` is one."""
 
     def __call__(self, s: Float[Tensor, "*B S"], s_next: Float[Tensor, "*B S"]) -> Float[Tensor, "*B"]:
         """Reward of transitions."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,20 +16,6 @@ from visual_irl.tasks import RELATIONS, load_task, part_of
 from visual_irl.tasks.graph import Relations
 
 KIND = "linear_reward"
-
-
-@runtime_checkable
-class RewardModel(Protocol):
-    """A learned reward."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that it is made of."""
-        ...
-
-    def __call__(self, s: Float[Tensor, "*B S"], s_next: Float[Tensor, "*B S"]) -> Float[Tensor, "*B"]:
-        """Reward of transitions; differentiable with respect to both states."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +36,7 @@ class LinearReward:
         return self.relations.names
 
     def __call__(self, s: Float[Tensor, "*B S"], s_next: Float[Tensor, "*B S"]) -> Float[Tensor, "*B"]:
-        """Reward of transitions."""
+        """Reward of transitions; differentiable with respect to both states."""
         return self.relations(s, s_next) @ self.theta.to(s.dtype)
 
     def gradient(self, s: Float[Tensor, "B S"], s_next: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:

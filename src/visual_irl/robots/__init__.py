@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from visual_irl.errors import pip_install
 from visual_irl.registry import Registry
 
 if TYPE_CHECKING:  # naming the robots must not load Pinocchio
@@ -12,10 +13,10 @@ if TYPE_CHECKING:  # naming the robots must not load Pinocchio
 ROBOTS = Registry(
     "robots",
     {
-        "fr3": ("visual_irl.robots.fr3:fr3", "visual-irl itself"),
-        "panda": ("visual_irl.robots.panda:panda", "visual-irl itself"),
-        "ur10e": ("visual_irl.robots.ur10e:ur10e", "visual-irl itself"),
-        "ur5e": ("visual_irl.robots.ur5e:ur5e", "visual-irl itself"),
+        "fr3": ("visual_irl.robots.fr3:fr3", pip_install()),
+        "panda": ("visual_irl.robots.panda:panda", pip_install()),
+        "ur10e": ("visual_irl.robots.ur10e:ur10e", pip_install()),
+        "ur5e": ("visual_irl.robots.ur5e:ur5e", pip_install()),
     },
 )
 """Name -> function that returns the `RobotModel`."""

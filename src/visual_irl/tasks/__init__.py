@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from visual_irl.errors import InvalidInput, UnknownName
+from visual_irl.errors import InvalidInput, UnknownName, pip_install
 from visual_irl.registry import Registry
 
 if TYPE_CHECKING:  # naming the tasks must not load NumPy
@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # naming the tasks must not load NumPy
 TASKS = Registry(
     "tasks",
     {
-        "onion_sorting": ("visual_irl.tasks.onion_sorting:OnionSorting", "visual-irl itself"),
-        "pouring": ("visual_irl.tasks.pouring:Pouring", "visual-irl itself"),
+        "onion_sorting": ("visual_irl.tasks.onion_sorting:OnionSorting", pip_install()),
+        "pouring": ("visual_irl.tasks.pouring:Pouring", pip_install()),
     },
 )
 """Name -> task class."""
@@ -22,8 +22,8 @@ TASKS = Registry(
 RELATIONS = Registry(
     "relations",
     {
-        "sorting": ("visual_irl.tasks.pick_place_graph:Relations", "visual-irl itself"),
-        "pouring": ("visual_irl.tasks.pour_graph:PourRelations", "visual-irl itself"),
+        "sorting": ("visual_irl.tasks.pick_place_graph:Relations", pip_install()),
+        "pouring": ("visual_irl.tasks.pour_graph:PourRelations", pip_install()),
     },
 )
 """Family of tasks -> the relational features that a reward is made of."""
@@ -31,8 +31,8 @@ RELATIONS = Registry(
 PERFORMERS = Registry(
     "performers",
     {
-        "sorting": ("visual_irl.tasks.demonstrator:perform_sorting", "visual-irl itself"),
-        "pouring": ("visual_irl.tasks.pouring_demonstrator:perform_pouring", "visual-irl itself"),
+        "sorting": ("visual_irl.tasks.demonstrator:perform_sorting", pip_install()),
+        "pouring": ("visual_irl.tasks.pouring_demonstrator:perform_pouring", pip_install()),
     },
 )
 """Family of tasks -> what a scripted person does: a function of the task and a `tasks.performer.Staging`."""

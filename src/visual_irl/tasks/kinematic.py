@@ -6,25 +6,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from visual_irl.errors import InvalidInput
+from visual_irl.errors import InvalidInput, pip_install
 from visual_irl.registry import Registry
 from visual_irl.tasks.batch import BatchTask, roll_out
 
 SORTING, POURING = "visual_irl.tasks.kinematic_sorting:", "visual_irl.tasks.kinematic_pouring:"
-OURS = "visual-irl itself"
 KINEMATIC_TASKS = Registry(
     "kinematic_tasks",
     {
-        "onion_sorting": (SORTING + "KinematicSorting", OURS),
-        "onion_sorting_moved_bins": (SORTING + "MOVED_BINS", OURS),
-        "onion_sorting_other_rule": (SORTING + "OTHER_RULE", OURS),
-        "onion_sorting_three_bins": (SORTING + "THREE_BINS", OURS),
-        "onion_sorting_two_onions": (SORTING + "TWO_ONIONS", OURS),
-        "onion_sorting_mujoco": ("visual_irl.tasks.mujoco_sorting:MujocoSorting", OURS),
-        "pouring": (POURING + "KinematicPouring", OURS),
-        "pouring_moved_places": (POURING + "MOVED_PLACES", OURS),
-        "pouring_other_cup": (POURING + "OTHER_CUP", OURS),
-        "pouring_mujoco": ("visual_irl.tasks.mujoco_pouring:MujocoPouring", OURS),
+        "onion_sorting": (SORTING + "KinematicSorting", pip_install()),
+        "onion_sorting_moved_bins": (SORTING + "MOVED_BINS", pip_install()),
+        "onion_sorting_other_rule": (SORTING + "OTHER_RULE", pip_install()),
+        "onion_sorting_three_bins": (SORTING + "THREE_BINS", pip_install()),
+        "onion_sorting_two_onions": (SORTING + "TWO_ONIONS", pip_install()),
+        "onion_sorting_mujoco": ("visual_irl.tasks.mujoco_sorting:MujocoSorting", pip_install()),
+        "pouring": (POURING + "KinematicPouring", pip_install()),
+        "pouring_moved_places": (POURING + "MOVED_PLACES", pip_install()),
+        "pouring_other_cup": (POURING + "OTHER_CUP", pip_install()),
+        "pouring_mujoco": ("visual_irl.tasks.mujoco_pouring:MujocoPouring", pip_install()),
     },
 )
 """Name -> what gives the task when it is called. Recipes are chosen on `onion_sorting` and `pouring`, the others are for

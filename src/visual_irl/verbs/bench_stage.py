@@ -122,7 +122,8 @@ def train_blemish(out: Path, seed: int) -> None:
         report = train_classifier(out, config, show)
     artifacts.write_sidecar(out, config, {})
     say(
-        f"blemish classifier: taught by {report.sightings} sightings; of {report.held_out} that it was not taught it tells "
+        f"blemish classifier: taught by {report.sightings} sightings (loss {report.first_loss:.2f} in the first epoch, "
+        f"{report.last_loss:.2f} in the last); of {report.held_out} that it was not taught it tells "
         f"{100 * report.sound_right:.1f} % without and {100 * report.blemished_right:.1f} % with a blemish in view"
     )
     say(f"wrote {out}")

@@ -112,7 +112,7 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     stages.say("")
     for robot, runs in results.items():
-        done, of = sum(r["sorted"] for r in runs), sum(r["of"] for r in runs)
+        done, of = sum(r["succeeded"] for r in runs), sum(r["of"] for r in runs)
         stages.say(f"{robot}: {done} of {of} onions in the right bin over {len(runs)} physics seeds")
     stages.say(f"took {time.monotonic() - began:.0f} s and {peak:.1f} GB at most")
     stages.say(f"report: {page.resolve()}")

@@ -71,8 +71,8 @@ def success_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     seeds = max(len(runs) for runs in results.values())
     rows = []
     for robot, runs in results.items():
-        done, of = sum(r["sorted"] for r in runs), sum(r["of"] for r in runs)
-        rows.append([robot, f"{done} of {of}", *(f"{r['sorted']}/{r['of']}" for r in runs)])
+        done, of = sum(r["succeeded"] for r in runs), sum(r["of"] for r in runs)
+        rows.append([robot, f"{done} of {of}", *(f"{r['succeeded']}/{r['of']}" for r in runs)])
     return table(["robot", "onions in the right bin", *(f"seed {s}" for s in range(seeds))], rows)
 
 

@@ -78,14 +78,14 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         report, stopped = _executed(plan, approach, options, arm, gripper, out)
         content = _content(plan, options, report) | {"repairs": repairs}
         if isinstance(arm, MujocoArm):
-            content |= _sorted(plan, arm)
+            content |= stages.count_of(plan.task.succeeded(plan.scene, arm.outcome()))
     artifacts.write_json(out / "report.json", content)
     artifacts.write_sidecar(out / "report.json", options, {"trajectory": file})
     if stopped:
         raise MotionStopped(f"{report.outcome}: {report.message}; the log is {out / 'log'}, and nothing moves before a new run")
     say(f"{plan.robot.name}: executed; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS; the log is {out / 'log'}")
     if "of" in content:
-        say(f"  {content['sorted']} of {content['of']} {plan.task.goals}, by the physics")
+        say(f"  {content['succeeded']} of {content['of']} {plan.task.goals}, by the physics")
     return content
 
 
@@ -250,11 +250,6 @@ def _content(plan: Plan, options: RunOptions, report: ExecutionReport) -> dict[s
         "grasps": report.details["grasps"],
         "skill": plan.seal.found,
     }
-
-
-def _sorted(plan: Plan, arm: MujocoArm) -> dict[str, Any]:
-    done = plan.task.succeeded(plan.scene, arm.outcome())
-    return {"objects": done, "sorted": sum(done.values()), "of": len(done)}
 
 
 def _gripper_check(robot: RobotModel, executor: str, address: str) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -25,7 +25,7 @@ from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks import load_task
 from visual_irl.tasks.scene import Scene, SeenThing
-from visual_irl.types import Demonstration, ExecutionReport, RgbdFrame
+from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFrame
 
 if TYPE_CHECKING:
     from visual_irl.execution.guard import ApprovedTrajectory
@@ -151,6 +151,8 @@ def extract(
         counts = ", ".join(f"{n} {what}" for what, n in demo.provenance["left_out"].items())
         say(f"left out, for they contradict the other cameras: {counts}")
     say(describe(demo))
+    if known := known_angles(demo):
+        say(known)
     truth = sources[0] / TRUTH_FILE if sources[0].is_dir() else sources[0].parent / TRUTH_FILE
     if truth.is_file():
         from visual_irl.evaluation.metrics import extraction_error
@@ -173,6 +175,21 @@ def describe(demo: Demonstration) -> str:
         f"{demo.t[-1]:.1f} s, {len(demo.t)} frames, a person in {int(demo.seen.sum())}, {demo.side} arm, frame '{demo.frame}', "
         f"objects: {objects or 'none'}"
     )
+
+
+def known_angles(demo: Demonstration) -> str:
+    """How well the angles of the demonstrating arm are known; empty where the hand never shows with the arm."""
+    from visual_irl.mapping.human_arm import angle_deviations
+
+    sigmas = angle_deviations(demo)
+    sigmas = np.degrees(sigmas[~np.isnan(sigmas).any(axis=1)])
+    if not len(sigmas):
+        return ""
+    told = ", ".join(
+        f"{angle.replace('_', ' ')} {deg:.0f}" if np.isfinite(deg) else f"{angle.replace('_', ' ')} open"
+        for angle, deg in zip(ARM_ANGLES, np.median(sigmas, axis=0), strict=True)
+    )
+    return f"standard deviations of the arm's angles (medians of {len(sigmas)} frames, degrees): {told}"
 
 
 def curves_of(skill: Path) -> Path:
@@ -242,7 +259,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
             report = _filmed(executor, approved, out, show) if video else executor.execute(approved)
     finally:
         executor.close()
-    sorted_ = task.succeeded(scene, report.details["outcome"]) if motion.things else {}
+    goals = task.succeeded(scene, report.details["outcome"]) if motion.things else {}
     content = {
         "robot": robot.name,
         "seed": seed,
@@ -251,9 +268,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         "duration_s": float(trajectory.t[-1]),
         "tracking_rms_rad": report.tracking_rms,
         "repairs": repairs,
-        "objects": sorted_,
-        "sorted": sum(sorted_.values()),
-        "of": len(sorted_),
+        **count_of(goals),
         "final_positions_m": {name: T[:3, 3] for name, T in report.details["outcome"].Ts_world.items()},
         "world": "truth" if world is not None else "perceived",
     }
@@ -261,12 +276,17 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     artifacts.write_sidecar(
         out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {})
     )
-    if sorted_:
-        say(f"{robot.name}, seed {seed}: {content['sorted']} of {content['of']} {task.goals}, by the physics")
+    if goals:
+        say(f"{robot.name}, seed {seed}: {content['succeeded']} of {content['of']} {task.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
     return content
+
+
+def count_of(goals: Mapping[str, bool]) -> dict[str, Any]:
+    """What a report says of a task's goals (see `Task.succeeded`): each, and how many of them were reached."""
+    return {"goals": goals, "succeeded": sum(goals.values()), "of": len(goals)}
 
 
 def _filmed(

@@ -12,7 +12,7 @@ from numpy import ndarray
 from scipy.stats import chi2
 
 from visual_irl import se3
-from visual_irl.errors import InvalidInput, MissingDependency
+from visual_irl.errors import InvalidInput, MissingDependency, pip_install
 from visual_irl.perception.drawing import LINKS
 from visual_irl.types import KEYPOINTS, Intrinsics, ObjectEstimate, keypoint_index
 
@@ -231,13 +231,13 @@ def _viser() -> Any:
     try:
         import viser
     except ModuleNotFoundError as error:
-        raise MissingDependency("the page needs the package 'viser': pip install \"visual-irl[view]\"") from error
+        raise MissingDependency(f"the page needs the package 'viser': {pip_install('view')}") from error
     return viser
 
 
 def _unit_sphere() -> tuple[ndarray, ndarray]:
     """Vertices and faces."""
-    import trimesh  # comes with viser
+    import trimesh
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     return np.asarray(ball.vertices), np.asarray(ball.faces)

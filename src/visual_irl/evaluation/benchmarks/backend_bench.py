@@ -26,7 +26,7 @@ from visual_irl.perception.cameras.sources import open_frames
 from visual_irl.perception.landmarks.detection import HandDetection, PersonDetection
 from visual_irl.perception.landmarks.mediapipe_detector import MediapipeNetworks
 from visual_irl.perception.landmarks.person_finder import Networks
-from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig, detect_together
+from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig, TorchNetworks, detect_together
 from visual_irl.types import RgbdFrame
 
 STREAMS = 8
@@ -143,6 +143,7 @@ def _agreement(clip: Path, pictures: int, config: TorchDetectorConfig) -> dict[s
     alone, followed, itself = _Apart(), _Apart(), _Apart()
     theirs, noisy = (MediapipeNetworks(config.pose_model, config.min_confidence) for _ in range(2))
     ours, rng = config.build().networks, np.random.default_rng(0)
+    assert isinstance(ours, TorchNetworks)
     for i, frame in enumerate(_first(clip, pictures)):
         ms = 1 + frame.stamp_ns // 1_000_000
         speckled = frame.rgb + rng.integers(0, 2, frame.rgb.shape, dtype=np.uint8) * (frame.rgb < 255)
@@ -150,7 +151,7 @@ def _agreement(clip: Path, pictures: int, config: TorchDetectorConfig) -> dict[s
         followed.add(seen, _looked(ours, frame.rgb, ms))
         itself.add(seen, _looked(noisy, speckled, ms))
         if i % 5 == 0:
-            fresh = MediapipeNetworks(config.pose_model, config.min_confidence), config.build().networks
+            fresh = MediapipeNetworks(config.pose_model, config.min_confidence), TorchNetworks(ours.tracker)
             alone.add(*(_looked(networks, frame.rgb, ms) for networks in fresh))
             fresh[0].close()
     theirs.close()

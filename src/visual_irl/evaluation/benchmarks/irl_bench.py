@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.errors import InvalidInput, MissingDependency, UnknownName, pip_install
 from visual_irl.evaluation.benchmarks.kept_parts import KeptParts
 from visual_irl.evaluation.benchmarks.reward_measures import behaviour_accuracy, reward_measures
 from visual_irl.evaluation.spread import spread
@@ -115,7 +115,7 @@ class IrlBench:
         if not 0 <= self.keypoint_noise < 0.5:
             raise InvalidInput(f"bench irl: keypoint_noise is {self.keypoint_noise} m; give 0 to 0.5")
         if self.peers and find_spec("imitation") is None:
-            raise MissingDependency("bench irl: the peers need the package 'imitation': pip install 'visual-irl[peers]'")
+            raise MissingDependency(f"bench irl: the peers need the package 'imitation': {pip_install('peers')}")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy.interpolate import CubicSpline
 
-from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory, VisualIrlError
+from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory, VisualIrlError, pip_install
 from visual_irl.evaluation.faults.faulty_arm import FAULTS, Fault, FaultyArm, moving_joint
 from visual_irl.evaluation.faults.killed_commander import run_until_killed
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
@@ -355,7 +355,7 @@ def require_installed(backends: tuple[str, ...]) -> None:
     """
     for name in ("pylibfranka", "franky_sim") if FRANKY in backends else ():
         if importlib.util.find_spec(name) is None:
-            raise MissingDependency(f"faults on a Franka arm need '{name}': `pip install \"visual-irl[franka,bench]\"`")
+            raise MissingDependency(f"faults on a Franka arm need '{name}': {pip_install('franka,bench')}")
 
 
 def summary(runs: list[FaultRun]) -> dict[str, Any]:

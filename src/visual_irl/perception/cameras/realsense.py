@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile, pip_install
 from visual_irl.io.lens import Straightener
 from visual_irl.types import Intrinsics, RgbdFrame
 
@@ -258,11 +258,9 @@ def realsense_library() -> Any:
     try:
         import pyrealsense2
     except ModuleNotFoundError as error:
-        raise MissingDependency(
-            "RealSense cameras need the package 'pyrealsense2': pip install \"visual-irl[realsense]\""
-        ) from error
+        raise MissingDependency(f"RealSense cameras need the package 'pyrealsense2': {pip_install('realsense')}") from error
     except ImportError as error:
-        raise MissingDependency(f"pyrealsense2 cannot be loaded ({error}); apt-get install -y libusb-1.0-0") from error
+        raise MissingDependency(f"pyrealsense2 cannot be loaded ({error}): `apt-get install -y libusb-1.0-0`") from error
     return pyrealsense2
 
 

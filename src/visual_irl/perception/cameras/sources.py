@@ -23,6 +23,8 @@ from visual_irl.types import Intrinsics, RgbdFrame
 
 CAMERA_FILE = "camera.json"
 """Name of the camera in a folder of pictures. That of a video, where there is one, lies beside it: clip.camera.json."""
+REALSENSE = (".bag", ".db3")
+"""How librealsense's own recordings end."""
 FORMATS = (
     "a rosbag2 folder, an .mcap file, a RealSense .bag or .db3, a video file, "
     "or a folder with camera.json and color*.png (and depth*.png)"
@@ -96,13 +98,18 @@ def open_frames(path: Path, config: VideoConfig | None = None) -> FrameSource:
         recording = open_recording(path, require_depth=True)
         frames = partial(iter, recording)
         return FrameSource(path, frames, recording.count, True, recording.fixtures, recording.recovered, recording.refused)
-    if path.suffix in (".bag", ".db3"):
+    if path.suffix in REALSENSE:
         from visual_irl.perception.cameras.realsense import play_realsense
 
         return FrameSource(path, lambda: iter(play_realsense(path)), None, True, {})
     if path.is_dir():
         raise UnreadableFile(f"'{path}' is a folder of no known format; give {FORMATS}")
     return _open_video(path, config or VideoConfig())
+
+
+def is_video(path: Path) -> bool:
+    """Whether what can be opened at `path` is an ordinary video."""
+    return path.is_file() and path.suffix not in (".mcap", *REALSENSE)
 
 
 def _open_video(path: Path, config: VideoConfig) -> FrameSource:

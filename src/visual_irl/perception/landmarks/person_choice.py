@@ -35,7 +35,9 @@ _FADE = 0.1
 """Weight of the newest picture in the colour that is remembered: light changes slowly."""
 _ROOM = 1.3  # around all landmarks of a person, for what they may do until the next picture
 
-
+_BODY = np.array([POSE_INDEX[name] for name in BODY_KEYPOINTS])
+_TRUNK = np.array([POSE_INDEX[f"{side}_{joint}"] for joint in ("shoulder", "hip") for side in SIDES])
+_SHOULDERS = _TRUNK[:2]
 _ACROSS, _DOWN = np.array([0.2, 0.4, 0.6, 0.8]), np.array([0.1, 0.25, 0.4, 0.55])
 """The trunk's points: from one side to the other, and from the shoulders to the hips, which a table may hide."""
 
@@ -80,7 +82,7 @@ class Chosen:
 
 def look_of(person: PersonDetection, rgb: UInt8[ndarray, "H W 3"], depth: Float32[ndarray, "H W"] | None) -> Look:
     """What a picture, and its depth [m] where there is any, show of a person's trunk."""
-    sides = person.uv[[POSE_INDEX[f"{side}_{joint}"] for joint in ("shoulder", "hip") for side in SIDES]].reshape(2, 2, 2)
+    sides = person.uv[_TRUNK].reshape(2, 2, 2)
     top, bottom = (edge[0] + _ACROSS[:, None] * (edge[1] - edge[0]) for edge in sides)
     points = np.rint(top[None] + _DOWN[:, None, None] * (bottom - top)[None]).astype(int).reshape(-1, 2)
     u, v = points[((points >= 0) & (points < rgb.shape[1::-1])).all(1)].T
@@ -157,10 +159,9 @@ def middle_of(person: PersonDetection) -> Float[ndarray, "2"]:
 
 def middle_of_shoulders(person: PersonDetection) -> Float[ndarray, "2"]:
     """Where a body's shoulders are [px]."""
-    return np.asarray(person.uv[[POSE_INDEX[f"{side}_shoulder"] for side in SIDES]].mean(0))
+    return np.asarray(0.5 * (person.uv[_SHOULDERS[0]] + person.uv[_SHOULDERS[1]]))
 
 
 def size_of(person: PersonDetection) -> float:
     """How large a body's trunk and arms appear [px/m]."""
-    rows = [POSE_INDEX[name] for name in BODY_KEYPOINTS]
-    return max(pixels_per_metre(person.uv[rows], person.shape[rows]), 1e-3)
+    return max(pixels_per_metre(person.uv[_BODY], person.shape[_BODY]), 1e-3)

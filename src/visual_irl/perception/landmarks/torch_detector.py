@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -14,7 +13,7 @@ from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.perception.landmarks.detection import HandDetection, PersonDetection
 from visual_irl.perception.landmarks.person_finder import MOST_PEOPLE, PersonFinder, PersonFinderConfig
 from visual_irl.perception.landmarks.region import Region
-from visual_irl.perception.landmarks.torch_tracking import Followed, Picture, TorchTracker
+from visual_irl.perception.landmarks.torch_tracking import MAX_HANDS, Followed, Picture, TorchTracker
 from visual_irl.perception.landmarks.weights import component_path
 
 
@@ -43,7 +42,7 @@ class TorchDetectorConfig(PersonFinderConfig):
         names = ("pose_detection", f"pose_landmark_{self.pose_model}", "palm_detection_full", "hand_landmark_full")
         keys = ("pose_detection", "pose_landmark", "palm_detection", "hand_landmark")
         files = {key: component_path(name) for key, name in zip(keys, names, strict=True)}
-        tracker = TorchTracker(files, device, self.half and device.type == "cuda", self.min_confidence)
+        tracker = TorchTracker(files, device, self.half and device.type == "cuda", self.min_confidence, streams)
         return [PersonFinder(self, TorchNetworks(tracker)) for _ in range(streams)]
 
     def _device(self) -> torch.device:
@@ -62,12 +61,13 @@ class TorchNetworks:
         self.tracker, self.followed = tracker, Followed()
         self.picture: Picture | None = None
         self.ms = -1
+        self._rgb: ndarray | None = None
         self._hands: list[HandDetection] | None = None
         self._body: tuple[PersonDetection | None] | None = None
 
     def begin(self, rgb: UInt8[ndarray, "H W 3"], stamp_ms: int) -> None:
         """The picture that `hands` and `body` look at from here on."""
-        self.picture, self.ms = self.tracker.upload(rgb), stamp_ms
+        self.picture, self.ms, self._rgb = self.tracker.upload(rgb), stamp_ms, rgb
         self._hands = self._body = None
 
     def forget(self, stamp_ms: int) -> None:
@@ -84,7 +84,7 @@ class TorchNetworks:
     def body(self, near: Region | None = None) -> PersonDetection | None:
         """The body in the picture, without hands; `near`: the one in the middle of this square, searched for anew."""
         if self._body is None or near is not None:
-            look([self], hands=False, near=near)
+            look([self], near=near)
         assert self._body is not None
         return self._body[0]
 
@@ -95,35 +95,42 @@ class TorchNetworks:
 
     def hand_in(self, crop: UInt8[ndarray, "S S 3"]) -> HandDetection | None:
         """A hand in a picture of its own."""
-        (hands,) = self.tracker.hands([self.tracker.upload(crop)], [Followed()], most=1)
+        _, (hands,) = self.tracker.follow([self.tracker.upload(crop)], [Followed()], [0], bodies=False, most_hands=1)
         return hands[0] if hands else None
 
     def hand_at(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> HandDetection | None:
         """What the hand's network sees in a region."""
-        return self.tracker.hands_in([self.tracker.upload(rgb)], [[region]])[0]
+        _, (hand,) = self.tracker.seen([self._uploaded(rgb)], [[]], [[region]])
+        return hand
 
     def run(self, rgb: UInt8[ndarray, "H W 3"], region: Region) -> tuple[PersonDetection, float, Region]:
         """What the body's network sees in a region."""
-        return self.tracker.bodies_in([self.tracker.upload(rgb)], [[region]])[0]
+        (body,), _ = self.tracker.seen([self._uploaded(rgb)], [[region]], [[]])
+        return body
+
+    def _uploaded(self, rgb: UInt8[ndarray, "H W 3"]) -> Picture:
+        """A picture on the device, where the newest one is already."""
+        return self.picture if rgb is self._rgb and self.picture is not None else self.tracker.upload(rgb)
 
     def close(self) -> None:
         """Nothing to free: memory goes with the object."""
 
 
-def look(streams: Sequence[TorchNetworks], hands: bool = True, bodies: bool = True, near: Region | None = None) -> None:
+def look(streams: Sequence[TorchNetworks], bodies: bool = True, near: Region | None = None) -> None:
     """Run the networks on the pictures of all streams together, which share one tracker; each keeps what it saw.
 
-    `near`: the body in the middle of this square, searched for anew.
+    Hands that were looked at in these pictures already are kept. `near`: the body in the middle of this square, searched
+    for anew.
     """
-    tracker, followed = streams[0].tracker, [stream.followed for stream in streams]
+    most_hands = 0 if all(stream._hands is not None for stream in streams) else MAX_HANDS
     pictures = [stream.picture for stream in streams if stream.picture is not None]
-    if hands:
-        for stream, found in zip(streams, tracker.hands(pictures, followed), strict=True):
-            stream._hands = found
-    if bodies:
-        stamps, places = [stream.ms for stream in streams], [near] * len(streams)
-        for stream, body in zip(streams, tracker.bodies(pictures, followed, stamps, places), strict=True):
+    followed, stamps = [stream.followed for stream in streams], [stream.ms for stream in streams]
+    seen = streams[0].tracker.follow(pictures, followed, stamps, bodies, most_hands, near)
+    for stream, body, hands in zip(streams, *seen, strict=True):
+        if bodies:
             stream._body = (body,)
+        if most_hands:
+            stream._hands = hands
 
 
 def detect_together(
@@ -139,7 +146,7 @@ def detect_together(
     networks = []
     for finder, rgb, stamp in zip(finders, pictures, stamps_ns, strict=True):
         assert isinstance(finder.networks, TorchNetworks)
-        finder.networks.begin(np.ascontiguousarray(rgb), finder.next_ms(stamp))
+        finder.networks.begin(rgb, finder.next_ms(stamp))
         networks.append(finder.networks)
     look(networks)
     return [finder.find(rgb, stamp) for finder, rgb, stamp in zip(finders, pictures, stamps_ns, strict=True)]

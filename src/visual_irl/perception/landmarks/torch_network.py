@@ -19,20 +19,20 @@ from visual_irl.perception.landmarks.tflite import Graph, Operator, read_network
 
 _WEIGHT_AXES = {"CONV_2D": (0, 3, 1, 2), "DEPTHWISE_CONV_2D": (3, 0, 1, 2)}
 _PICTURE_AXES = {0: 0, 1: 2, 2: 3, 3: 1, -1: 1}  # of (N, H, W, C) in (N, C, H, W)
-_MAX_GRAPHS = 8
 
 
 class TorchNetwork(torch.nn.Module):
     """Call it with pictures (N, 3, H, W), normalised as the network expects; it returns the wanted outputs.
 
-    On CUDA each batch size is captured once as a graph and replayed, which saves the launch of some 300 kernels.
+    On CUDA a batch is filled up to the next power of two; each such size is captured once as a graph and replayed, which
+    saves the launch of some 300 kernels. Graphs of one network are not to be replayed by two threads at once.
     """
 
     def __init__(self, path: Path, outputs: Sequence[int], device: torch.device, half: bool) -> None:
         """`outputs` counts the network's outputs; what computes only others is left out."""
         super().__init__()
         graph = read_network(path)
-        self.dtype = torch.float16 if half else torch.float32
+        self.device, self.dtype = device, torch.float16 if half else torch.float32
         self.side = graph.shapes[graph.inputs[0]][1]
         """Side of the square picture that the network takes [px]."""
         self._input, self._outputs = graph.inputs[0], [graph.outputs[i] for i in outputs]
@@ -50,31 +50,40 @@ class TorchNetwork(torch.nn.Module):
     @torch.no_grad()
     def forward(self, pictures: Float[Tensor, "N 3 S S"]) -> list[Tensor]:
         """The wanted outputs, as 32-bit floats with N first."""
-        pictures = pictures.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        if not pictures.is_cuda:
-            return self._run(pictures)
-        n = len(pictures)
-        if n not in self._replays and len(self._replays) < _MAX_GRAPHS:
-            self._replays[n] = self._captured(pictures)
-        return self._replays[n](pictures) if n in self._replays else self._run(pictures)
+        if self.device.type == "cpu":
+            return self._run(pictures.to(self.dtype).contiguous(memory_format=torch.channels_last))
+        size = _filled_up(len(pictures))
+        if size not in self._replays:
+            self._replays[size] = self.captured(size)
+        return self._replays[size](pictures)
 
-    def _captured(self, example: Tensor) -> Callable[[Tensor], list[Tensor]]:
-        """A CUDA graph of this batch size. Never run so far: no CUDA device was at hand."""
-        still = example.clone()
+    def prepare(self, most: int) -> None:
+        """Capture the graphs of all batches of up to `most` pictures, so that no later picture has to wait for that."""
+        for size in sorted({_filled_up(n) for n in range(1, most + 1)} - self._replays.keys()):
+            self._replays[size] = self.captured(size)
+
+    @torch.no_grad()
+    def captured(self, size: int) -> Callable[[Tensor], list[Tensor]]:
+        """This network on up to so many pictures as a CUDA graph. Never run so far: no CUDA device was at hand."""
+        shape = (size, 3, self.side, self.side)
+        still = torch.zeros(shape, dtype=self.dtype, device=self.device).contiguous(memory_format=torch.channels_last)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries choose their kernels before anything is captured
-            for _ in range(3):
-                self._run(still)
-        torch.cuda.current_stream().wait_stream(stream)
-        recording = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(recording):
-            results = self._run(still)
+        # TF32 has no more digits than 16 bits: who asks for 32 does not want it
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.cuda.stream(stream):  # libraries choose their kernels before anything is captured
+                for _ in range(3):
+                    self._run(still)
+            torch.cuda.current_stream().wait_stream(stream)
+            recording = torch.cuda.CUDAGraph()
+            # what other threads do on the device meanwhile is no part of it, and no error
+            with torch.cuda.graph(recording, capture_error_mode="thread_local"):
+                results = self._run(still)
 
         def replay(pictures: Tensor) -> list[Tensor]:
-            still.copy_(pictures)
+            still[: len(pictures)].copy_(pictures)  # what earlier batches left in the rest is seen for nothing
             recording.replay()
-            return [result.clone() for result in results]
+            return [result[: len(pictures)].clone() for result in results]
 
         return replay
 
@@ -125,6 +134,11 @@ class TorchNetwork(torch.nn.Module):
         if op.name == "FULLY_CONNECTED":
             return _activated(F.linear(_as_stored(x[0]).reshape(len(x[0]), -1), x[1], x[2]), o)
         raise NotImplementedError(op.name)
+
+
+def _filled_up(pictures: int) -> int:
+    """The size of the batch that so many pictures are put into: few sizes need few graphs."""
+    return 1 << (pictures - 1).bit_length()
 
 
 def _needed(graph: Graph, outputs: Sequence[int]) -> tuple[Operator, ...]:

@@ -16,7 +16,7 @@ from numpy import ndarray
 from PIL import Image
 
 from visual_irl.bounds import require_within
-from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
+from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile, pip_install
 from visual_irl.perception.objects.cylinder_fit import fit_standing, straightness
 from visual_irl.perception.objects.pieces import connected_pieces
 from visual_irl.perception.objects.sphere_fit import fit_spheres
@@ -89,7 +89,7 @@ class OnnxDetector:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
-            raise MissingDependency('the onnx detector needs onnxruntime: `pip install "visual-irl[onnx]"`') from error
+            raise MissingDependency(f"the onnx detector needs onnxruntime: {pip_install('onnx')}") from error
         path = Path(config.file)
         if not config.file or not path.is_file():
             raise MissingFile(
