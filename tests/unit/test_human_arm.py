@@ -83,6 +83,8 @@ def demonstration(side: str, sigma: float) -> tuple[Demonstration, np.ndarray]:
     p = np.full((n, len(KEYPOINTS), 3), np.nan)
     for name, place in zip(human_arm.ANGLE_POINTS, (shoulder, elbow, wrist, middle + half, middle, middle - half), strict=True):
         p[:, keypoint_index(f"{side}_{name}")] = place
+    other, across = ("right", -0.4) if side == "left" else ("left", 0.4)
+    p[:, keypoint_index(f"{other}_shoulder")] = shoulder + [0.0, across, 0.0]
     covariance = np.tile(sigma**2 * np.eye(3), (n, len(KEYPOINTS), 1, 1))
     demo = Demonstration(
         np.arange(n) / 30.0, side, p, covariance, np.ones(n, bool), np.zeros(n), {}, {}, {}, ("",) * n, {}, "world",
@@ -97,6 +99,9 @@ def test_a_demonstrations_angles_are_as_uncertain_as_its_keypoints(side: str) ->
     elbow, wrist = (demo.keypoint(name) for name in ("elbow", "wrist"))
     covariance = np.tile(0.004**2 * np.eye(3), (6, 6, 1, 1))
     expected = angle_sigmas(torso_frame(side), demo.keypoint("shoulder"), elbow, wrist, R, covariance)
+    heading = np.sqrt(2.0) * 0.004 / 0.4
+    assert human_arm.heading_deviation(demo) == pytest.approx(heading)
+    expected[:, 0] = np.hypot(expected[:, 0], heading)  # the plane of elevation counts from where the torso looks
     assert np.allclose(human_arm.angle_deviations(demo), expected)
     told = f"forearm rotation {np.degrees(expected[0, 4]):.0f}, "
     assert told in known_angles(demo) and "(medians of 6 frames, degrees)" in known_angles(demo)
@@ -112,3 +117,6 @@ def test_a_lost_or_folded_hand_leaves_the_angles_unknown() -> None:
     unknown = np.isnan(human_arm.angle_deviations(replace(demo, p_world=p)))
     assert unknown[1:4].all() and not unknown[[0, 4, 5]].any()
     assert known_angles(replace(demo, p_world=np.full_like(p, np.nan))) == ""
+    p = np.array(demo.p_world)
+    p[:, keypoint_index("left_shoulder")] = np.nan
+    assert "shoulder plane open" in known_angles(replace(demo, p_world=p)), "nothing says where the torso looks"

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from visual_irl.errors import NoPersonFound
 from visual_irl.io.motion import ArmMotion
 from visual_irl.mapping.anatomy import SHORTEST, angle_sigmas, angles_of_arm, elbow_between, hand_orientation, torso_frame
-from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, keypoint_index
+from visual_irl.types import SIDES, Demonstration, HandPlan, HumanArmTrajectory, keypoint_index
 
 GRASP_REACH = 0.10
 """Distance from the wrist to the grasp centre along the fingers [m]: about the metacarpals' length of an adult hand."""
@@ -54,8 +54,8 @@ def angle_deviations(demo: Demonstration) -> Float[ndarray, "T 7"]:
     """Standard deviations [rad] of a demonstrating arm's angles that those of its keypoints bring about, frame by frame.
 
     NaN where shoulder, elbow, wrist or one of the knuckles was lost, or a span between them is nothing; `inf` where the pose
-    leaves an angle open. Those of the hand are what they are in a single frame: `observed_arm` smooths its directions. That
-    the torso's axes are uncertain is not in them.
+    leaves an angle open. Those of the hand are what they are in a single frame: `observed_arm` smooths its directions. The
+    plane of elevation counts from where the torso looks, which the line of the shoulders says.
     """
     rows = [keypoint_index(f"{demo.side}_{name}") for name in ANGLE_POINTS]
     shoulder, elbow, wrist, index, middle, pinky = np.moveaxis(demo.p_world[:, rows], 1, 0)
@@ -68,7 +68,21 @@ def angle_deviations(demo: Demonstration) -> Float[ndarray, "T 7"]:
         Rs = hand_orientation(along[known], across[known])
         arm = torso_axes(demo), shoulder[known], elbow[known], wrist[known], Rs
         sigmas[known] = angle_sigmas(*arm, covariance[known])
+        sigmas[known, 0] = np.hypot(sigmas[known, 0], heading_deviation(demo))
     return sigmas
+
+
+def heading_deviation(demo: Demonstration) -> float:
+    """Standard deviation [rad] of where the torso looks (`torso_axes`): `inf` where one shoulder was never seen.
+
+    What puts a shoulder off (skin, clothes, the view) does so in all frames: a longer demonstration tells no more.
+    """
+    both = [keypoint_index(f"{side}_shoulder") for side in SIDES]
+    forward, lateral, _ = torso_axes(demo)
+    breadth = np.abs((demo.p_world[:, both[0]] - demo.p_world[:, both[1]]) @ lateral)
+    variance = np.einsum("i,tpij,j->t", forward, demo.covariance[:, both], forward)
+    turned = np.sqrt(variance) / np.maximum(breadth, SHORTEST)
+    return float(np.median(turned[np.isfinite(turned)])) if np.isfinite(turned).any() else np.inf
 
 
 def arm_of_motion(motion: ArmMotion) -> HumanArmTrajectory:
