@@ -56,8 +56,6 @@ class MappedMotion:
             UnknownName: no such task is installed here.
             InvalidInput: the task has no such things.
         """
-        if not self.task:
-            return Scene((), ())
         scene: Scene = load_task(self.task).scene_of(self.things, self.fixtures) if self.things else Scene((), ())
         return scene
 
