@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 from scipy.interpolate import BPoly
 
+from rest_to_rest import rest_to_rest
 from visual_irl import se3
 from visual_irl.errors import RefusedTrajectory
 from visual_irl.execution.collaboration import Collaboration
@@ -118,11 +119,8 @@ def random_world(rng: np.random.Generator) -> World:
 @given(ROBOT, SEED, st.floats(0.05, 0.6))
 def test_nothing_is_touched_on_the_way_or_the_trajectory_is_refused(name: str, seed: int, far: float) -> None:
     robot, rng = load_robot(name), np.random.default_rng(seed)
-    t = np.linspace(0.0, 6.0, 31)
-    s = (t / 6.0)[:, None]
     way = far * rng.normal(size=len(robot.home))
-    q = robot.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
-    trajectory = JointTrajectory(robot.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) * way / 6.0, np.zeros(31))
+    trajectory = rest_to_rest(robot, robot.home, robot.home + way, 6.0, 5.0)
     world = random_world(rng)
     reason = decided(trajectory, robot, world)
     assume(not reason.startswith("joint '"))

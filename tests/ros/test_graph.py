@@ -27,6 +27,7 @@ from visual_irl_msgs.action import RunSkill
 from visual_irl_ros import convert, qos
 from visual_irl_ros.priority import prompt
 
+from rest_to_rest import rest_to_rest
 from visual_irl.assets import asset_path
 from visual_irl.io.artifacts import save_trajectory
 from visual_irl.robots import load_robot
@@ -116,12 +117,8 @@ def test_pictures_that_cease_are_told_and_the_arm_stands(watcher: Any, launched:
 def swing(path: Path, seconds: float, away: float = 0.0) -> JointTrajectory:
     """A motion that begins at home, or with the first joint so far from there [rad]."""
     robot = load_robot("ur5e")
-    t = np.linspace(0.0, seconds, round(50 * seconds) + 1)
-    s = (t / seconds)[:, None]
-    way = 0.4 * np.eye(6)[0]
-    q = robot.home + away * np.eye(6)[0] + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
-    qd = (30 * s**2 - 60 * s**3 + 30 * s**4) / seconds * way
-    motion = JointTrajectory(robot.joint_names, t, q, qd, np.zeros(len(t)))
+    start = robot.home + away * np.eye(6)[0]
+    motion = rest_to_rest(robot, start, start + 0.4 * np.eye(6)[0], seconds)
     save_trajectory(path, motion, {"robot": "ur5e", "task": ""})
     return motion
 

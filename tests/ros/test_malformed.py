@@ -21,9 +21,10 @@ from visual_irl_msgs.action import RunSkill
 from visual_irl_msgs.msg import Keypoints, RobotMotion, SeenThing
 from visual_irl_ros import convert, qos
 
+from rest_to_rest import rest_to_rest
 from visual_irl.robots import load_robot
 from visual_irl.tasks.mapped_motion import MappedMotion
-from visual_irl.types import KEYPOINTS, JointTrajectory, KeypointFrame
+from visual_irl.types import KEYPOINTS, KeypointFrame
 
 STILL = 1e-3
 """Movement of a standing arm under its drives [rad]."""
@@ -223,11 +224,7 @@ def test_nearly_sound_motions_are_never_executed(watcher: Any, launched: Callabl
     client = ActionClient(watcher, RunSkill, "executor/run_skill")
     assert client.wait_for_server(30.0)
     assert watcher.wait(lambda: motions.get_subscription_count() > 0, 30.0)
-    t = np.linspace(0.0, 2.0, 101)
-    s = (t / 2.0)[:, None]
-    way = 0.2 * np.eye(6)[0]
-    q = UR5E.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
-    sound = JointTrajectory(UR5E.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) / 2.0 * way, np.zeros(101))
+    sound = rest_to_rest(UR5E, UR5E.home, UR5E.home + 0.2 * np.eye(6)[0], 2.0)
     motion = MappedMotion(sound, UR5E, UR5E.T_world_base)
 
     def outcome(message: RobotMotion) -> Any:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
+
 rclpy = pytest.importorskip("rclpy", reason="ROS is not here; `make test-ros` builds it from wheels and runs these")
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -105,11 +107,7 @@ def test_a_motion_and_a_cancel_through_the_topic(cell: tuple[Controller, Any, No
     until(lambda: controller.get_parameter("constraints.goal_time").value == ros2_control.END_TIME)
     limits = [controller.get_parameter(f"constraints.{j}.trajectory").value for j in ROBOT.joint_names]
     assert limits == [ros2_control.ON_THE_WAY] * 6, "its tolerances are set"
-    t = np.linspace(0.0, 1.5, 76)
-    s = (t / 1.5)[:, None]
-    way = 0.4 * np.eye(6)[0]
-    speed = (30 * s**2 - 60 * s**3 + 30 * s**4) / 1.5 * way
-    motion = JointTrajectory(ROBOT.joint_names, t, ROBOT.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way, speed, np.zeros(76))
+    motion = rest_to_rest(ROBOT, ROBOT.home, ROBOT.home + 0.4 * np.eye(6)[0], 1.5)
     executor = StreamingExecutor(arm, ROBOT, config=PATIENT)
     approved = approve(motion, ROBOT, arm.read(), World(), SIMULATED, now_ns=arm.now_ns())
     report = executor.execute(approved)

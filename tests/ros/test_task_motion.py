@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
+
 rclpy = pytest.importorskip("rclpy", reason="ROS is not here; `make test-ros` builds it from wheels and runs these")
 from rclpy.action import ActionClient
 from visual_irl_msgs.action import RunSkill
@@ -33,7 +35,6 @@ from visual_irl.execution.streaming import StreamConfig
 from visual_irl.io import artifacts
 from visual_irl.robots import load_robot
 from visual_irl.tasks.mapped_motion import MappedMotion, read_mapped_motion
-from visual_irl.types import JointTrajectory
 from visual_irl.verbs import stages
 from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.run_plan import seal_of
@@ -54,14 +55,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifacts.save_demonstration(folder / "one.npz", dataclasses.replace(demo, objects=first, held=held))
     map_arm("ur5e", folder / "sort.npz", demonstration=folder / "one.npz", skill=folder / "skill")
     return folder
-
-
-def between(a: np.ndarray, b: np.ndarray, seconds: float) -> JointTrajectory:
-    """The straight way in joint angles, from rest to rest."""
-    t = np.linspace(0.0, seconds, round(50 * seconds) + 1)
-    s = (t / seconds)[:, None]
-    q, qd = a + (10 * s**3 - 15 * s**4 + 6 * s**5) * (b - a), (30 * s**2 - 60 * s**3 + 30 * s**4) / seconds * (b - a)
-    return JointTrajectory(UR5E.joint_names, t, q, qd, np.full(len(t), 0.08))
 
 
 @pytest.mark.timeout(300)
@@ -113,7 +106,7 @@ def test_the_guard_knows_what_the_motion_was_made_for_and_the_fingers_hold_it(ma
         q, onion = motion.trajectory.q, motion.things["onion_0"].p_world
         base = motion.T_world_base
         at_onion = min(q, key=lambda row: np.linalg.norm((base @ UR5E.fk(row))[:3, 3] - onion))
-        into = between(q[0], at_onion, 4.0)
+        into = rest_to_rest(UR5E, q[0], at_onion, 4.0, opening=0.08)
         cell.approve(dataclasses.replace(motion, trajectory=into, held=()))
         with pytest.raises(RefusedTrajectory, match="onion_0"):
             cell.approve(dataclasses.replace(motion, trajectory=into, held=(), approach=4.0))
@@ -155,7 +148,7 @@ def test_a_real_gripper_is_made_ready_after_the_guards_word_and_grasps(urcap: su
     gripper = RobotiqGripper.connect(UR5E, ADDRESS)
     patient = StreamConfig(state_age=0.3, cycle_gap=0.3, command_age=5.0, settle=0.5)
     cell = Cell(arm, UR5E, patient, lambda state: None, SIMULATED, gripper)
-    way = between(UR5E.home, UR5E.home + 0.1 * np.eye(6)[0], 2.0)
+    way = rest_to_rest(UR5E, UR5E.home, UR5E.home + 0.1 * np.eye(6)[0], 2.0, opening=0.08)
     way = dataclasses.replace(way, opening=np.interp(way.t, [0.0, 0.5, 1.0], [0.08, 0.08, 0.0]))
     motion = MappedMotion(way, UR5E, UR5E.T_world_base)
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl.errors import RefusedTrajectory
 from visual_irl.execution.arm import Arm
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
@@ -21,7 +22,6 @@ from visual_irl.execution.state import Safety
 from visual_irl.execution.streaming import Cycle, Phase, StreamConfig, StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
-from visual_irl.types import JointTrajectory
 
 ROOT = Path(__file__).parents[2]
 PATIENT = StreamConfig(state_age=0.3, cycle_gap=0.3, command_age=5.0, settle=0.5)
@@ -66,13 +66,7 @@ class Cell:
 
     def approved(self) -> ApprovedTrajectory:
         """0.4 rad of the first joint in 1.5 s."""
-        t = np.linspace(0.0, 1.5, 76)
-        s = (t / 1.5)[:, None]
-        way = 0.4 * np.eye(6)[0]
-        q = self.robot.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * way
-        motion = JointTrajectory(
-            self.robot.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) / 1.5 * way, np.zeros(len(t))
-        )
+        motion = rest_to_rest(self.robot, self.robot.home, self.robot.home + 0.4 * np.eye(6)[0], 1.5)
         return approve(motion, self.robot, self.arm.read(), World(), SIMULATED, now_ns=self.arm.now_ns())
 
     def speeds(self) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 import pinocchio as pin
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory
 from visual_irl.execution import guard
@@ -101,11 +102,7 @@ def pick_and_place(robot: RobotModel, closing: bool) -> JointTrajectory:
 
 def straight(robot: RobotModel, goal: np.ndarray, duration: float) -> JointTrajectory:
     """From home to `goal` [rad] in `duration` [s], at rest at both ends."""
-    t = np.linspace(0.0, duration, 101)
-    s = (t / duration)[:, None]
-    q = robot.home + (10 * s**3 - 15 * s**4 + 6 * s**5) * (goal - robot.home)
-    qd = (30 * s**2 - 60 * s**3 + 30 * s**4) * (goal - robot.home) / duration
-    return JointTrajectory(robot.joint_names, t, q, qd, np.full(len(t), 0.04))
+    return rest_to_rest(robot, robot.home, goal, duration, 100.0 / duration, opening=0.04)
 
 
 def run(name: str, closing: bool = True, seed: int = 0, **where: float) -> tuple[ExecutionReport, dict[str, bool]]:

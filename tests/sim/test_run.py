@@ -23,6 +23,7 @@ from visual_irl.io import artifacts
 from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
 from visual_irl.robots import load_robot
 from visual_irl.robots.carrying import Held
+from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.tasks.pouring import BOTTLE, CUP
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 from visual_irl.verbs import free_motion, run_stage, stages
@@ -69,16 +70,16 @@ def test_a_skill_sorts_under_watch_and_everything_is_logged(made: Path, tmp_path
 def test_what_stands_in_the_way_is_gone_around_and_the_task_still_done(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene_of = stages.scene_of
+    as_seen = MappedMotion.scene.func  # type: ignore[attr-defined]
 
-    def walled(*args: object) -> Scene:
-        scene = scene_of(*args)  # type: ignore[arg-type]
+    def walled(motion: MappedMotion) -> Scene:
+        scene = as_seen(motion)
         T = se3.transform(np.eye(3), np.array([0.11, 0.04, 0.0]))  # between the onion and its bin
         return dataclasses.replace(
             scene, fixtures=(*scene.fixtures, Fixture("wall", T, 0.05, 0.01, 0.24, (0.5, 0.5, 0.5, 1.0)))
         )
 
-    monkeypatch.setattr(stages, "scene_of", walled)
+    monkeypatch.setattr(MappedMotion, "scene", property(walled))
     content = run_skill(made / "skill", options(made, tmp_path), lambda text: "yes")
     assert content["outcome"] == "executed" and content["succeeded"] == content["of"] == 1
     assert len(content["repairs"]) >= 1 and max(r["hand_moved_m"] for r in content["repairs"]) > 0.02
@@ -108,7 +109,7 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
     @contextmanager
     def elsewhere(plan: Plan, options: RunOptions) -> Iterator[tuple[MujocoArm, object]]:
         away = plan.trajectory.q[0] + np.array([0.5, -0.2, 0.1, 0.0, 0.2, -0.4])
-        arm = MujocoArm(plan.robot, away, plan.scene, plan.T_world_base, float(plan.trajectory.opening[0]))
+        arm = MujocoArm(plan.robot, away, plan.motion.scene, plan.motion.T_world_base, float(plan.trajectory.opening[0]))
         yield arm, arm.gripper
 
     asked: list[str] = []
@@ -128,14 +129,14 @@ def test_an_arm_that_stands_elsewhere_is_driven_to_the_start_after_it_was_shown(
 
 
 def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene_of = stages.scene_of
+    as_seen = MappedMotion.scene.func  # type: ignore[attr-defined]
 
-    def little(*args: object) -> Scene:
-        scene = scene_of(*args)  # type: ignore[arg-type]
+    def little(motion: MappedMotion) -> Scene:
+        scene = as_seen(motion)
         assert scene.grains is not None
         return dataclasses.replace(scene, grains=dataclasses.replace(scene.grains, count=8))  # quicker
 
-    monkeypatch.setattr(stages, "scene_of", little)
+    monkeypatch.setattr(MappedMotion, "scene", property(little))
     truth, file = tmp_path / "truth.npz", tmp_path / "t.npz"
     artifacts.save_demonstration(truth, SyntheticCamera(task="pouring", seed=0, rate=10.0).truth)
     stages.learn((truth,), tmp_path / "skill", "max_ent")
@@ -144,8 +145,8 @@ def test_a_bottle_is_poured_from_and_an_arm_elsewhere_goes_around_it(tmp_path: P
     assert mapped["branch_changes"] == 0 and mapped["reachable"] == 1.0  # what is in the bottle stays in it
     asked = RunOptions("ur5e", trajectory=file, world=truth, out=tmp_path / "run", preview=False, speed=1.0, yes=True)
     plan = plan_of(tmp_path / "skill", file, asked)
-    assert CUP in {o.name for o in plan.world.obstacles} and BOTTLE not in {o.name for o in plan.world.obstacles}
-    approach = plan.approach(MujocoArm(plan.robot, plan.robot.home, plan.scene, plan.T_world_base))
+    assert CUP in {o.name for o in plan.motion.world.obstacles} and BOTTLE not in {o.name for o in plan.motion.world.obstacles}
+    approach = plan.approach(MujocoArm(plan.robot, plan.robot.home, plan.motion.scene, plan.motion.T_world_base))
     assert approach is not None and {BOTTLE, CUP} <= {o.name for o in approach.world.obstacles}
     content = run_skill(tmp_path / "skill", asked)
     assert content["outcome"] == "executed" and content["goals"] == {"poured": True, "disposed_upright": True}
@@ -157,7 +158,7 @@ def test_what_is_held_is_told_by_the_mapped_motion(made: Path) -> None:
     assert name == "onion_0" and 0.0 < begin < end < trajectory.t[-1]
     assert np.interp([begin + 0.5, end - 0.5], trajectory.t, trajectory.opening).max() < 0.02  # [m] the hand is closed
     plan = plan_of(made / "skill", made / "t.npz", RunOptions("ur5e", trajectory=made / "t.npz"))
-    (held,) = plan.held
+    (held,) = plan.motion.held
     assert begin < held.begin < held.end < end and held.carried.radius == header["objects"]["onion_0"]["radius"]
 
 

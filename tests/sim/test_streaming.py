@@ -9,6 +9,7 @@ import numba
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl.errors import RefusedTrajectory
 from visual_irl.execution import pace, streaming
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
@@ -26,11 +27,7 @@ pytestmark = pytest.mark.long
 
 def motion(robot: RobotModel, q: np.ndarray) -> JointTrajectory:
     """0.3 rad of the first joint, rest to rest in 2 s."""
-    t = np.linspace(0.0, 2.0, 101)
-    s = (t / 2.0)[:, None]
-    way = 0.3 * np.eye(len(q))[0]
-    path, speed = 10 * s**3 - 15 * s**4 + 6 * s**5, (30 * s**2 - 60 * s**3 + 30 * s**4) / 2.0
-    return JointTrajectory(robot.joint_names, t, q + path * way, speed * way, np.zeros(len(t)))
+    return rest_to_rest(robot, q, q + 0.3 * np.eye(len(q))[0], 2.0)
 
 
 class Faulty(MujocoArm):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl.errors import InvalidInput, WouldCollide
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.state import RobotState
@@ -23,11 +24,7 @@ ONION = Carried("onion", 0.04)
 
 def turning(robot: RobotModel) -> JointTrajectory:
     """0.8 rad of the first joint, rest to rest."""
-    t = np.linspace(0.0, 4.0, 201)
-    s = (t / 4.0)[:, None]
-    way = 0.8 * np.eye(len(robot.home))[0]
-    path, speed = 10 * s**3 - 15 * s**4 + 6 * s**5, (30 * s**2 - 60 * s**3 + 30 * s**4) / 4.0
-    return JointTrajectory(robot.joint_names, t, robot.home + path * way, speed * way, np.zeros(len(t)))
+    return rest_to_rest(robot, robot.home, robot.home + 0.8 * np.eye(len(robot.home))[0], 4.0)
 
 
 def below_the_hand(robot: RobotModel, q: np.ndarray, depth: float) -> Obstacle:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, RefusedTrajectory
 from visual_irl.execution.collaboration import Collaboration
@@ -27,12 +28,7 @@ def robot(request: pytest.FixtureRequest) -> RobotModel:
 
 def motion(robot: RobotModel, **changes: np.ndarray) -> JointTrajectory:
     """A slow move of 0.2 rad from home, that starts and ends at rest."""
-    t = np.linspace(0.0, 2.0, 41)
-    s = t / 2.0
-    q = robot.home + 0.2 * (10 * s**3 - 15 * s**4 + 6 * s**5)[:, None] * np.ones(len(robot.home))
-    qd = 0.2 * (30 * s**2 - 60 * s**3 + 30 * s**4)[:, None] / 2.0 * np.ones(len(robot.home))
-    values = {"t": t, "q": q, "qd": qd, "opening": np.full(len(t), 0.04)} | changes
-    return JointTrajectory(robot.joint_names, **values)
+    return dataclasses.replace(rest_to_rest(robot, robot.home, robot.home + 0.2, 2.0, 20.0, opening=0.04), **changes)
 
 
 def edited(array: np.ndarray, index: tuple[int, ...], value: float) -> np.ndarray:
@@ -132,13 +128,10 @@ def test_a_jump_that_the_stated_speeds_hide(robot: RobotModel) -> None:
 
 def test_accelerations_and_jerks_are_bounded(robot: RobotModel) -> None:
     base = motion(robot)
-    t = np.linspace(0.0, 1.0, 101)
     peak = 10.0 / np.sqrt(3.0)  # of acceleration of a minimum-jerk move over distance / time^2
-    s = t[:, None]
-    shape, slope = 10 * s**3 - 15 * s**4 + 6 * s**5, 30 * s**2 - 60 * s**3 + 30 * s**4
     for factor, what in ((0.97, None), (0.99, "acceleration")):
         way = factor * robot.acceleration[0] / peak * 0.1**2 * np.eye(len(robot.home))[0]
-        quick = JointTrajectory(robot.joint_names, 0.1 * t, robot.home + shape * way, slope * way / 0.1, np.zeros(len(t)))
+        quick = rest_to_rest(robot, robot.home, robot.home + way, 0.1, 1000.0)
         config = dataclasses.replace(SIMULATED, jerk_share=1.0)
         free = dataclasses.replace(robot, jerk=1e6 * np.ones_like(robot.jerk))
         if what is None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rest_to_rest import rest_to_rest
 from visual_irl import se3
 from visual_irl.errors import InCollision, InvalidInput, NoPathFound, Unreachable
 from visual_irl.evaluation.benchmarks.planning_bench import plan_scenes, random_question
@@ -208,10 +209,8 @@ def test_a_motion_is_approached_from_where_the_arm_stands() -> None:
 def test_the_way_and_the_motion_keep_the_guard_s_jerk_where_they_meet(seed: int) -> None:
     """Their steps differ in length, so that the acceleration there is not estimated as at the end of the way alone."""
     robot = load_robot("ur5e")
-    t = np.linspace(0.0, 3.0, 151)
-    s, turn = (t / 3.0)[:, None], 0.4 * np.eye(6)[0]
-    q = robot.home - 2.0 * turn + (10 * s**3 - 15 * s**4 + 6 * s**5) * turn
-    motion = JointTrajectory(robot.joint_names, t, q, (30 * s**2 - 60 * s**3 + 30 * s**4) / 3.0 * turn, np.zeros(len(t)))
+    turn = 0.4 * np.eye(6)[0]
+    motion = rest_to_rest(robot, robot.home - 2.0 * turn, robot.home - turn, 3.0)
     start = robot.home + np.random.default_rng(seed).normal(size=6) * 2e-3
     whole = approached(motion, PLANNERS.load("ompl")(robot), robot.joint_names, start, World())
     most = GuardConfig().jerk_share * robot.jerk

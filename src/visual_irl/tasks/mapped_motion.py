@@ -69,6 +69,12 @@ class MappedMotion:
         """What must not be touched on the way to where the work begins: all that is there."""
         return untouched_surroundings(self.scene, self.T_world_base)
 
+    @property
+    def goals(self) -> str:
+        """What its task calls what it is counted by."""
+        goals: str = load_task(self.task).goals
+        return goals
+
     def succeeded(self, outcome: Outcome) -> Mapping[str, bool]:
         """Which of the things ended as they should; none for a bare motion."""
         done: Mapping[str, bool] = load_task(self.task).succeeded(self.scene, outcome) if self.things else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,47 +12,40 @@ from visual_irl.execution.guard import GuardConfig, SkillSeal, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import Repaired, repair
-from visual_irl.robots.carrying import Held
-from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import World
+from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.types import JointTrajectory
 from visual_irl.verbs.stages import say
 
 
-def repaired_if_needed(
-    trajectory: JointTrajectory,
-    robot: RobotModel,
-    world: World,
-    config: GuardConfig,
-    planner: PlannerConfig,
-    held: tuple[Held, ...] = (),
-    seal: SkillSeal | None = None,
-) -> Repaired | None:
-    """The motion from its own start, repaired where it would collide; None when the guard approves it as it is.
+def free_of_collisions(
+    motion: MappedMotion, config: GuardConfig, planner: PlannerConfig, seal: SkillSeal | None = None
+) -> tuple[MappedMotion, list[dict[str, Any]]]:
+    """The motion from its own start, repaired where it would collide, and what was changed, if anything.
 
     Args:
-        trajectory: what was mapped.
-        robot: its robot.
-        world: what must not be touched.
+        motion: what was mapped.
         config: the guard's bounds.
         planner: how detours are planned.
-        held: what the hand carries, when.
         seal: the skill that the motion was made with and the one that is there, where that is to be checked.
 
     Raises:
         RefusedTrajectory: the guard has another reason.
         InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
     """
-    start = RobotState.at_rest(robot.joint_names, trajectory.q[0])
+    way, robot = motion.trajectory, motion.robot
+    start = RobotState.at_rest(robot.joint_names, way.q[0])
     try:
-        approve(trajectory, robot, start, world, config, skill=seal, held=held)
-        return None
+        approve(way, robot, start, motion.world, config, skill=seal, held=motion.held)
+        return motion, []
     except WouldCollide as refusal:
         say(f"as it was mapped, the motion would collide: {refusal}")
-    return repair(trajectory, robot, world, planner, held)
+    repaired = repair(way, robot, motion.world, planner, motion.held)
+    changes = _changes(way, repaired)
+    say(f"  repaired, {repaired.slowdown:.2f} times as long")
+    return replace(motion, trajectory=repaired.trajectory, held=repaired.held), changes
 
 
-def repairs_of(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
+def _changes(given: JointTrajectory, repaired: Repaired) -> list[dict[str, Any]]:
     """Where the motion was changed, how, and by how much at most; said and returned."""
     rows: list[dict[str, Any]] = []
     for stretch in repaired.stretches:

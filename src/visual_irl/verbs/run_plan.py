@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy import ndarray
 
 from visual_irl.errors import InvalidInput, MissingFile, RefusedTrajectory, UnreadableFile
 from visual_irl.execution import ARMS
@@ -21,13 +19,9 @@ from visual_irl.pipeline import MOTION_FILE, REWARD_FILE
 from visual_irl.planning.ompl_planner import OmplPlanner
 from visual_irl.planning.planner import PlannerConfig
 from visual_irl.robots import load_robot
-from visual_irl.robots.carrying import Held
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import World
-from visual_irl.tasks import load_task
-from visual_irl.tasks.mapped_motion import read_mapped_motion
-from visual_irl.tasks.scene import Scene
-from visual_irl.tasks.surroundings import surroundings, untouched_surroundings
+from visual_irl.tasks.mapped_motion import MappedMotion, read_mapped_motion
 from visual_irl.types import JointTrajectory
 from visual_irl.verbs import stages
 
@@ -87,22 +81,21 @@ class RunOptions:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What shall be done, with which skill, in which world."""
+    """A motion with the seal of its skill, and the guard's bounds for it."""
 
-    trajectory: JointTrajectory
-    robot: RobotModel
-    scene: Scene
-    task: Any
-    T_world_base: ndarray
+    motion: MappedMotion
     seal: SkillSeal
     config: GuardConfig
-    held: tuple[Held, ...] = ()
-    """What the hand carries, when."""
 
     @property
-    def world(self) -> World:
-        """What must not be touched; what is taken is left out, for the hand is meant to touch it."""
-        return surroundings(self.scene, self.T_world_base)
+    def robot(self) -> RobotModel:
+        """The arm that moves."""
+        return self.motion.robot
+
+    @property
+    def trajectory(self) -> JointTrajectory:
+        """How it moves."""
+        return self.motion.trajectory
 
     @property
     def planner(self) -> PlannerConfig:
@@ -112,7 +105,10 @@ class Plan:
 
     def approved(self, arm: Arm) -> ApprovedTrajectory:
         """The motion from where the arm is now; the guard's reason when it must not be."""
-        return approve(self.trajectory, self.robot, arm.read(), self.world, self.config, arm.now_ns(), self.seal, self.held)
+        motion = self.motion
+        return approve(
+            motion.trajectory, motion.robot, arm.read(), motion.world, self.config, arm.now_ns(), self.seal, motion.held
+        )
 
     def approach(self, arm: Arm) -> Approach | None:
         """The way from where the arm stands to the start of the motion, around everything; none when it stands there.
@@ -125,15 +121,16 @@ class Plan:
         off = np.abs(here - start)
         if (off <= self.config.start_distance).all():
             return None
-        world = untouched_surroundings(self.scene, self.T_world_base)
-        motion = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
-        return Approach(replace(self, trajectory=motion, held=()), world, float(off.max()))
+        world = self.motion.world_before
+        way = OmplPlanner(self.robot, self.planner).plan(here, start, world, float(self.trajectory.opening[0]))
+        return Approach(way, self, world, float(off.max()))
 
 
 @dataclass(frozen=True, eq=False)
 class Approach:
     """A planned way to the start of a plan's motion."""
 
+    trajectory: JointTrajectory
     plan: Plan
     world: World
     distance: float
@@ -141,7 +138,7 @@ class Approach:
 
     def approved(self, arm: Arm) -> ApprovedTrajectory:
         """The way from where the arm is now; the guard's reason when it must not be."""
-        return approve(self.plan.trajectory, self.plan.robot, arm.read(), self.world, self.plan.config, arm.now_ns())
+        return approve(self.trajectory, self.plan.robot, arm.read(), self.world, self.plan.config, arm.now_ns())
 
 
 def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
@@ -154,12 +151,8 @@ def plan_of(skill: Path, file: Path, options: RunOptions) -> Plan:
     motion = read_mapped_motion(file, load_robot(options.robot))
     if not motion.task:
         raise InvalidInput(f"'{file}' maps a bare motion: run needs what a skill does, `visual-irl map --skill`")
-    scene = stages.scene_of(motion, options.world)
     config = SIMULATED if options.simulated else GuardConfig()
-    return Plan(
-        motion.trajectory, motion.robot, scene, load_task(motion.task), motion.T_world_base, seal_of(skill, file), config,
-        motion.held,
-    )  # fmt: skip
+    return Plan(stages.placed_in(motion, options.world), seal_of(skill, file), config)
 
 
 def seal_of(skill: Path, file: Path) -> SkillSeal:

@@ -37,9 +37,10 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
+from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.types import ExecutionReport
 from visual_irl.verbs import stages
-from visual_irl.verbs.free_motion import repaired_if_needed, repairs_of
+from visual_irl.verbs.free_motion import free_of_collisions
 from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of, require_executor
 from visual_irl.verbs.stages import progress_bar, say
@@ -56,7 +57,10 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         raise MissingFile(f"no skill at '{skill}'; `visual-irl learn` makes one")
     out = require_writable_folder(options.out)
     file = options.trajectory or _mapped(skill, options)
-    plan, file, repairs = free_of_collisions(plan_of(skill, file, options), file, out, options)
+    plan = plan_of(skill, file, options)
+    motion, repairs = free_of_collisions(plan.motion, plan.config, plan.planner, plan.seal)
+    if repairs:
+        plan, file = replace(plan, motion=motion), _kept(motion, file, options)
     if options.preview:
         say("the plan in simulation, at its full speed:")
         stages.replay(file, out / "preview", options.world, seed=0, video=True)
@@ -78,14 +82,14 @@ def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = inpu
         report, stopped = _executed(plan, approach, options, arm, gripper, out)
         content = _content(plan, options, report) | {"repairs": repairs}
         if isinstance(arm, MujocoArm):
-            content |= stages.count_of(plan.task.succeeded(plan.scene, arm.outcome()))
+            content |= stages.count_of(plan.motion.succeeded(arm.outcome()))
     artifacts.write_json(out / "report.json", content)
     artifacts.write_sidecar(out / "report.json", options, {"trajectory": file})
     if stopped:
         raise MotionStopped(f"{report.outcome}: {report.message}; the log is {out / 'log'}, and nothing moves before a new run")
     say(f"{plan.robot.name}: executed; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS; the log is {out / 'log'}")
     if "of" in content:
-        say(f"  {content['succeeded']} of {content['of']} {plan.task.goals}, by the physics")
+        say(f"  {content['succeeded']} of {content['of']} {plan.motion.goals}, by the physics")
     return content
 
 
@@ -95,24 +99,15 @@ def _mapped(skill: Path, options: RunOptions) -> Path:
     return file
 
 
-def free_of_collisions(plan: Plan, file: Path, out: Path, options: RunOptions) -> tuple[Plan, Path, list[dict[str, Any]]]:
-    """The plan, its motion repaired where it would collide, its file (`out`/repaired.npz then), and what was changed.
-
-    Raises:
-        RefusedTrajectory: the guard has another reason.
-        InCollision, NoPathFound: the motion begins or ends in touch with something, or there is no way around.
-    """
-    repaired = repaired_if_needed(plan.trajectory, plan.robot, plan.world, plan.config, plan.planner, plan.held, plan.seal)
-    if repaired is None:
-        return plan, file, []
-    changes = repairs_of(plan.trajectory, repaired)
+def _kept(motion: MappedMotion, file: Path, options: RunOptions) -> Path:
+    """The file of a repaired motion, made from that of the one that was mapped."""
     _, header, _ = artifacts.load_trajectory(file)
-    kept = out / "repaired.npz"
-    held = [[row.begin, row.end, row.carried.name] for row in repaired.held]  # on the repaired motion's clock
-    artifacts.save_trajectory(kept, repaired.trajectory, {**header, "held": held})
+    kept = options.out / "repaired.npz"
+    held = [[row.begin, row.end, row.carried.name] for row in motion.held]  # on the repaired motion's clock
+    artifacts.save_trajectory(kept, motion.trajectory, {**header, "held": held})
     artifacts.write_sidecar(kept, options, {"trajectory": file})
-    say(f"  repaired, {repaired.slowdown:.2f} times as long: {kept}")
-    return replace(plan, trajectory=repaired.trajectory, held=repaired.held), kept, changes
+    say(f"  written to {kept}")
+    return kept
 
 
 @contextmanager
@@ -120,7 +115,7 @@ def _connected(plan: Plan, options: RunOptions) -> Iterator[tuple[Arm, Gripper |
     """The arm, and its gripper if it is driven; the connections end with the block."""
     if options.simulated:
         q, opening = plan.trajectory.q[0], float(plan.trajectory.opening[0])
-        simulated = MujocoArm(plan.robot, q, plan.scene, plan.T_world_base, opening)
+        simulated = MujocoArm(plan.robot, q, plan.motion.scene, plan.motion.T_world_base, opening)
         yield simulated, simulated.gripper
         return
     assert options.address is not None
@@ -146,7 +141,7 @@ def _gripper(robot: RobotModel, executor: str, address: str) -> HardwareGripper:
 
 def _show_approach(approach: Approach, file: Path, out: Path, options: RunOptions) -> None:
     """Say how the arm gets to the start, and show it in simulation."""
-    motion = approach.plan.trajectory
+    motion = approach.trajectory
     say(f"the arm stands up to {approach.distance:.2f} rad from the start: it is driven there first, in {motion.t[-1]:.1f} s")
     _, header, _ = artifacts.load_trajectory(file)
     kept = out / "approach.npz"
@@ -166,7 +161,7 @@ def _require(checks: list[Check]) -> None:
 def _ask(plan: Plan, approach: Approach | None, options: RunOptions, ask: Callable[[str], str]) -> None:
     """The person's yes, in a word; anything else refuses."""
     duration = float(plan.trajectory.t[-1] - plan.trajectory.t[0]) / options.speed
-    way = 0.0 if approach is None else approach.plan.trajectory.t[-1] / options.speed
+    way = 0.0 if approach is None else approach.trajectory.t[-1] / options.speed
     first = "" if approach is None else f"is driven to the start in {way:.0f} s, then "
     gripper = "" if options.simulated or options.gripper else ", its gripper is not driven"
     where = "in simulation" if options.simulated else f"at {options.address}"

@@ -23,8 +23,7 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
-from visual_irl.tasks import load_task
-from visual_irl.tasks.scene import Scene, SeenThing
+from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFrame
 
 if TYPE_CHECKING:
@@ -238,34 +237,29 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     from visual_irl.execution.state import RobotState
     from visual_irl.planning.planner import PlannerConfig
     from visual_irl.tasks.mapped_motion import read_mapped_motion
-    from visual_irl.tasks.surroundings import surroundings
-    from visual_irl.verbs.free_motion import repaired_if_needed, repairs_of
+    from visual_irl.verbs.free_motion import free_of_collisions
 
     motion = read_mapped_motion(trajectory_path)
     if not motion.task:
         raise InvalidInput(f"'{trajectory_path}' maps a bare motion: replay needs the scene of a demonstrated task")
-    trajectory, robot, mount, held = motion.trajectory, motion.robot, motion.T_world_base, motion.held
     require_writable_folder(out)
-    task, scene = load_task(motion.task), scene_of(motion, world)
-    surrounded = surroundings(scene, mount)
-    repaired = repaired_if_needed(trajectory, robot, surrounded, SIMULATED, PlannerConfig(), held)
-    repairs = repairs_of(trajectory, repaired) if repaired else []
-    trajectory, held = (repaired.trajectory, repaired.held) if repaired else (trajectory, held)
-    start = RobotState.at_rest(robot.joint_names, trajectory.q[0])  # where the simulation puts the arm
-    approved = approve(trajectory, robot, start, surrounded, SIMULATED, held=held)
-    executor = MujocoExecutor(scene, robot, mount, seed=seed)
+    motion, repairs = free_of_collisions(placed_in(motion, world), SIMULATED, PlannerConfig())
+    robot = motion.robot
+    start = RobotState.at_rest(robot.joint_names, motion.trajectory.q[0])  # where the simulation puts the arm
+    approved = approve(motion.trajectory, robot, start, motion.world, SIMULATED, held=motion.held)
+    executor = MujocoExecutor(motion.scene, robot, motion.T_world_base, seed=seed)
     try:
         with progress_bar(f"replaying on the {robot.name}, seed {seed}", "s") as show:
             report = _filmed(executor, approved, out, show) if video else executor.execute(approved)
     finally:
         executor.close()
-    goals = task.succeeded(scene, report.details["outcome"]) if motion.things else {}
+    goals = motion.succeeded(report.details["outcome"])
     content = {
         "robot": robot.name,
         "seed": seed,
         "outcome": report.outcome,
         "message": report.message,
-        "duration_s": float(trajectory.t[-1]),
+        "duration_s": float(motion.trajectory.t[-1]),
         "tracking_rms_rad": report.tracking_rms,
         "repairs": repairs,
         **count_of(goals),
@@ -277,7 +271,7 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
         out / "report.json", {"seed": seed}, {"trajectory": trajectory_path} | ({"world": world} if world else {})
     )
     if goals:
-        say(f"{robot.name}, seed {seed}: {content['succeeded']} of {content['of']} {task.goals}, by the physics")
+        say(f"{robot.name}, seed {seed}: {content['succeeded']} of {content['of']} {motion.goals}, by the physics")
     else:
         say(f"{robot.name}, seed {seed}: no objects; joints tracked to {1e3 * report.tracking_rms:.1f} mrad RMS")
     say(f"wrote {out / 'report.json'}" + (f" and {out / 'replay.mp4'}" if video else ""))
@@ -311,14 +305,14 @@ def _filmed(
     return report
 
 
-def scene_of(motion: MappedMotion, world: Path | None) -> Scene:
-    """The scene to simulate: the true one of a `world` file, or the one that was perceived."""
+def placed_in(motion: MappedMotion, world: Path | None) -> MappedMotion:
+    """The motion in the true scene of a `world` file, or in the one that was perceived."""
     if world is None:
-        return motion.scene
+        return motion
     if not Path(world).is_file():
         raise MissingFile(f"no world at '{world}'; a synthetic recording has a {TRUTH_FILE}, or leave --world out")
     truth = artifacts.load_demonstration(world)
-    return replace(motion, things=things_in(truth), fixtures=dict(truth.fixtures)).scene
+    return replace(motion, things=things_in(truth), fixtures=dict(truth.fixtures))
 
 
 def things_in(demo: Demonstration) -> dict[str, SeenThing]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -61,14 +60,11 @@ def _of_file(file: Path, name: str, skill: str, robot: RobotModel) -> Offer:
         return Offer(name, "", motion)
     if not skill:
         raise InvalidInput(f"'{file}' does a task: give the parameter skill, too, the folder of the skill that made it")
-    from visual_irl.verbs.free_motion import repaired_if_needed, repairs_of
+    from visual_irl.verbs.free_motion import free_of_collisions
     from visual_irl.verbs.run_plan import seal_of
 
-    seal, way = seal_of(Path(skill), file), motion.trajectory
-    repaired = repaired_if_needed(way, robot, motion.world, SIMULATED, BESIDE_PEOPLE, motion.held, seal)
-    if repaired is not None:
-        repairs_of(way, repaired)
-        motion = replace(motion, trajectory=repaired.trajectory, held=repaired.held)
+    seal = seal_of(Path(skill), file)
+    motion, _ = free_of_collisions(motion, SIMULATED, BESIDE_PEOPLE, seal)
     return Offer(name, seal.found, motion)
 
 
