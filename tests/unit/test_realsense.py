@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, MissingDependency, MissingFile, UnreadableFile
+from visual_irl.io.lens import Straightener
 from visual_irl.perception.cameras import realsense
 from visual_irl.perception.cameras.realsense import RealSense, RealSenseConfig, play_realsense, realsense_library
 from visual_irl.perception.cameras.sources import open_frames
@@ -31,8 +32,8 @@ MARKED, MARK = (40, 56), 90
 class Device:
     """librealsense's software device with a depth and a colour sensor."""
 
-    def __init__(self, domain: Any = None, lens: tuple[float, ...] = NO_LENS) -> None:
-        self._coefficients = lens
+    def __init__(self, domain: Any = None, lens: tuple[float, ...] = NO_LENS, model: str = "brown_conrady") -> None:
+        self._coefficients, self._model = lens, model
         self.device = rs.software_device()
         self.sensors = [self.device.add_sensor(name) for name in ("Stereo Module", "RGB Camera")]
         streams = ((rs.stream.depth, 1, rs.format.z16, 2), (rs.stream.color, 2, rs.format.rgb8, 3))
@@ -50,7 +51,7 @@ class Device:
         k.width, k.height, k.fx, k.fy, k.ppx, k.ppy = W, H, F, F, 0.5 * W, 0.5 * H
         k.model, k.coeffs = rs.distortion.none, [0.0] * 5
         if kind == rs.stream.color and any(self._coefficients):
-            k.model, k.coeffs = rs.distortion.brown_conrady, list(self._coefficients)
+            k.model, k.coeffs = getattr(rs.distortion, self._model), list(self._coefficients)
         stream = rs.video_stream()
         stream.type, stream.index, stream.uid, stream.fmt, stream.bpp = kind, 0, uid, form, size
         stream.width, stream.height, stream.fps, stream.intrinsics = W, H, 30, k
@@ -81,8 +82,15 @@ def pictures(number: int) -> tuple[np.ndarray, np.ndarray]:
 class Plugged:
     """A session on the software device that sends so many pictures, and then falls silent as when the cable is pulled."""
 
-    def __init__(self, count: int, domain: Any = None, last: bool = False, lens: tuple[float, ...] = NO_LENS) -> None:
-        self._device, self._left, self._number, self._last = Device(domain, lens), count, 0, last
+    def __init__(
+        self,
+        count: int,
+        domain: Any = None,
+        last: bool = False,
+        lens: tuple[float, ...] = NO_LENS,
+        model: str = "brown_conrady",
+    ) -> None:
+        self._device, self._left, self._number, self._last = Device(domain, lens, model), count, 0, last
         self._syncer = rs.syncer()
         for sensor, profile in zip(self._device.sensors, self._device.profiles, strict=True):
             sensor.open(profile)
@@ -123,10 +131,12 @@ def test_depth_lies_where_the_colour_camera_sees_it() -> None:
     assert reds == sorted(set(reds)), "every picture is a copy of its own"
 
 
-def test_colour_of_a_distorted_lens_is_straightened_to_where_depth_is() -> None:
+@pytest.mark.parametrize("model", ["brown_conrady", "inverse_brown_conrady"])
+def test_colour_of_a_distorted_lens_is_straightened_to_where_depth_is(model: str) -> None:
     """Depth is aligned by the pinhole model whatever the lens; a point of colour moves to where that has it."""
     straight, distorted = (
-        list(RealSense(connect=lambda _, lens=lens: Plugged(6, last=True, lens=lens)))[-1] for lens in (NO_LENS, BARREL)
+        list(RealSense(connect=lambda _, lens=lens: Plugged(6, last=True, lens=lens, model=model)))[-1]
+        for lens in (NO_LENS, BARREL)
     )
     assert np.array_equal(straight.depth, distorted.depth, equal_nan=True)
     assert np.argwhere(straight.rgb[..., 1] == MARK).tolist() == [list(MARKED)]
@@ -134,6 +144,29 @@ def test_colour_of_a_distorted_lens_is_straightened_to_where_depth_is() -> None:
     ray = (np.argwhere(distorted.rgb[..., 1] == MARK).mean(axis=0) - middle) / F
     assert middle + F * ray * (1 + BARREL[0] * (ray @ ray)) == pytest.approx(MARKED, abs=0.75)
     assert np.abs(middle + F * ray - MARKED).max() > 1.0  # the lens moves it
+
+
+@pytest.mark.parametrize("model", ["brown_conrady", "inverse_brown_conrady"])
+def test_a_lens_is_what_librealsense_deprojects_by(model: str) -> None:
+    """A D455's own coefficients, librealsense issue 9551; pixels and depths of the working area and of the corners."""
+    k = rs.intrinsics()
+    k.width, k.height, k.fx, k.fy, k.ppx, k.ppy = 640, 480, 384.0, 384.0, 320.0, 240.0
+    k.model, k.coeffs = getattr(rs.distortion, model), [-0.056536, 0.068202, 0.000366, 0.000693, -0.021843]
+    camera, distortion = realsense._lens(k, rs)
+    straighten = Straightener(camera, np.array(distortion))
+    rows, columns = (straighten(numbers, -1.0) for numbers in np.mgrid[:480, :640])
+    off = []
+    for v, u in ((240, 320), (180, 210), (300, 470), (40, 600), (12, 12)):  # of the straight picture
+        seen = [float(columns[v, u]), float(rows[v, u])]
+        p = np.array(rs.rs2_deproject_pixel_to_point(k, seen, 1.0))
+        assert np.abs(camera.project(p) - [u, v]).max() < 0.55  # the nearest pixel is taken
+        off.append(1e3 * np.linalg.norm(p - camera.back_project(np.array(seen), np.array(1.0))))
+    assert off[0] < 0.1 and off[1] > 1.0 and max(off) > 9.0  # mm at 1 m, left in the picture
+
+
+def test_a_lens_of_an_unknown_model_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"model .*modified_brown_conrady, which is not supported"):
+        list(RealSense(connect=lambda _: Plugged(2, last=True, lens=BARREL, model="modified_brown_conrady")))
 
 
 def test_device_time_paces_the_stamps() -> None:

@@ -36,7 +36,7 @@ class Straightener:
             )
         if self._source is None:
             self._source = self._from_where()
-        straight = np.take(picture.reshape(-1, *picture.shape[2:]), np.maximum(self._source, 0), axis=0)
+        straight = np.take(picture.reshape(-1, *picture.shape[2:]), self._source, axis=0, mode="clip")
         straight[self._source < 0] = outside
         return straight
 

@@ -267,8 +267,18 @@ def realsense_library() -> Any:
 def _lens(k: Any, rs: Any) -> Lens:
     """Of librealsense's intrinsics.
 
-    D4xx colour streams say "inverse Brown-Conrady", and a D455 has coefficients that are not zero. Whether that is what they
-    were calibrated with is not agreed on (librealsense's pull request 13833), so nothing is taken out there.
+    A D455's colour stream says "inverse Brown-Conrady", with coefficients that are not zero. Despite the name librealsense 2.59
+    projects and deprojects by it as by Brown's own model, to 0.03 mm at 1 m, and its ROS driver says `plumb_bob`: so do we.
+
+    Raises:
+        InvalidInput: a lens of another model, as a fisheye's.
     """
-    camera = Intrinsics(k.fx, k.fy, k.ppx, k.ppy, k.width, k.height)
-    return camera, tuple(float(c) for c in k.coeffs) if k.model == rs.distortion.brown_conrady else ()
+    camera, coefficients = Intrinsics(k.fx, k.fy, k.ppx, k.ppy, k.width, k.height), tuple(float(c) for c in k.coeffs)
+    if not any(coefficients) or k.model == rs.distortion.none:
+        return camera, ()
+    if k.model not in (rs.distortion.brown_conrady, rs.distortion.inverse_brown_conrady):
+        raise InvalidInput(
+            f"the RealSense colour camera's lens is of the model {k.model}, which is not supported (brown_conrady and "
+            "inverse_brown_conrady are); calibrate the camera and read its pictures from a folder"
+        )
+    return camera, coefficients

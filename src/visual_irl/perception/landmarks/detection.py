@@ -67,7 +67,8 @@ class Detector(Protocol):
 
 @runtime_checkable
 class ExpectsPlace(Protocol):
-    """What a detector may have besides: it is told where another camera sees the person."""
+    """What a detector may have besides: it is told where another camera sees the person, or where they were before somebody
+    came between."""
 
     def expect(self, shoulders: Float[ndarray, "2"] | None) -> None:
         """Where the middle between the person's shoulders will be in the next picture [px]; None: nobody knows."""

@@ -18,13 +18,24 @@ from visual_irl.perception.cameras.shot_cuts import ShotCuts
 from visual_irl.perception.cameras.sources import FrameSource
 from visual_irl.perception.cameras.stream_health import StreamHealth, with_possible_depth
 from visual_irl.perception.cameras.upright_camera import turned_upright
-from visual_irl.perception.landmarks.detection import Detector, DoubtsSides, ExpectsPlace, SeesCuts, SeesDepth
+from visual_irl.perception.landmarks.detection import (
+    POSE_INDEX,
+    Detector,
+    DoubtsSides,
+    ExpectsPlace,
+    PersonDetection,
+    SeesCuts,
+    SeesDepth,
+)
 from visual_irl.perception.skeleton.arm_depth import LimbLengths
 from visual_irl.perception.skeleton.arm_memory import ArmMemory
 from visual_irl.perception.skeleton.lifting import LiftingConfig, apparent_scale, lift_keypoints, to_world
+from visual_irl.perception.skeleton.shoulder_cover import ShouldersBefore
+from visual_irl.perception.skeleton.shoulder_memory import ShoulderMemory
 from visual_irl.perception.skeleton.torso import ARM, arm_seen
 from visual_irl.types import SIDES, KeypointFrame, RgbdFrame
 
+_SHOULDERS = [POSE_INDEX[f"{side}_shoulder"] for side in SIDES]
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how many frames are done, and how many there are where that is known."""
 
@@ -63,7 +74,7 @@ class KeypointStream:
     def __init__(self, config: KeypointConfig, detector: Detector | None = None) -> None:
         self.config = config
         self.detector = detector or config.build_detector()
-        self.lengths, self._arms = LimbLengths(), ArmMemory()
+        self.lengths, self._arms, self._shoulders = LimbLengths(), ArmMemory(), ShoulderMemory()
         self.health = StreamHealth()
         """What was wrong with how many frames."""
         self.cuts = ShotCuts()
@@ -81,10 +92,11 @@ class KeypointStream:
         admitted = self.health.admit(frame)
         self.new_shot = admitted and self.cuts.look(frame)
         if self.new_shot:
-            self.lengths, self._arms = LimbLengths(), ArmMemory()
+            self.lengths, self._arms, self._shoulders = LimbLengths(), ArmMemory(), ShoulderMemory()
             if isinstance(self.detector, SeesCuts):
                 self.detector.begin_shot()
-        person = self.detector.detect(well_exposed(frame).rgb, frame.stamp_ns) if admitted else None
+        last = self._shoulders.before(frame.stamp_ns, frame.T_world_camera) if admitted else None
+        person = self._detect(frame, last) if admitted else None
         if person is None:
             self.health.note_nobody(isinstance(self.detector, DoubtsSides) and self.detector.doubts_sides())
         if person is not None and frame.depth is not None:
@@ -92,11 +104,25 @@ class KeypointStream:
         lifted = None
         if person is not None and self.health.sound:
             before = self._arms.before(frame.stamp_ns, frame.T_world_camera)
-            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths, before)
+            lifted = lift_keypoints(person, frame.depth, frame.intrinsics, self.config.lifting, self.lengths, before, last)
             self._arms.remember(lifted, frame.stamp_ns, frame.T_world_camera)
+            if person.visibility[_SHOULDERS].min() >= self.config.lifting.min_visibility:
+                self._shoulders.remember(lifted, frame.stamp_ns, frame.T_world_camera)
         for upper, fore in lifted.limbs if lifted else ():
             self.lengths = self.lengths.updated((float(upper), float(fore)))
         return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
+
+    def _detect(self, frame: RgbdFrame, last: ShouldersBefore | None) -> PersonDetection | None:
+        """The person; a detector that follows somebody who came between is told where the person's own shoulders were."""
+        rgb = well_exposed(frame).rgb
+        known = last is not None and np.isfinite(last.p).all()
+        if last is None or not (known and self._shoulders.astray and isinstance(self.detector, ExpectsPlace)):
+            return self.detector.detect(rgb, frame.stamp_ns)
+        self.detector.expect(frame.intrinsics.project(last.p).mean(0))
+        try:
+            return self.detector.detect(rgb, frame.stamp_ns)
+        finally:
+            self.detector.expect(None)
 
     def close(self) -> None:
         """Free the detector's networks."""

@@ -22,6 +22,7 @@ from visual_irl.perception.skeleton.elbow_fit import elbow_on_limbs
 from visual_irl.perception.skeleton.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
 from visual_irl.perception.skeleton.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
 from visual_irl.perception.skeleton.lifting_config import LiftingConfig
+from visual_irl.perception.skeleton.shoulder_cover import ShouldersBefore, before_shoulders
 from visual_irl.perception.skeleton.skin_depth import skin_depths
 from visual_irl.types import BODY_KEYPOINTS, KEYPOINTS, SIDES, Intrinsics, KeypointFrame, keypoint_index
 
@@ -66,12 +67,14 @@ def lift_keypoints(
     config: LiftingConfig,
     lengths: LimbLengths | None = None,
     before: Mapping[str, ArmBefore] | None = None,
+    shoulders: ShouldersBefore | None = None,
 ) -> Lifted | None:
     """Every keypoint that can be placed, or None when none can.
 
     With `depth` [m], a joint lies behind the skin at its pixel, arms are as long as `lengths` says (any adult's when it is
-    None), and elbows do not jump away from where they were `before`, by side; without, the body's shape is placed where it
-    projects best onto the pixels, in the shape's own scale: `torso.align_to_torso` corrects that once a clip is complete.
+    None), elbows do not jump away from where they were `before`, by side, and what is far before the `shoulders` of a moment
+    ago is not them; without, the body's shape is placed where it projects best onto the pixels, in the shape's own scale:
+    `torso.align_to_torso` corrects that once a clip is complete.
     """
     visible = person.visibility >= config.min_visibility
     shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
@@ -91,7 +94,9 @@ def lift_keypoints(
         body = _Body(uv, p, confidence, nothing, sigma, _by_joint(config, "lateral"), _NO_LIMBS)
     else:
         lengths, before = lengths or LimbLengths(), before or {}
-        placed = _place_body(person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before)
+        placed = _place_body(
+            person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before, shoulders
+        )
         if placed is None:
             return None
         body = placed
@@ -124,6 +129,7 @@ def _place_body(
     lengths: LimbLengths,
     skins: Mapping[str, HandSkin],
     before: Mapping[str, ArmBefore],
+    shoulders: ShouldersBefore | None,
 ) -> _Body | None:
     """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
     w = shape[_ROWS]
@@ -135,6 +141,11 @@ def _place_body(
     far = np.zeros(len(uv), bool)
     far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
     z_skin[far | hidden] = z_seen[far | hidden] = np.nan
+    before_them = somebody = np.zeros(2, bool)
+    if shoulders is not None:
+        before_them, somebody = before_shoulders((rays * z_seen[:, None])[_HEIGHT[0]], shoulders, person, px_per_m)
+    z_skin[_HEIGHT[0]], z_seen[_HEIGHT[0]] = (np.where(before_them, np.nan, z[_HEIGHT[0]]) for z in (z_skin, z_seen))
+    confidence = confidence * ~np.repeat(somebody, len(BODY_KEYPOINTS) // 2)  # its arm is hidden, too, or that one's
     z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement, _WEIGHT)
     if anchor is None:
@@ -143,6 +154,7 @@ def _place_body(
     behind = _behind_the_trunk(rays, z, w, far, config)
     z[np.isfinite(behind)] = np.nan
     measured = np.isfinite(z)
+    confidence = confidence * ~(somebody.any() & np.repeat(~measured[_HEIGHT[0]], len(BODY_KEYPOINTS) // 2))
     noise = np.hypot(config.sigma_depth, config.sigma_square * z**2)
     sigma = np.where(measured, noise, np.where(np.isfinite(behind), config.sigma_breadth, config.sigma_shape))
     z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
