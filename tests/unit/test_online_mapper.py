@@ -19,7 +19,7 @@ from visual_irl.mapping.prior import prior_of
 from visual_irl.mapping.targets import ArmTargets
 from visual_irl.robots import ROBOTS, load_robot
 from visual_irl.robots.chain import chain_of, forward, limb_point, pose_of
-from visual_irl.robots.self_collision import capsules_of, clearance
+from visual_irl.robots.self_collision import OVERLAP, capsules_of, clearance
 from visual_irl.robots.solutions import solutions, solver_of
 
 EVERY = pytest.mark.parametrize("name", ROBOTS.names)
@@ -110,6 +110,38 @@ def test_online_lands_on_the_most_human_solution_when_the_hand_leaps() -> None:
             assert status == Status.TRACKING
             assert cost(mapper.q) == pytest.approx(min(map(cost, free)))
     assert leaps > 10
+
+
+def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> None:
+    """They are thicker than the links; a branch is kept with as much overlap, and offline takes such a solution, too."""
+    robot, rng = load_robot("panda"), np.random.default_rng(1)
+    mapper, solver = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), solver_of(robot, OnlineConfig().margin)
+    work, landed = work_of(solver.chain), 0
+    for q in rng.uniform(solver.chain.lower, solver.chain.upper, (4000, 7)):
+        if -OVERLAP < gap_of(solver, work, q) < 0.0:
+            T = robot.fk(q)
+            gaps = [gap_of(solver, work, found) for found in solutions(solver, T)]
+            if -OVERLAP < max(gaps, default=-np.inf) < 0.0:
+                mapper.reset(robot.home)
+                assert mapper.step(T[:3, :3], T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60) == Status.TRACKING
+                assert gap_of(solver, work, mapper.q.copy()) >= -OVERLAP
+                landed += 1
+    assert landed > 5
+
+
+@pytest.mark.parametrize("name", ["panda", "fr3"])
+def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
+    robot = load_robot(name)
+    mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
+    mapper.reset(robot.home)
+    T, path, away = robot.fk(robot.home), [robot.home], []
+    p = T[:3, 3] + np.array([0.3, 1.5, 0.3])
+    for _ in range(60):
+        assert mapper.step(T[:3, :3], p, np.zeros(3), np.zeros(3), True, 1 / 60) == Status.UNREACHABLE
+        path.append(mapper.q.copy())
+        away.append(float(np.linalg.norm(robot.fk(mapper.q)[:3, 3] - p)))
+    assert np.abs(np.diff(path, axis=0)).max() <= Steadiness().stride + 1e-9
+    assert away[-1] < away[0] - 0.1
 
 
 @EVERY

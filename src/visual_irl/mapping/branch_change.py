@@ -13,20 +13,21 @@ import numpy as np
 from numba import njit
 
 from visual_irl.mapping.branch_path import step_cost
-from visual_irl.mapping.commanded_arm import meets_itself
-from visual_irl.robots.chain import LEAN
+from visual_irl.robots.chain import LEAN, forward
+from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import batches, solutions_of
 
 
 @njit(**LEAN)
 @no_type_check
-def change_branch(solver, work, state, costs):
+def change_branch(solver, work, state, costs, here):
     """Take the ideal arm to the best of the solutions in which it does not meet itself; returns whether there is one.
 
     Of a redundant joint's angles every other one is looked at, the rest only if none of those will do: from wherever the arm
-    lands it goes on along its self-motion.
+    lands it goes on along its self-motion. Where none is clear and the hand is not where it must be (`here` says that it is),
+    the best one is taken in which capsules overlap no more than they may on a branch that is kept, as offline.
     """
-    parts = batches(solver)
+    parts, touching = batches(solver), np.inf
     skip = 2 if parts > 1 else 1
     for first in range(skip):
         count = 0
@@ -35,11 +36,22 @@ def change_branch(solver, work, state, costs):
         _weigh(solver, work, state, costs, count)
         for _ in range(count):
             best = np.argmin(state.ways[:count])
-            if not meets_itself(solver, work, state.found[best]):
+            forward(solver.chain, state.found[best], work.pose)
+            gap = clearance(solver.capsules, work.pose, 0.0, 0.0 if here else -OVERLAP)
+            if gap >= 0.0:
                 land(solver, state, best)
                 return True
+            if gap >= -OVERLAP and not here and state.ways[best] < touching:
+                touching = state.ways[best]
+                for j in range(len(state.q)):
+                    state.ahead[j] = state.found[best, j]
             state.ways[best] = np.inf
-    return False
+    if touching == np.inf:
+        return False
+    for j in range(len(state.q)):
+        state.found[0, j] = state.ahead[j]
+    land(solver, state, 0)
+    return True
 
 
 @njit(**LEAN)

@@ -46,7 +46,7 @@ class OnlineState(NamedTuple):
     free: ndarray
     """(J,) self-motion of the ideal arm."""
     ahead: ndarray
-    """(J,) where the arm would be while it brakes [rad]."""
+    """(J,) where the arm would be while it brakes, or could land with capsules that touch [rad]."""
     found: ndarray
     """(N, J) solutions."""
     ways: ndarray

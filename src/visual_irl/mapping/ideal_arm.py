@@ -63,13 +63,18 @@ def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finis
     if watched(solver) and watch_branches(solver, work, state, costs, here, dt):
         error, gap = 0.0, gap_of(solver, work, state.ideal)
     elif not here or _left(solver, state):
-        if not watched(solver) and change_branch(solver, work, state, costs):
+        if not watched(solver) and change_branch(solver, work, state, costs, here):
             error, gap, sweep.figures[4] = 0.0, gap_of(solver, work, state.ideal), 1.0
-        elif error > tolerance:  # as near as it gets; with a redundant joint, a step of which costs more, over several frames
+        elif error > tolerance:  # as near as it gets, over several frames: a jump would not bring the hand there
+            low, high = chain.lower, chain.upper
+            if not here and stride < np.inf:
+                low, high = state.low, state.high
+                for j in range(joints):
+                    state.ideal[j] = before[j]
             steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
             error = hand_first(
-                chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-                chain.upper, 0, steps, tolerance,
+                chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, 0, steps,
+                tolerance,
             )  # fmt: skip
             gap = gap_of(solver, work, state.ideal)
     elif len(sweep.totals) and leave_branch(solver, work, state, sweep, costs, dt):
