@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 import pytest
+from numba import njit
 from numpy import ndarray
 
 from visual_irl.mapping.commanded_arm import gap_at
@@ -25,28 +28,45 @@ def apart(solver: Solver, q: ndarray) -> float:
     return clearance(solver.capsules, pose)
 
 
-def drawn_into_itself(robot: RobotModel, rng: np.random.Generator) -> tuple[ndarray, ndarray, ndarray, ndarray]:
-    """Joints in which the arm does not meet itself, the hand's pose, and the limbs of a posture beside it in which it does."""
-    solver = solver_of(robot, 0.01)
-    chain, work, limbs = solver.chain, work_of(solver.chain), np.zeros((2, 3))
-    while True:
-        q, free = rng.uniform(chain.lower, chain.upper), np.ones(7)
-        if not -0.06 < apart(solver, q) < -0.03:
-            continue
+@njit
+@no_type_check
+def _first_drawn(solver, work, postures, alone, limbs, free, pulling, finishing):
+    """The first of the postures (N, J) that meets itself, and does not beside on its self-motion: it is moved there. Compiled:
+    that takes thousands of steps, whose calls from Python had taken nearly all the time of these tests."""
+    chain = solver.chain
+    for k in range(len(postures)):
+        q = postures[k]
         forward(chain, q, work.pose)
+        if not -0.06 < clearance(solver.capsules, work.pose) < -0.03:
+            continue
         R, p = work.pose.R[-1].copy(), work.pose.p[-1].copy()
-        for limb in range(2):
-            limb_direction(chain, work, limb, limbs[limb])
+        limb_direction(chain, work, pulling, limbs[0])
+        limb_direction(chain, work, pulling + 1, limbs[1])
+        free[:] = 1.0
         for _ in range(60):
             tool_jacobian(work.pose, work.J)
             self_motion(work, free.copy(), free)
-            q = q + 0.03 * free
-            error = hand_first(chain, work, q, R, p, *limbs, q.copy(), ALONE, chain.lower, chain.upper, 0, 8, 1e-8)
+            q += 0.03 * free
+            error = hand_first(
+                chain, work, q, R, p, limbs[0], limbs[1], q.copy(), alone, chain.lower, chain.upper, pulling, finishing, 1e-8
+            )
             if error > 1e-7:
                 break
-            if apart(solver, q) > 0.005:
-                return q, R, p, limbs
             forward(chain, q, work.pose)
+            if clearance(solver.capsules, work.pose) > 0.005:
+                return k, R, p
+    return -1, np.zeros((3, 3)), np.zeros(3)
+
+
+def drawn_into_itself(robot: RobotModel, rng: np.random.Generator) -> tuple[ndarray, ndarray, ndarray, ndarray]:
+    """Joints in which the arm does not meet itself, the hand's pose, and the limbs of a posture beside it in which it does."""
+    solver = solver_of(robot, 0.01)
+    chain, limbs = solver.chain, np.zeros((2, 3))
+    while True:
+        postures = rng.uniform(chain.lower, chain.upper, (1000, 7))
+        k, R, p = _first_drawn(solver, work_of(chain), postures, ALONE, limbs, np.ones(7), 0, 8)
+        if k >= 0:
+            return postures[k], R, p, limbs
 
 
 @pytest.mark.parametrize("fps", [30.0, 60.0, 100.0])
