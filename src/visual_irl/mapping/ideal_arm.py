@@ -65,17 +65,8 @@ def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finis
     elif not here or _left(solver, state):
         if not watched(solver) and change_branch(solver, work, state, costs, here):
             error, gap, sweep.figures[4] = 0.0, gap_of(solver, work, state.ideal), 1.0
-        elif error > tolerance:  # as near as it gets, over several frames: a jump would not bring the hand there
-            low, high = chain.lower, chain.upper
-            if not here and stride < np.inf:
-                low, high = state.low, state.high
-                for j in range(joints):
-                    state.ideal[j] = before[j]
-            steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
-            error = hand_first(
-                chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, 0, steps,
-                tolerance,
-            )  # fmt: skip
+        elif error > tolerance:
+            error = _approach(solver, work, state, pull, stride if not here else np.inf, tolerance)
             gap = gap_of(solver, work, state.ideal)
     elif len(sweep.totals) and leave_branch(solver, work, state, sweep, costs, dt):
         error, gap = 0.0, gap_of(solver, work, state.ideal)
@@ -109,6 +100,22 @@ def _without_pulls(solver, work, state, pull, finishing, tolerance):
         for j in range(len(q)):
             q[j] += np.sign(slope) * min(way, FARTHEST) * state.free[j]
     return error, gap
+
+
+@njit(**LEAN)
+@no_type_check
+def _approach(solver, work, state, pull, stride, tolerance):
+    """Take the ideal arm as near to the target as it gets, over several frames, no farther than `stride` from where it was: a
+    jump would not bring the hand there. Returns what is left of the hand's error [m]."""
+    chain, low, high = solver.chain, state.low, state.high
+    for j in range(len(state.q)):
+        if stride < np.inf:
+            state.ideal[j] = state.before[j]
+        low[j], high[j] = max(chain.lower[j], state.before[j] - stride), min(chain.upper[j], state.before[j] + stride)
+    steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
+    return hand_first(
+        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, 0, steps, tolerance
+    )
 
 
 @njit(**LEAN)
