@@ -13,9 +13,9 @@ demo: setup
 
 # networks in tests are small: more threads only wait for each other, seven times the CPU time of test_ppo on a busy machine
 test test-ros test-ros-short: export OMP_NUM_THREADS ?= 1
-# one file stays in one process: its fixtures are made once
+# one file stays in one process: its fixtures are made once; in order, as the long chains of tests/sim would else be the last ones
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check src tests ros2_ws launch

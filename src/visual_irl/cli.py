@@ -416,7 +416,7 @@ def main(args: list[str] | None = None) -> None:
         if error.errno not in FULL:
             raise
         where = f"'{error.filename}'" if error.filename else "what was made"
-        print(f"error: cannot write {where}: {error.strerror}; free some space, or choose another place", file=sys.stderr)
+        print(f"error: cannot write {where}: {error.strerror}; free some space, or choose another --out", file=sys.stderr)
         raise SystemExit(1) from None
     except RuntimeError as error:
         if "no locator available" not in str(error):  # what Numba says of its cache

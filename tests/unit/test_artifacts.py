@@ -218,9 +218,9 @@ def test_a_skill_does_not_fit_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UnwritableOutput, match="choose another place"):
+    with pytest.raises(UnwritableOutput, match="choose another --out"):
         require_writable_folder(tmp_path / "file" / "out")
-    with pytest.raises(UnwritableOutput, match="it is a file; choose another place"):
+    with pytest.raises(UnwritableOutput, match="it is a file; choose another --out"):
         require_writable_folder(tmp_path / "file")
 
 

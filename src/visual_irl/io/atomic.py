@@ -19,13 +19,13 @@ def require_writable_folder(folder: Path) -> Path:
     """
     folder = Path(folder)
     if folder.is_file():
-        raise UnwritableOutput(f"cannot write to '{folder}': it is a file; choose another place")
+        raise UnwritableOutput(f"cannot write to '{folder}': it is a file; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UnwritableOutput(f"cannot write to '{folder}': {error.strerror or error}; choose another place") from error
+        raise UnwritableOutput(f"cannot write to '{folder}': {error.strerror or error}; choose another --out") from error
     return folder
 
 
@@ -56,6 +56,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise  # an error of ours that happens to be an OSError
-        raise UnwritableOutput(f"cannot write '{path}': {error.strerror or error}; choose another place") from error
+        raise UnwritableOutput(f"cannot write '{path}': {error.strerror or error}; choose another --out") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ class RecordingWriter:
 
     def __enter__(self) -> RecordingWriter:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise UnwritableOutput(f"'{self.folder}' exists already and is never overwritten; choose another place")
+            raise UnwritableOutput(f"'{self.folder}' exists already and is never overwritten; choose another --out")
         require_writable_folder(self.folder)
         self._stream: IO[bytes] = open(self._file, "xb")
         self._writer = Writer(self._stream, chunk_size=CHUNK_SIZE, compression=CompressionType.ZSTD)
