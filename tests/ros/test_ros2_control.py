@@ -34,7 +34,6 @@ from visual_irl.execution.state import Safety
 from visual_irl.execution.streaming import Cycle, StreamConfig, StreamingExecutor
 from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
-from visual_irl.types import JointTrajectory
 
 ROBOT = load_robot("ur5e")
 PATIENT = StreamConfig(state_age=0.5, cycle_gap=0.5, command_age=5.0, settle=0.5)
@@ -114,7 +113,7 @@ def test_a_motion_and_a_cancel_through_the_topic(cell: tuple[Controller, Any, No
     assert report.outcome == "executed" and report.tracking_rms < 0.03
     np.testing.assert_allclose(controller.inner.reference()[0], motion.q[-1], atol=1e-3)
 
-    back = JointTrajectory(ROBOT.joint_names, t, motion.q[::-1], -speed[::-1], np.zeros(76))
+    back = rest_to_rest(ROBOT, motion.q[-1], ROBOT.home, 1.5)
 
     def stop(cycle: Cycle) -> None:
         if cycle.s > 0.6:

@@ -126,7 +126,9 @@ def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> Non
                 assert mapper.step(T[:3, :3], T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60) == Status.TRACKING
                 assert gap_of(solver, work, mapper.q.copy()) >= -OVERLAP
                 landed += 1
-    assert landed > 5
+                if landed == 6:
+                    break
+    assert landed == 6
 
 
 @pytest.mark.parametrize("name", ["panda", "fr3"])
