@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from visual_irl.evaluation.interruption import interruptible, until_interrupted
-from visual_irl.verbs.stages import progress_bar
+from visual_irl.verbs.console import progress_bar
 
 
 @pytest.fixture(autouse=True)

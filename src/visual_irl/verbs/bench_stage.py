@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +12,13 @@ from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.motion import load_motion, motion_files
 from visual_irl.mapping.human_arm import arm_of_motion
 from visual_irl.robots import load_robot
-from visual_irl.verbs.stages import progress_bar, say
+from visual_irl.verbs.console import progress_bar, progress_bars, say
 
 if TYPE_CHECKING:
     from visual_irl.evaluation.benchmarks import irl_bench, transfer_bench
+
+PICTURES = 60
+"""Of the recording and of each clip, on which the PyTorch back end is measured."""
 
 
 def bench(motion: Path | None, robot: str, json: Path, pictures: Path | None) -> None:
@@ -34,31 +35,22 @@ def bench_perception(json: Path, frames: Path, pictures: Path | None) -> None:
     """Measure perception on rendered frames; see `visual-irl bench --help`."""
     from visual_irl.evaluation.benchmarks import perception_bench
 
-    with progress_bar("perception", "frame") as show:
-        stage: list[str] = []
-
-        def named(what: str, done: int, total: int) -> None:
-            if stage != [what]:
-                stage[:] = [what]
-                say(f"  {what} {total} frames")
-            show(done, total)
-
-        result = perception_bench.bench_perception(json, frames, pictures, named)
+    with progress_bars() as show:
+        result = perception_bench.bench_perception(json, frames, pictures, show)
     say(result.table())
     say(f"wrote {json}" + (f" and pictures to {pictures}" if pictures else ""))
 
 
-def bench_backend(json: Path, clips: tuple[Path, ...], pictures: int = 60) -> None:
+def bench_backend(json: Path, clips: tuple[Path, ...]) -> None:
     """Measure the PyTorch back end; see `visual-irl bench --help`."""
     from visual_irl.assets import asset_path
     from visual_irl.evaluation.benchmarks import backend_bench
     from visual_irl.perception.landmarks.torch_detector import TorchDetectorConfig
 
-    with progress_bar("PyTorch back end", "step") as show:
+    with progress_bars() as show:
         result = backend_bench.bench_backend(
-            asset_path("models/recordings/onion_sorting"), clips, json, pictures,
-            lambda what, done, total: show(done, total), TorchDetectorConfig(),
-        )  # fmt: skip
+            asset_path("models/recordings/onion_sorting"), clips, json, PICTURES, show, TorchDetectorConfig()
+        )
     say(result.text())
     say(f"wrote {json}")
 
@@ -106,7 +98,7 @@ def bench_execution(json: Path, scenes: int, runs: int, trajectories: int, secon
     from visual_irl.evaluation.benchmarks import execution_bench
 
     config = execution_bench.ExecutionBench(scenes, runs, trajectories, seconds, seed)
-    with _bars() as show:
+    with progress_bars() as show:
         result = execution_bench.bench_execution(config, json, show)
     say(execution_bench.table(result))
     say(f"wrote {json}")
@@ -118,7 +110,7 @@ def train_blemish(out: Path, seed: int) -> None:
 
     require_writable_file(out)
     config = TrainingConfig(seed=seed)
-    with _bars() as show:
+    with progress_bars() as show:
         report = train_classifier(out, config, show)
     artifacts.write_sidecar(out, config, {})
     say(
@@ -129,21 +121,6 @@ def train_blemish(out: Path, seed: int) -> None:
     say(f"wrote {out}")
 
 
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that is told (what, done, total), and begins anew where that is something else."""
-    with ExitStack() as stack:
-        shows: dict[str, Callable[[int, int], None]] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in shows:
-                stack.close()  # the one before: two at once need a terminal
-                shows[what] = stack.enter_context(progress_bar(what, "step"))
-            shows[what](done, total)
-
-        yield show
-
-
 def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     """Train a robot's prior on synthetic motions, and on recorded ones when there are."""
     from visual_irl.mapping.prior_training import TrainingConfig, train_prior
@@ -152,7 +129,7 @@ def train(motion: Path | None, robot_name: str, out: Path, seed: int) -> None:
     require_writable_file(out)
     recorded = [load_motion(file) for file in motion_files(motion)] if motion is not None else []
     config = TrainingConfig(seed=seed)
-    with _bars() as show:
+    with progress_bars() as show:
         report = train_prior(robot, [(arm_of_motion(m), m.start) for m in recorded], out, config, show)
     artifacts.write_sidecar(out, config, {file.stem: file for file in (motion_files(motion) if motion else [])})
     say(

@@ -16,7 +16,7 @@ from visual_irl.errors import CalibrationFailed, InvalidInput, MissingFile, Unre
 from visual_irl.io.atomic import atomic_path, require_writable_file
 from visual_irl.perception.calibration import Board, BoardView, Lens, board_pose, calibrate_lens, find_board, hand_eye
 from visual_irl.types import Intrinsics
-from visual_irl.verbs.stages import progress_bar, say
+from visual_irl.verbs.console import progress_bar, say
 
 PICTURES = (".png", ".jpg", ".jpeg")
 DPI = 300

@@ -19,6 +19,7 @@ from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_folder
 from visual_irl.skills.sorting import SortingSkill, reward_over_time
 from visual_irl.verbs import stages
+from visual_irl.verbs.console import say
 from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.report import write_report
 
@@ -70,13 +71,13 @@ class Stages:
         if record.is_file() and all(p.exists() for p in outputs):
             known = json.loads(record.read_text())
             if known.get("stated") == stated and known["outputs"] == [artifacts.digest(p) for p in outputs]:
-                stages.say(f"[{name}] {what}: reused")
+                say(f"[{name}] {what}: reused")
                 return
-        stages.say(f"[{name}] {what}")
+        say(f"[{name}] {what}")
         began = time.monotonic()
         make(*args, **kwargs)
         artifacts.write_json(record, {"stated": stated, "outputs": [artifacts.digest(p) for p in outputs]})
-        stages.say(f"[{name}] done in {time.monotonic() - began:.0f} s")
+        say(f"[{name}] done in {time.monotonic() - began:.0f} s")
 
 
 def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
@@ -110,13 +111,13 @@ def run_demo(out: Path, recording: Path | None, seeds: int) -> None:
     figures = _figures(out, demo, skill, truth)
     page = write_report(out, figures, results, clips)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    stages.say("")
+    say("")
     for robot, runs in results.items():
         done, of = sum(r["succeeded"] for r in runs), sum(r["of"] for r in runs)
-        stages.say(f"{robot}: {done} of {of} onions in the right bin over {len(runs)} physics seeds")
-    stages.say(f"took {time.monotonic() - began:.0f} s and {peak:.1f} GB at most")
-    stages.say(f"report: {page.resolve()}")
-    stages.say(f"replay: {', '.join(str((out / f'replay_{robot}_0' / 'replay.mp4').resolve()) for robot in ROBOTS)}")
+        say(f"{robot}: {done} of {of} onions in the right bin over {len(runs)} physics seeds")
+    say(f"took {time.monotonic() - began:.0f} s and {peak:.1f} GB at most")
+    say(f"report: {page.resolve()}")
+    say(f"replay: {', '.join(str((out / f'replay_{robot}_0' / 'replay.mp4').resolve()) for robot in ROBOTS)}")
 
 
 def _replay(todo: Stages, out: Path, robot: str, trajectory: Path, truth: Path | None, seed: int) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _real_clips(todo: Stages, out: Path) -> list[dict[str, Any]]:
                 )  # fmt: skip
                 row["robots"][robot] = artifacts.load_trajectory(trajectory)[1]["summary"]
         except VisualIrlError as error:
-            stages.say(f"  {clip.name}: {error}")
+            say(f"  {clip.name}: {error}")
             row["error"] = str(error)
         rows.append(row)
     return rows

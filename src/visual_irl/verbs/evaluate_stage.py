@@ -20,7 +20,7 @@ from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.pipeline import MOTION_FILE, REWARD_FILE, Skill, load_skill
 from visual_irl.robots import load_robot
 from visual_irl.tasks import load_task, part_of
-from visual_irl.verbs.stages import progress_bar, say
+from visual_irl.verbs.console import progress_bar, say
 
 STRIP = 12
 """Pictures of the first episode."""

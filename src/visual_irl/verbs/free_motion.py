@@ -14,7 +14,7 @@ from visual_irl.planning.planner import PlannerConfig
 from visual_irl.planning.repair import Repaired, repair
 from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.types import JointTrajectory
-from visual_irl.verbs.stages import say
+from visual_irl.verbs.console import say
 
 
 def free_of_collisions(

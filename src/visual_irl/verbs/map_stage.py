@@ -32,7 +32,8 @@ from visual_irl.robots.obstacles import World
 from visual_irl.tasks import load_task
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, JointTrajectory
-from visual_irl.verbs.stages import progress_bar, say, things_in
+from visual_irl.verbs.console import progress_bar, say
+from visual_irl.verbs.stages import things_in
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""

@@ -22,8 +22,8 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, VisualIrlError
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file
+from visual_irl.verbs.console import progress_bar, say
 from visual_irl.verbs.launch_file import LaunchFile, read_launch_file
-from visual_irl.verbs.stages import progress_bar, say
 from visual_irl.verbs.up import environment, program, start, stop, workspace
 
 Figures = dict[str, float | int]

@@ -40,10 +40,10 @@ from visual_irl.robots.model import RobotModel
 from visual_irl.tasks.mapped_motion import MappedMotion
 from visual_irl.types import ExecutionReport
 from visual_irl.verbs import stages
+from visual_irl.verbs.console import progress_bar, say
 from visual_irl.verbs.free_motion import free_of_collisions
 from visual_irl.verbs.map_stage import map_arm
 from visual_irl.verbs.run_plan import SIMULATION, Approach, Plan, RunOptions, plan_of, require_executor
-from visual_irl.verbs.stages import progress_bar, say
 
 
 def run_skill(skill: Path, options: RunOptions, ask: Callable[[str], str] = input) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,13 +16,14 @@ from tqdm import tqdm
 from visual_irl import pipeline
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
-from visual_irl.evaluation.interruption import raise_if_asked, until_interrupted
+from visual_irl.evaluation.interruption import until_interrupted
 from visual_irl.io import artifacts
 from visual_irl.io.atomic import require_writable_file, require_writable_folder
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.io.event_file import EventFile
 from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFrame
+from visual_irl.verbs.console import progress_bar, say
 
 if TYPE_CHECKING:
     from visual_irl.execution.guard import ApprovedTrajectory
@@ -40,26 +39,6 @@ FILM_FPS = 12
 FILM_SIZE = (480, 360)
 STRIP = 8
 """Pictures of a filmstrip."""
-
-
-def say(text: str) -> None:
-    """Tell the user what happens."""
-    print(text, flush=True)
-
-
-@contextmanager
-def progress_bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told (done, total), and ends the work if Ctrl-C was pressed; in a log file, a line every ten seconds."""
-    live = sys.stderr.isatty()
-    pace = 0.2 if live else 10.0
-    with tqdm(desc=f"  {what}", unit=unit, leave=False, dynamic_ncols=live, mininterval=pace, delay=pace) as bar:
-
-        def show(done: int, total: int) -> None:
-            raise_if_asked()
-            bar.total = total  # not reset, which prints at once
-            bar.update(done - bar.n)
-
-        yield show
 
 
 def record(

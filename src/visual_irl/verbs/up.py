@@ -12,8 +12,8 @@ from pathlib import Path
 
 from visual_irl.assets import PACKAGE, asset_path
 from visual_irl.errors import InvalidInput, MissingDependency, UnknownName
+from visual_irl.verbs.console import say
 from visual_irl.verbs.launch_file import LaunchFile, read_launch_file
-from visual_irl.verbs.stages import say
 
 _LAUNCH = ".launch.py"
 GRACE = 2.0

@@ -21,7 +21,7 @@ from visual_irl.perception.grasp import grasp_states
 from visual_irl.perception.live_stream import LiveStream
 from visual_irl.perception.point_cloud import coloured_points
 from visual_irl.types import Demonstration, KeypointFrame, ObjectEstimate, RgbdFrame
-from visual_irl.verbs.stages import progress_bar, say
+from visual_irl.verbs.console import progress_bar, say
 from visual_irl.verbs.view_page import Snapshot, ViewPage
 
 MOST_CLOUDS = 600
