@@ -5,6 +5,8 @@ A message says what was wrong, where, the value and its bound, and the way out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class VisualIrlError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -35,6 +37,14 @@ class UnreadableFile(VisualIrlError, OSError):
 
 class UnwritableOutput(VisualIrlError, OSError):
     """A result cannot be written where the user asked for it."""
+
+
+class DiskFull(UnwritableOutput):
+    """A recording's disk takes no more: `reason` says why, `kept` how many messages of each topic stay readable."""
+
+    def __init__(self, message: str, reason: str, kept: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.reason, self.kept = reason, kept
 
 
 class DownloadFailed(VisualIrlError, ConnectionError):

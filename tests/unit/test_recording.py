@@ -129,9 +129,9 @@ def test_failed_write_leaves_nothing_or_a_recoverable_recording(tmp_path: Path) 
 
 @pytest.mark.parametrize(("room", "end"), [(8_000, False), (1_000_000, False), (8_000, True), (1_000_000, True)])
 def test_a_full_disk_leaves_nothing_or_what_is_whole(tmp_path: Path, room: int, end: bool) -> None:
-    """Full while frames come (of raw ones a chunk closes at every tenth), or, with few frames more, only at the end."""
+    """Full while frames come (of raw ones a chunk closes at every tenth, and each second), or, with a few, only at the end."""
     rng, out, usual = np.random.default_rng(0), tmp_path / "demo", resource.getrlimit(resource.RLIMIT_FSIZE)
-    count = (54 if room > 10_000 else 10) if end else 200
+    count = (52 if room > 10_000 else 10) if end else 200
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))  # a larger file cannot be written
     try:
         with pytest.raises(UnwritableOutput) as told, RecordingWriter(out, FIXTURES, "raw") as writer:

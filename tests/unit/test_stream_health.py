@@ -126,8 +126,8 @@ class FaultyWriter(RecordingWriter):
             cut = messages._compressed(stamp, "camera_color_optical_frame", whole.format, whole.data.tobytes()[:900])
             colour, depth = (cut, depth) if kind == "cut_jpeg" else (colour, cut)
         noise = np.random.default_rng(stamp % 997).bytes(40)
-        self._put(self._colour, came, noise if kind == "garbage" else colour)
-        self._put(self._depth, came, noise if kind == "garbage_depth" else depth)
+        self._bag.write(self._colour, noise if kind == "garbage" else colour, came)
+        self._bag.write(self._depth, noise if kind == "garbage_depth" else depth, came)
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -164,7 +164,7 @@ def test_a_recording_without_one_good_picture_says_what_is_wrong(sound: list[Rgb
     written = tmp_path / "all"
     with FaultyWriter(written) as writer:
         writer._start(sound[0], None)
-        writer._put("/camera/camera/color/camera_info", 1, messages.encode_camera_info(1, "x", sound[0].intrinsics))
+        writer._bag.write("/camera/camera/color/camera_info", messages.encode_camera_info(1, "x", sound[0].intrinsics), 1)
         for i in range(3):
             writer.spoil(sound[0], "cut_jpeg", sound[0].stamp_ns + STEP * i, sound[0].stamp_ns + STEP * i)
         writer.count = 3
