@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, RefusedTrajectory, RobotUnreachable
-from visual_irl.evaluation.faults.fault_campaign import random_motion, run_franka_fault
+from visual_irl.evaluation.faults.fault_campaign import run_franka_fault
+from visual_irl.evaluation.faults.trial import random_motion
 from visual_irl.execution.braking import SHARE
 from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.hardware import HardwareArm, HardwareGripper, common_checks

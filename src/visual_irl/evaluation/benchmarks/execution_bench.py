@@ -21,12 +21,12 @@ from visual_irl.evaluation.faults.fault_campaign import (
     ROBOTS,
     FaultRun,
     campaign_run,
-    random_motion,
     require_enough,
     require_installed,
     summary,
 )
 from visual_irl.evaluation.faults.guard_oracle import judge_guard
+from visual_irl.evaluation.faults.trial import random_motion
 from visual_irl.execution.cadence import Cadence
 from visual_irl.execution.guard import SIMULATED, GuardConfig, approve
 from visual_irl.execution.journal import Journal

@@ -11,32 +11,25 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.interpolate import CubicSpline
 
 from visual_irl.errors import InvalidInput, MissingDependency, RefusedTrajectory, VisualIrlError, pip_install
-from visual_irl.evaluation.faults.faulty_arm import FAULTS, Fault, FaultyArm, moving_joint
+from visual_irl.evaluation.faults.faulty_arm import DRIVER_KILLED, FAULTS, KILLED, Fault, FaultyArm
 from visual_irl.evaluation.faults.killed_commander import run_until_killed
-from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
+from visual_irl.evaluation.faults.trial import AFTER, Course, approved_by, random_trial
+from visual_irl.execution.guard import ApprovedTrajectory
 from visual_irl.execution.journal import Journal, last_outcome, read_journal
 from visual_irl.execution.streaming import Phase, StreamingExecutor
-from visual_irl.robots import load_robot
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import World
-from visual_irl.robots.timing import time_parametrised
-from visual_irl.tasks.scene import Scene
-from visual_irl.tasks.surroundings import surroundings
-from visual_irl.types import JointTrajectory
 
 MUJOCO, FRANKY = BACKENDS = ("mujoco", "franky-sim")
-KILLED, DRIVER_KILLED = "process killed", "driver killed"
 SAYS_KILLED = Fault(("the commanding process died",))
 REFLEX = ("states delayed", "states reordered", "state stream frozen", "connection cut")
 """By these a Franka controller may stop itself before anything else notices."""
@@ -51,10 +44,6 @@ SAYS = {
 """What must be found in the log, by back end and kind."""
 KINDS, FRANKA_KINDS = tuple(SAYS[MUJOCO]), tuple(SAYS[FRANKY])
 ROBOTS, FRANKA_ROBOTS = ("panda", "ur5e"), ("fr3", "panda")
-SHARE = (0.3, 0.9)
-"""Share of the limits that the motions use."""
-AFTER = 1.5
-"""How long it is watched that nothing moves [s]."""
 SETTLE = 0.3
 """An arm that was slow for this long stands [s]."""
 LONGEST = 10.0
@@ -105,56 +94,6 @@ class FaultRun:
         return not (self.moved_after <= STILL and self.refused)
 
 
-def random_motion(robot: RobotModel, world: World, rng: np.random.Generator) -> JointTrajectory:
-    """A motion from home through random poses and to rest, near the arm's limits, that the guard approves."""
-    for _ in range(200):
-        knots = np.cumsum(np.vstack([np.zeros(len(robot.home)), rng.normal(0.0, 0.3, (3, len(robot.home)))]), axis=0)
-        path = CubicSpline(np.arange(4.0), robot.home + knots, bc_type="clamped")
-        t = np.linspace(0.0, 3.0, 91)
-        q = path(t)
-        if not ((q > robot.lower + 0.05) & (q < robot.upper - 0.05)).all():
-            continue
-        share = float(rng.uniform(*SHARE))
-        limits = (robot.velocity, robot.acceleration, robot.jerk)
-        try:
-            timed = time_parametrised(0.4 * t, q, *limits, share, 100.0)
-            trajectory = JointTrajectory(robot.joint_names, timed.t, timed.q, timed.qd, np.zeros(len(timed.t)))
-            state = FaultyArm(robot, timed.q[0], "none", np.inf, 0).read()
-            approve(trajectory, robot, state, world, SIMULATED, now_ns=state.stamp_ns)
-        except (RefusedTrajectory, InvalidInput):
-            continue
-        if timed.t[-1] > 0.8:
-            return trajectory
-    raise InvalidInput(f"no random motion of the {robot.name} was approved in 200 draws")
-
-
-class Draw(NamedTuple):
-    """What is moved, and when and where a fault strikes."""
-
-    robot: RobotModel
-    world: World
-    trajectory: JointTrajectory
-    at: float
-    joint: int
-
-
-def draw(kind: str, robot_name: str, rng: np.random.Generator) -> Draw:
-    """A random motion, and a random time and joint for a fault."""
-    robot = load_robot(robot_name)
-    world = surroundings(Scene((), ()), robot.T_world_base)
-    while True:
-        trajectory = random_motion(robot, world, rng)
-        approved = _approved(FaultyArm(robot, trajectory.q[0], "none", np.inf, 0), trajectory, world)
-        at = float(rng.uniform(0.1, 0.85) * approved.motion.t[-1])
-        joint = int(rng.integers(len(robot.home)))
-        if kind == "joint against a stop":
-            found = moving_joint(approved.motion, at, 0.15)
-            if found is None:
-                continue
-            joint = found
-        return Draw(robot, world, trajectory, at, joint)
-
-
 def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path) -> FaultRun:
     """One run in MuJoCo; `folder` takes its log.
 
@@ -163,23 +102,22 @@ def run_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path
     """
     if kind not in KINDS:
         raise InvalidInput(f"unknown fault '{kind}'; known: {', '.join(KINDS)}")
-    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
-    log = folder / "log"
-    arm = FaultyArm(robot, trajectory.q[0], kind, at, joint)
+    trial, log = random_trial(kind, robot_name, rng), folder / "log"
+    arm = FaultyArm(trial.robot, trial.trajectory.q[0], kind, trial.at, trial.joint)
     if kind == KILLED:
-        run_until_killed(arm, trajectory, world, log, at, float(rng.uniform(0.0, 1e-3)), arm.wait)
+        run_until_killed(arm, trial, log, float(rng.uniform(0.0, 1e-3)), arm.wait)
         _until_still(arm)
-        began = len(arm.history) - 1
+        still, refused = len(arm.history) - 1, True
         _steps(arm, AFTER)
-        return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, True)
-    journal = Journal(log)
-    executor = StreamingExecutor(arm, robot, journal)
-    approved = _approved(arm, trajectory, world)
-    arm.arrange(executor, approved)
-    executor.execute(approved)
-    began, refused = _watch(arm, executor, approved, FAULTS[kind])
-    journal.close()
-    return _judged(kind, MUJOCO, robot, at, arm.history, arm.commands, began, log, refused)
+    else:
+        journal = Journal(log)
+        executor = StreamingExecutor(arm, trial.robot, journal)
+        approved = approved_by(arm, trial.trajectory, trial.world)
+        arm.arrange(executor, approved)
+        executor.execute(approved)
+        still, refused = _watch(arm, executor, approved, FAULTS[kind])
+        journal.close()
+    return _judged(kind, MUJOCO, trial.robot, Course(arm.history, arm.commands, trial.at, still, refused), log)
 
 
 def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folder: Path, address: str) -> FaultRun:
@@ -191,39 +129,24 @@ def run_franka_fault(kind: str, robot_name: str, rng: np.random.Generator, folde
     require_installed((FRANKY,))
     from visual_irl.evaluation.faults import franka_faults
 
-    robot, world, trajectory, at, joint = draw(kind, robot_name, rng)
+    trial = random_trial(kind, robot_name, rng)
     for repeat in range(REPEATS):
         log = folder / f"log{repeat}"
         try:
-            history, targets, struck, still, refused = franka_faults.run_faulty(
-                kind, robot, trajectory, world, at, joint, log, address, AFTER
-            )
+            course = franka_faults.run_faulty(kind, trial, log, address)
         except VisualIrlError:  # a process could not be started or was stopped from outside: nothing was measured
             if repeat == REPEATS - 1:
                 raise
             continue
-        began = int(np.searchsorted(history[:, 0], still))
-        run = _judged(kind, FRANKY, robot, struck, history, _derived(targets), began, log, refused)
-        if run.told or _stopped_at(log) >= struck:
+        run = _judged(kind, FRANKY, trial.robot, course, log)
+        if run.told or _stopped_at(log) >= course.struck:
             break
     return run
-
-
-def _derived(targets: ndarray) -> ndarray:
-    """Times, positions, speeds and accelerations from times and positions of what a controller was sent."""
-    t, q = targets[:, 0], targets[:, 1:]
-    qd = np.gradient(q, t, axis=0)
-    return np.hstack([targets, qd, np.gradient(qd, t, axis=0)])
 
 
 def _stopped_at(log: Path) -> float:
     """The motion's own time of the first stop in a log [s]."""
     return min((r["s"] for r in read_journal(log) if r.get("what") == "stop"), default=np.inf)
-
-
-def _approved(arm: FaultyArm, trajectory: JointTrajectory, world: World) -> ApprovedTrajectory:
-    state = arm.read()
-    return approve(trajectory, arm.robot, state, world, SIMULATED, now_ns=state.stamp_ns)
 
 
 def _watch(arm: FaultyArm, executor: StreamingExecutor, approved: ApprovedTrajectory, fault: Fault) -> tuple[int, bool]:
@@ -258,20 +181,10 @@ def _steps(arm: FaultyArm, duration: float) -> None:
         arm.wait()
 
 
-def _judged(
-    kind: str,
-    backend: str,
-    robot: RobotModel,
-    at: float,
-    steps: Sequence[ndarray] | ndarray,
-    targets: Sequence[ndarray] | ndarray,
-    began: int,
-    log: Path,
-    refused: bool,
-) -> FaultRun:
-    """What `steps` of the physics (time, positions, speeds) and `targets` (and accelerations) say; `began` is when it stood."""
-    n, fault = len(robot.home), SAYS[backend][kind]
-    history, commands = np.asarray(steps), np.asarray(targets)
+def _judged(kind: str, backend: str, robot: RobotModel, course: Course, log: Path) -> FaultRun:
+    """What the physics and the log say."""
+    n, fault, at = len(robot.home), SAYS[backend][kind], course.struck
+    history, commands = np.asarray(course.history), np.asarray(course.commands)
     t, q, qd = history[:, 0], history[:, 1 : 1 + n], history[:, 1 + n :]
     first = int(np.searchsorted(t, at))
     moving = np.flatnonzero((np.abs(qd) > SLOW).any(axis=1))
@@ -287,10 +200,10 @@ def _judged(
     spare = [r for r in read_journal(log) if r["kind"] == "decision"]
     text = reason + " ".join(str(r.get("reason", "")) for r in spare)
     hard = commanded if fault.outside else max(measured / (1.0 + TOLERANCE), commanded)
-    moved = float(np.abs(q[began:] - q[began]).max())
+    moved = float(np.abs(q[course.still :] - q[course.still]).max())
     return FaultRun(
         kind, backend, robot.name, at, float(t[last] - at), float(np.abs(q[first:] - q[first]).max()),
-        float((way * (q[first:] - q[-1])).max()), measured, commanded, bool(hard <= 1.0), moved, refused,
+        float((way * (q[first:] - q[-1])).max()), measured, commanded, bool(hard <= 1.0), moved, course.refused,
         f"{outcome}: {reason}", any(words in text for words in fault.says) and outcome != "executed",
     )  # fmt: skip
 

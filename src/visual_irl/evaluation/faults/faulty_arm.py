@@ -48,7 +48,9 @@ FAULTS = {
     "clock jumps back": Fault(("the clock went",)),
     "disk full": Fault(("the log cannot be written",)),
 }
-"""What can happen inside a process; that the process is killed is `visual_irl.evaluation.faults.killed_commander`."""
+"""What can happen inside a process."""
+KILLED, DRIVER_KILLED = "process killed", "driver killed"
+"""What happens to a whole one: to that which commands, and to that which speaks with a Franka arm."""
 
 PUSH = 1.6
 """Torque of a push over the joint's own limit."""

@@ -20,10 +20,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import RefusedTrajectory, VisualIrlError
-from visual_irl.evaluation.faults.faulty_arm import fill, turn_nan
+from visual_irl.evaluation.faults.faulty_arm import DRIVER_KILLED, KILLED, fill, turn_nan
+from visual_irl.evaluation.faults.trial import AFTER, Course, Trial, approved_by
 from visual_irl.execution.franka_arm import FrankaArm
 from visual_irl.execution.franka_client import PERIOD
-from visual_irl.execution.guard import SIMULATED, ApprovedTrajectory, approve
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.streaming import Phase, StreamConfig, StreamingExecutor
 from visual_irl.robots import load_robot
@@ -37,7 +37,6 @@ REST = (0.01, 0.5, 10.0)
 """An arm that was slower than this [rad/s] for so long [s] stands; it is not waited longer for that [s]."""
 PATIENCE = 120.0
 """Longest wait for a process on a busy machine [s]."""
-KILLED, DRIVER_KILLED = "process killed", "driver killed"
 OURS = ("cancel", "motion turns NaN", "clock jumps forward", "clock jumps back", "disk full", DRIVER_KILLED)
 """What strikes in this process or by its hand."""
 
@@ -125,35 +124,36 @@ class FaultyFranka(FrankaArm):
         super().wait()
 
 
-def run_faulty(
-    kind: str, robot: RobotModel, trajectory: JointTrajectory, world: World, at: float, joint: int, log: Path, address: str,
-    after: float,
-) -> tuple[ndarray, ndarray, float, float, bool]:  # fmt: skip
-    """One motion with one fault `at` [s], then three attempts to go on, of which the last two after the fault went away.
-
-    Returns times, positions and speeds of the physics (T, 15), times and positions of all commands (C, 8), when the fault
-    struck and from when on everything stood [s], and whether every attempt was refused.
-    """
-    controller = Controller(robot, address, trajectory.q[0])
+def run_faulty(kind: str, trial: Trial, log: Path, address: str) -> Course:
+    """One motion with one fault, then three attempts to go on, of which the last two after the fault went away."""
+    struck = trial.at
+    controller = Controller(trial.robot, address, trial.trajectory.q[0])
     try:
         if kind == KILLED:
-            at = _killed(controller, robot, trajectory, world, at, log, address)
+            struck = _killed(controller, trial, log, address)
             still, refused = controller.rest(*REST), True
-            controller.go_on(after)
+            controller.go_on(AFTER)
         else:
-            still, refused = _faulty(controller, kind, robot, trajectory, world, at, joint, log, address, after)
+            still, refused = _faulty(controller, kind, trial, log, address)
         file = log.with_name("physics.npz")
         controller.tell(f"save {file}")
     finally:
         controller.close()
     with np.load(file) as physics:
-        return physics["history"], physics["commands"], at, still, refused
+        history, targets = physics["history"], physics["commands"]
+    return Course(history, _derived(targets), struck, int(np.searchsorted(history[:, 0], still)), refused)
 
 
-def _faulty(
-    controller: Controller, kind: str, robot: RobotModel, trajectory: JointTrajectory, world: World, at: float, joint: int,
-    log: Path, address: str, after: float,
-) -> tuple[float, bool]:  # fmt: skip
+def _derived(targets: Float[ndarray, "C 8"]) -> Float[ndarray, "C 22"]:
+    """Times, positions, speeds and accelerations from times and positions of what a controller was sent."""
+    t, q = targets[:, 0], targets[:, 1:]
+    qd = np.gradient(q, t, axis=0)
+    return np.hstack([targets, qd, np.gradient(qd, t, axis=0)])
+
+
+def _faulty(controller: Controller, kind: str, trial: Trial, log: Path, address: str) -> tuple[float, bool]:
+    """When everything stood after a fault in either process [s], and whether every attempt to go on was refused."""
+    robot, at, joint = trial.robot, trial.at, trial.joint
     arm = FaultyFranka.connect(robot, address, True)
     assert isinstance(arm, FaultyFranka)
     journal = Journal(log)
@@ -162,7 +162,7 @@ def _faulty(
             arm.kind, arm.at = kind, at
         controller.tell(f"fault {'none' if kind in OURS else kind} {at} {joint}")
         arm.executor = executor = StreamingExecutor(arm, robot, journal, PATIENT)
-        approved = _approved(arm, trajectory, world)
+        approved = approved_by(arm, trial.trajectory, trial.world)
         if kind == "motion turns NaN":
             turn_nan(approved, at, joint)
         executor.execute(approved)
@@ -178,36 +178,31 @@ def _faulty(
                 except RefusedTrajectory:
                     pass
                 refused = refused and executor.phase is Phase.FAULT
-            controller.go_on(after / 3.0)
+            controller.go_on(AFTER / 3.0)
         return still, refused
     finally:
         journal.close()
         arm.close()
 
 
-def _approved(arm: FrankaArm, trajectory: JointTrajectory, world: World) -> ApprovedTrajectory:
-    state = arm.read()
-    return approve(trajectory, arm.robot, state, world, SIMULATED, now_ns=state.stamp_ns)
-
-
 def _command(robot_name: str, address: str, trajectory: JointTrajectory, world: World, log: Path) -> None:
     """The commanding process."""
     robot = load_robot(robot_name)
     arm = FrankaArm.connect(robot, address, True)
-    StreamingExecutor(arm, robot, Journal(log), PATIENT).execute(_approved(arm, trajectory, world))
+    StreamingExecutor(arm, robot, Journal(log), PATIENT).execute(approved_by(arm, trajectory, world))
 
 
-def _killed(
-    controller: Controller, robot: RobotModel, trajectory: JointTrajectory, world: World, at: float, log: Path, address: str
-) -> float:
-    """Kill the commanding process at `at` [s]; when that was."""
+def _killed(controller: Controller, trial: Trial, log: Path, address: str) -> float:
+    """Kill the commanding process when the fault strikes; when that was [s]."""
     controller.tell("fault none 1e9 0")
     context = multiprocessing.get_context("forkserver")
-    process = context.Process(target=_command, args=(robot.name, address, trajectory, world, log), daemon=True)
+    process = context.Process(
+        target=_command, args=(trial.robot.name, address, trial.trajectory, trial.world, log), daemon=True
+    )
     process.start()
     deadline = time.monotonic() + PATIENCE
     try:
-        while (now := controller.time) < at:
+        while (now := controller.time) < trial.at:
             if time.monotonic() > deadline or not process.is_alive():
                 raise VisualIrlError("the commanding process ended or hung before it was killed: its output says why")
             time.sleep(0.002)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from visual_irl.errors import VisualIrlError
-from visual_irl.execution.guard import SIMULATED, approve
+from visual_irl.evaluation.faults.trial import Trial, approved_by
 from visual_irl.execution.journal import Journal
 from visual_irl.execution.mujoco_arm import MujocoArm
 from visual_irl.execution.state import RobotState
@@ -32,7 +32,7 @@ class DistantArm:
     """An arm at the other end of a pipe: a target goes there every cycle, the state after it comes back."""
 
     def __init__(self, robot: RobotModel, pipe: Connection, period: float) -> None:
-        self.joint_names, self.period = robot.joint_names, period
+        self.robot, self.joint_names, self.period = robot, robot.joint_names, period
         self._pipe = pipe
         self._target: tuple[ndarray, ndarray, ndarray] | None = None
         self._state: RobotState = pipe.recv()
@@ -60,29 +60,20 @@ def _command(pipe: Connection, robot_name: str, trajectory: JointTrajectory, wor
     """The commanding process."""
     robot = load_robot(robot_name)
     arm = DistantArm(robot, pipe, period)
-    state = arm.read()
-    approved = approve(trajectory, robot, state, world, SIMULATED, now_ns=state.stamp_ns)
-    StreamingExecutor(arm, robot, Journal(log)).execute(approved)
+    StreamingExecutor(arm, robot, Journal(log)).execute(approved_by(arm, trajectory, world))
 
 
-def run_until_killed(
-    arm: MujocoArm,
-    trajectory: JointTrajectory,
-    world: World,
-    log: Path,
-    at: float,
-    delay: float,
-    step: Callable[[], None],
-) -> None:
-    """Let another process move `arm` along the trajectory, and kill it `delay` [s] after the cycle of time `at` [s] began.
+def run_until_killed(arm: MujocoArm, trial: Trial, log: Path, delay: float, step: Callable[[], None]) -> None:
+    """Let another process move `arm` as in the trial, and kill it `delay` [s] after the cycle began in which the fault strikes.
 
     Raises:
         VisualIrlError: the process ended or hung before it was killed.
-    """  # fmt: skip
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     here, there = context.Pipe()
-    process = context.Process(target=_command, args=(there, arm.robot.name, trajectory, world, log, arm.period), daemon=True)
+    told = (there, arm.robot.name, trial.trajectory, trial.world, log, arm.period)
+    process = context.Process(target=_command, args=told, daemon=True)
     process.start()
     there.close()
     try:
@@ -92,7 +83,7 @@ def run_until_killed(
             if target is not None:
                 arm.command(*target)
             step()
-            if arm.data.time >= at:
+            if arm.data.time >= trial.at:
                 break
             here.send(arm.read())
         here.send(arm.read())  # it goes on with its next cycle, and dies somewhere in it
