@@ -95,8 +95,10 @@ class KeypointStream:
             self.lengths, self._arms, self._shoulders = LimbLengths(), ArmMemory(), ShoulderMemory()
             if isinstance(self.detector, SeesCuts):
                 self.detector.begin_shot()
-        last = self._shoulders.before(frame.stamp_ns, frame.T_world_camera) if admitted else None
-        person = self._detect(frame, last) if admitted else None
+        person = last = None
+        if admitted:
+            last = self._shoulders.before(frame.stamp_ns, frame.T_world_camera)
+            person = self._detect(frame, last)
         if person is None:
             self.health.note_nobody(isinstance(self.detector, DoubtsSides) and self.detector.doubts_sides())
         if person is not None and frame.depth is not None:
@@ -112,11 +114,10 @@ class KeypointStream:
             self.lengths = self.lengths.updated((float(upper), float(fore)))
         return to_world(lifted, frame.stamp_ns, frame.T_world_camera)
 
-    def _detect(self, frame: RgbdFrame, last: ShouldersBefore | None) -> PersonDetection | None:
+    def _detect(self, frame: RgbdFrame, last: ShouldersBefore) -> PersonDetection | None:
         """The person; a detector that follows somebody who came between is told where the person's own shoulders were."""
         rgb = well_exposed(frame).rgb
-        known = last is not None and np.isfinite(last.p).all()
-        if last is None or not (known and self._shoulders.astray and isinstance(self.detector, ExpectsPlace)):
+        if not (self._shoulders.astray and isinstance(self.detector, ExpectsPlace) and np.isfinite(last.p).all()):
             return self.detector.detect(rgb, frame.stamp_ns)
         self.detector.expect(frame.intrinsics.project(last.p).mean(0))
         try:

@@ -6,8 +6,8 @@ Everything here is a pure function in the optical camera frame [m] until `to_wor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,18 @@ from visual_irl.perception.skeleton.arm_depth import ALONG, ArmBefore, LimbLengt
 from visual_irl.perception.skeleton.elbow_fit import elbow_on_limbs
 from visual_irl.perception.skeleton.hand_lifting import HandSkin, PlacedHand, hand_skin, place_hand, seen_from
 from visual_irl.perception.skeleton.hand_order import MOST_TWIST, REVERSED, forearm_twist, reversed_order
+from visual_irl.perception.skeleton.joint_centres import (
+    ARMS,
+    SHOULDERS,
+    aboveness,
+    across_rays,
+    along_arms,
+    behind_the_trunk,
+    by_joint,
+    insets,
+    outwardness,
+    to_shoulder_centres,
+)
 from visual_irl.perception.skeleton.lifting_config import LiftingConfig
 from visual_irl.perception.skeleton.shoulder_cover import ShouldersBefore, before_shoulders
 from visual_irl.perception.skeleton.skin_depth import skin_depths
@@ -32,14 +44,12 @@ _LIMBS = {  # row of a joint -> rows of the joints that a limb ties it to
     for side in SIDES
     for joint, others in (("elbow", ("shoulder", "wrist")), ("wrist", ("elbow",)), ("shoulder", ("elbow",)))
 }
-_ARMS = [[BODY_KEYPOINTS.index(f"{side}_{joint}") for joint in ("shoulder", "elbow", "wrist")] for side in SIDES]
-_WRISTS = [arm[2] for arm in _ARMS]
+_WRISTS = [arm[2] for arm in ARMS]
 _IS_WRIST = np.isin(np.arange(len(BODY_KEYPOINTS)), _WRISTS)
-_UPPER_ARMS = [row for arm in _ARMS for row in arm[:2]]
+_UPPER_ARMS = [row for arm in ARMS for row in arm[:2]]
 GUESSED = 0.05
 """Deviation of a wrist's depth by its hand [m] for each deviation by which the two networks disagree on its pixel."""
 _NO_LIMBS = np.full((2, 2), np.nan)
-_HEIGHT = [BODY_KEYPOINTS.index(f"{side}_shoulder") for side in SIDES], [BODY_KEYPOINTS.index(f"{side}_hip") for side in SIDES]
 _WEIGHT = np.array([0.25 if name.endswith("hip") else 1.0 for name in BODY_KEYPOINTS])
 """Of a joint's depth where joints contradict each other: what is seen at hips is often the table's edge, for both alike."""
 
@@ -76,34 +86,42 @@ def lift_keypoints(
     ago is not them; without, the body's shape is placed where it projects best onto the pixels, in the shape's own scale:
     `torso.align_to_torso` corrects that once a clip is complete.
     """
-    visible = person.visibility >= config.min_visibility
-    shape = seen_from(person.uv[visible].mean(0), intrinsics, person.shape) if visible.any() else person.shape
-    confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
-    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
-    skins = {side: hand_skin(hand, depth, intrinsics, config) for side, hand in person.hands.items()}
-    if depth is None:
-        anchor = _depth_by_projection(person.uv, shape, visible, intrinsics)
-        if anchor is None:
-            return None
-        confidence[_WRISTS] *= ~hidden[_WRISTS]
-        uv, z = person.uv[_ROWS], shape[_ROWS, 2] + anchor
-        p = intrinsics.back_project(uv, z)
-        p[_HEIGHT[0]] += _to_shoulder_centres(shape[_ROWS], config)
-        p = p + _along_arms(p, config)
-        nothing, sigma = np.zeros(len(z), bool), np.full(len(z), config.sigma_shape)
-        body = _Body(uv, p, confidence, nothing, sigma, _by_joint(config, "lateral"), _NO_LIMBS)
-    else:
-        lengths, before = lengths or LimbLengths(), before or {}
-        placed = _place_body(
-            person, shape, visible, hidden, confidence, depth, intrinsics, config, lengths, skins, before, shoulders
-        )
-        if placed is None:
-            return None
-        body = placed
-    return _assemble(person, skins, depth is not None, intrinsics, config, body)
+    seen = _seen(person, depth, intrinsics, config)
+    body = _project_body(seen) if depth is None else _place_body(seen, lengths or LimbLengths(), before or {}, shoulders)
+    return None if body is None else _assemble(seen, body)
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A person in one picture."""
+
+    person: PersonDetection
+    depth: Float[ndarray, "H W"] | None
+    intrinsics: Intrinsics
+    config: LiftingConfig
+    visible: Bool[ndarray, "33"]
+    """Which landmarks are no guesses."""
+    shape: Float[ndarray, "33 3"]
+    """The network's shape of the body [m], turned as the camera sees it."""
+    px_per_m: float
+    """How large the person appears [px/m]; 0 where no landmark is visible."""
+    confidence: Float[ndarray, "8"]
+    hidden: Bool[ndarray, "8"]
+    """Which joints another part of the person covers."""
+    skins: Mapping[str, HandSkin]
+
+
+def _seen(person: PersonDetection, depth: Float[ndarray, "H W"] | None, camera: Intrinsics, config: LiftingConfig) -> _Seen:
+    visible = person.visibility >= config.min_visibility
+    shape = seen_from(person.uv[visible].mean(0), camera, person.shape) if visible.any() else person.shape
+    px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
+    confidence = np.where(visible[_ROWS], person.visibility[_ROWS], 0.0)
+    hidden = np.array([covered(person, *name.split("_")) for name in BODY_KEYPOINTS])
+    skins = {side: hand_skin(hand, depth, camera, config) for side, hand in person.hands.items()}
+    return _Seen(person, depth, camera, config, visible, shape, px_per_m, confidence, hidden, skins)
+
+
+@dataclass
 class _Body:
     """Joints of `BODY_KEYPOINTS`: pixels, places [m], confidence, which have depth of their own, deviations along and across
     the ray [m]."""
@@ -117,116 +135,135 @@ class _Body:
     limbs: Float[ndarray, "2 2"]
 
 
+def _project_body(seen: _Seen) -> _Body | None:
+    """Joints of the shape where it projects best onto the pixels."""
+    config, confidence = seen.config, seen.confidence.copy()
+    anchor = _depth_by_projection(seen.person.uv, seen.shape, seen.visible, seen.intrinsics)
+    if anchor is None:
+        return None
+    confidence[_WRISTS] *= ~seen.hidden[_WRISTS]
+    uv, z = seen.person.uv[_ROWS], seen.shape[_ROWS, 2] + anchor
+    p = seen.intrinsics.back_project(uv, z)
+    p[SHOULDERS] += to_shoulder_centres(seen.shape[_ROWS], config)
+    p = p + along_arms(p, config)
+    nothing, sigma = np.zeros(len(z), bool), np.full(len(z), config.sigma_shape)
+    return _Body(uv, p, confidence, nothing, sigma, by_joint(config, "lateral"), _NO_LIMBS)
+
+
+class _Skin(NamedTuple):
+    """What the depth picture shows at each joint's pixel."""
+
+    rays: Float[ndarray, "8 3"]
+    z: Float[ndarray, "8"]
+    """Of the skin [m]; NaN: none, or not the joint's."""
+    noise: Float[ndarray, "8"]
+    """Standard deviation of a joint's depth by its skin [m]."""
+
+
 def _place_body(
-    person: PersonDetection,
-    shape: Float[ndarray, "33 3"],
-    visible: Bool[ndarray, "33"],
-    hidden: Bool[ndarray, "8"],
-    confidence: Float[ndarray, "8"],
-    depth: Float[ndarray, "H W"],
-    intrinsics: Intrinsics,
-    config: LiftingConfig,
-    lengths: LimbLengths,
-    skins: Mapping[str, HandSkin],
-    before: Mapping[str, ArmBefore],
-    shoulders: ShouldersBefore | None,
+    seen: _Seen, lengths: LimbLengths, before: Mapping[str, ArmBefore], shoulders: ShouldersBefore | None
 ) -> _Body | None:
     """Joints by their skin's depth, checked by the shape; arms by all evidence together."""
-    w = shape[_ROWS]
-    uv = _with_hands_wrists(person, confidence, config, intrinsics.width)
-    px_per_m = pixels_per_metre(person.uv[visible], shape[visible]) if visible.any() else 0.0
-    z_skin = skin_depths(depth, uv, config.patch * px_per_m)
+    person, intrinsics, config, confidence, hidden = seen.person, seen.intrinsics, seen.config, seen.confidence, seen.hidden
+    assert seen.depth is not None
+    w = seen.shape[_ROWS]
+    uv = _with_hands_wrists(seen)
+    z_skin = skin_depths(seen.depth, uv, config.patch * seen.px_per_m)
     rays = intrinsics.back_project(uv, np.ones(len(uv)))
-    z_seen = z_skin + _insets(config, w, rays) / np.linalg.norm(rays, axis=1)
+    z_seen = z_skin + insets(config, w, rays) / np.linalg.norm(rays, axis=1)
     far = np.zeros(len(uv), bool)
-    far[_HEIGHT[0]] = _outwardness(w, rays) < config.far_shoulder
+    far[SHOULDERS] = outwardness(w, rays) < config.far_shoulder
     z_skin[far | hidden] = z_seen[far | hidden] = np.nan
     before_them = somebody = np.zeros(2, bool)
     if shoulders is not None:
-        before_them, somebody = before_shoulders((rays * z_seen[:, None])[_HEIGHT[0]], shoulders, person, px_per_m)
-    z_skin[_HEIGHT[0]], z_seen[_HEIGHT[0]] = (np.where(before_them, np.nan, z[_HEIGHT[0]]) for z in (z_skin, z_seen))
+        before_them, somebody = before_shoulders((rays * z_seen[:, None])[SHOULDERS], shoulders, person, seen.px_per_m)
+    z_skin[SHOULDERS], z_seen[SHOULDERS] = (np.where(before_them, np.nan, z[SHOULDERS]) for z in (z_skin, z_seen))
     confidence = confidence * ~np.repeat(somebody, len(BODY_KEYPOINTS) // 2)  # its arm is hidden, too, or that one's
     z_skin[confidence == 0.0] = z_seen[confidence == 0.0] = np.nan
     agreed, anchor = reject_by_shape(z_seen, w[:, 2], config.max_disagreement, _WEIGHT)
     if anchor is None:
         return None
     z = keep_human_limbs(intrinsics.back_project(uv, z_seen), agreed, config.limb_range, config.breadth_range)
-    behind = _behind_the_trunk(rays, z, w, far, config)
+    behind = behind_the_trunk(rays, z, w, far, config)
     z[np.isfinite(behind)] = np.nan
     measured = np.isfinite(z)
-    confidence = confidence * ~(somebody.any() & np.repeat(~measured[_HEIGHT[0]], len(BODY_KEYPOINTS) // 2))
+    confidence = confidence * ~(somebody.any() & np.repeat(~measured[SHOULDERS], len(BODY_KEYPOINTS) // 2))
     noise = np.hypot(config.sigma_depth, config.sigma_square * z**2)
     sigma = np.where(measured, noise, np.where(np.isfinite(behind), config.sigma_breadth, config.sigma_shape))
     z = np.where(measured, z, np.where(np.isfinite(behind), behind, w[:, 2] + anchor))
     p = rays * z[:, None]
-    p[_HEIGHT[0]] += _across(_to_shoulder_centres(w, config), p[_HEIGHT[0]])
-    across = np.hypot(_by_joint(config, "lateral"), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
-    outward = _outwardness(w, rays)
-    across[_HEIGHT[0]] = np.hypot(across[_HEIGHT[0]], config.lateral_shoulder_side * outward)
-    sigma[_HEIGHT[0]] = np.hypot(sigma[_HEIGHT[0]], config.sigma_shoulder_side * np.maximum(outward, 0.0))
+    p[SHOULDERS] += across_rays(to_shoulder_centres(w, config), p[SHOULDERS])
+    across = np.hypot(by_joint(config, "lateral"), config.landmark_pixels * intrinsics.width / 640.0 / intrinsics.fx * z)
+    outward = outwardness(w, rays)
+    across[SHOULDERS] = np.hypot(across[SHOULDERS], config.lateral_shoulder_side * outward)
+    sigma[SHOULDERS] = np.hypot(sigma[SHOULDERS], config.sigma_shoulder_side * np.maximum(outward, 0.0))
     across[np.isfinite(behind)] = config.lateral_breadth
-    across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(_aboveness(w, rays) - config.above, 0.0))
-    limbs, lost = _NO_LIMBS.copy(), hidden & _IS_WRIST
-    for k, arm in enumerate(_ARMS):
+    across[_UPPER_ARMS] = np.hypot(across[_UPPER_ARMS], config.lateral_above * max(aboveness(w, rays) - config.above, 0.0))
+    body, lost = _Body(uv, p, confidence, measured, sigma, across, _NO_LIMBS.copy()), hidden & _IS_WRIST
+    for k, arm in enumerate(ARMS):
         if measured[arm[0]] and confidence[arm[1]] > 0.0 and confidence[arm[2]] > 0.0:
-            by_hand = _wrist_by_hand(skins.get(SIDES[k]), _contradiction(person, SIDES[k], config, intrinsics.width))
-            last = before.get(SIDES[k])
-            ways = np.array([intrinsics.project(p[arm[0]]), *uv[arm[1:]]])
-            along = (ways[:-1, None] + np.array(ALONG)[:, None] * np.diff(ways, axis=0)[:, None]).reshape(-1, 2)
-            z_along = skin_depths(depth, along, 0.5 * config.patch * px_per_m).reshape(2, -1)
-            found = arm_depth(p[arm[0]], rays[arm[1:]], z_skin[arm[1:]], w[arm, 2], lengths, config.arm, by_hand, last, z_along)
-            p[arm[1:]] = rays[arm[1:]] * found.z[:, None]
-            sigma[arm[1:]] = np.maximum(found.sigma * np.linalg.norm(rays[arm[1:]], axis=1), noise[arm[0]])
-            measured[arm[1:]] = found.own > 0.5
-            across[arm[1:]] *= 1.0 + config.hidden_growth * (1.0 - found.own)
-            doubt = 1.0 + config.doubted_growth * (1.0 - confidence[arm[1:]])
-            sigma[arm[1:]], across[arm[1:]] = sigma[arm[1:]] * doubt, across[arm[1:]] * doubt
-            if hidden[arm[2]]:  # drawn where its forearm is seen to go, or anywhere
-                told = found.forearm >= config.forearm_seen and found.sigma[1] <= config.sure_covered
-                across[arm[2]], lost[arm[2]] = config.lateral_covered, not told
-            unseen = 0.0 if found.own[1] > 0.5 else float(np.hypot(found.sigma[1], across[arm[2]]))
-            elbow = np.array([sigma[arm[1]], across[arm[1]], unseen])
-            moved = elbow_on_limbs(p[arm], lengths, elbow, config.sigma_limb)
-            if not moved[2] < z_skin[arm[1]]:  # nothing is before what is seen
-                p[arm[1]] = moved
-            if found.own.min() > 0.8:
-                limbs[k] = np.linalg.norm(np.diff([p[arm[0]], *(rays[arm[1:]] * found.z_own[:, None])], axis=0), axis=1)
-    p = p + _across(_along_arms(p, config), p)
+            lost[arm[2]] &= not _place_arm(seen, _Skin(rays, z_skin, noise), body, k, lengths, before.get(SIDES[k]))
+    p = p + across_rays(along_arms(p, config), p)
     confidence = np.where((p[:, 2] > 0.05) & ~lost, confidence * np.where(measured, 1.0, 0.5), 0.0)
-    return _Body(uv, p, confidence, measured & (confidence > 0.0), sigma, across, limbs)
+    return replace(body, p=p, confidence=confidence, measured=measured & (confidence > 0.0))
 
 
-def _with_hands_wrists(
-    person: PersonDetection, confidence: Float[ndarray, "8"], config: LiftingConfig, width: int
-) -> Float[ndarray, "8 2"]:
+def _place_arm(seen: _Seen, skin: _Skin, body: _Body, k: int, lengths: LimbLengths, last: ArmBefore | None) -> bool:
+    """Puts elbow and wrist of side `k` of a body where all evidence together has them; whether a covered wrist is known so."""
+    assert seen.depth is not None
+    config, arm, (rays, z_skin, noise) = seen.config, ARMS[k], skin
+    shoulder, outer, told = arm[0], arm[1:], False
+    elbow, wrist = outer
+    p, sigma, across = body.p, body.sigma, body.across
+    by_hand = _wrist_by_hand(seen.skins.get(SIDES[k]), _contradiction(seen, SIDES[k]))
+    ways = np.array([seen.intrinsics.project(p[shoulder]), *body.uv[outer]])
+    along = (ways[:-1, None] + np.array(ALONG)[:, None] * np.diff(ways, axis=0)[:, None]).reshape(-1, 2)
+    z_along = skin_depths(seen.depth, along, 0.5 * config.patch * seen.px_per_m).reshape(2, -1)
+    found = arm_depth(
+        p[shoulder], rays[outer], z_skin[outer], seen.shape[_ROWS][arm, 2], lengths, config.arm, by_hand, last, z_along
+    )
+    p[outer] = rays[outer] * found.z[:, None]
+    sigma[outer] = np.maximum(found.sigma * np.linalg.norm(rays[outer], axis=1), noise[shoulder])
+    body.measured[outer] = found.own > 0.5
+    across[outer] *= 1.0 + config.hidden_growth * (1.0 - found.own)
+    doubt = 1.0 + config.doubted_growth * (1.0 - body.confidence[outer])
+    sigma[outer], across[outer] = sigma[outer] * doubt, across[outer] * doubt
+    if seen.hidden[wrist]:  # drawn where its forearm is seen to go, or anywhere
+        told = bool(found.forearm >= config.forearm_seen and found.sigma[1] <= config.sure_covered)
+        across[wrist] = config.lateral_covered
+    unseen = 0.0 if found.own[1] > 0.5 else float(np.hypot(found.sigma[1], across[wrist]))
+    moved = elbow_on_limbs(p[arm], lengths, np.array([sigma[elbow], across[elbow], unseen]), config.sigma_limb)
+    if not moved[2] < z_skin[elbow]:  # nothing is before what is seen
+        p[elbow] = moved
+    if found.own.min() > 0.8:
+        body.limbs[k] = np.linalg.norm(np.diff([p[shoulder], *(rays[outer] * found.z_own[:, None])], axis=0), axis=1)
+    return told
+
+
+def _with_hands_wrists(seen: _Seen) -> Float[ndarray, "8 2"]:
     """The body's pixels, its wrists fused with those of the hands: the hands' network sees them enlarged."""
-    uv = person.uv[_ROWS].copy()
-    body, hand = (sigma**2 for sigma in config.wrist_pixels)
-    for side, seen in person.hands.items():
+    uv = seen.person.uv[_ROWS].copy()
+    body, hand = (sigma**2 for sigma in seen.config.wrist_pixels)
+    gate = 6.0 * (body + hand) ** 0.5 * seen.intrinsics.width / 640.0
+    for side, found in seen.person.hands.items():
         row = BODY_KEYPOINTS.index(f"{side}_wrist")
-        if confidence[row] > 0.0 and np.linalg.norm(seen.uv[0] - uv[row]) < 6.0 * (body + hand) ** 0.5 * width / 640.0:
-            uv[row] = (hand * uv[row] + body * seen.uv[0]) / (body + hand)
+        if seen.confidence[row] > 0.0 and np.linalg.norm(found.uv[0] - uv[row]) < gate:
+            uv[row] = (hand * uv[row] + body * found.uv[0]) / (body + hand)
     return uv
 
 
-def _assemble(
-    person: PersonDetection,
-    skins: Mapping[str, HandSkin],
-    with_depth: bool,
-    intrinsics: Intrinsics,
-    config: LiftingConfig,
-    body: _Body,
-) -> Lifted | None:
+def _assemble(seen: _Seen, body: _Body) -> Lifted | None:
     """The body's joints and, on each wrist that was found, its hand."""
+    intrinsics, config = seen.intrinsics, seen.config
     k, rows = len(KEYPOINTS), slice(0, len(BODY_KEYPOINTS))
     p, uv = np.full((k, 3), np.nan), np.full((k, 2), np.nan)
     confidence, measured, sigma, lateral = np.zeros(k), np.zeros(k, bool), np.full(k, np.nan), np.full(k, np.nan)
     p[rows], uv[rows], confidence[rows], measured[rows] = body.p, body.uv, body.confidence, body.measured
     sigma[rows], lateral[rows] = body.sigma, body.across
-    for side, hand in person.hands.items():
+    for side, hand in seen.person.hands.items():
         wrist = keypoint_index(f"{side}_wrist")
         if confidence[wrist] > 0.0:
-            hand, placed = _in_order(hand, skins[side], side, body.p[_ARMS[SIDES.index(side)]], intrinsics, config)
+            hand, placed = _in_order(hand, seen.skins[side], side, body.p[ARMS[SIDES.index(side)]], intrinsics, config)
             if placed is not None:
                 rows = slice(keypoint_index(f"{side}_hand_wrist"), keypoint_index(f"{side}_hand_wrist") + 21)
                 p[rows], sigma[rows], lateral[rows], measured[rows] = placed.p, placed.sigma, placed.across, placed.own
@@ -236,7 +273,7 @@ def _assemble(
     p[lost], uv[lost], sigma[lost] = np.nan, np.nan, np.nan
     if lost.all():
         return None
-    distance = 0.0 if with_depth else config.sigma_distance
+    distance = config.sigma_distance if seen.depth is None else 0.0
     return Lifted(p, np.where(lost, np.nan, lateral), sigma, distance, confidence, uv, measured, body.limbs)
 
 
@@ -252,12 +289,12 @@ def _in_order(
     return hand, place_hand(hand, skin, side, wrist_z, intrinsics, config, no_thumb=True)
 
 
-def _contradiction(person: PersonDetection, side: str, config: LiftingConfig, width: int) -> float:
+def _contradiction(seen: _Seen, side: str) -> float:
     """How far apart the body's network and the hand's draw a wrist, in standard deviations of that; 0 without a hand."""
-    if side not in person.hands:
+    if side not in seen.person.hands:
         return 0.0
-    apart = float(np.linalg.norm(person.hands[side].uv[0] - person.uv[POSE_INDEX[f"{side}_wrist"]]))
-    return apart / (float(np.hypot(*config.wrist_pixels)) * width / 640.0)
+    apart = float(np.linalg.norm(seen.person.hands[side].uv[0] - seen.person.uv[POSE_INDEX[f"{side}_wrist"]]))
+    return apart / (float(np.hypot(*seen.config.wrist_pixels)) * seen.intrinsics.width / 640.0)
 
 
 def _wrist_by_hand(skin: HandSkin | None, contradiction: float) -> tuple[float, float] | None:
@@ -325,7 +362,7 @@ def keep_human_limbs(
         breadth_range: the same of the line between the shoulders.
     """
     z = z_agreed.copy()
-    for shoulder, other in (_HEIGHT[0], _HEIGHT[0][::-1]):
+    for shoulder, other in (SHOULDERS, SHOULDERS[::-1]):
         breadth = float(np.linalg.norm(p[shoulder] - p[other]))
         if np.isnan(z[shoulder]) and np.isfinite(z[other]) and breadth_range[0] <= breadth <= breadth_range[1]:
             z[shoulder] = p[shoulder, 2]
@@ -350,80 +387,6 @@ def to_world(lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray
         T, along = T_world_camera, np.hypot(along, lifted.sigma_distance * np.linalg.norm(lifted.p_camera, axis=1))
     covariance = turned(about_rays(lifted.p_camera, lifted.sigma_lateral, along), T[:3, :3])
     return KeypointFrame(stamp_ns, se3.apply(T, lifted.p_camera), covariance, lifted.confidence, lifted.uv)
-
-
-def _insets(config: LiftingConfig, w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "8"]:
-    """From the skin to each joint along its ray [m], for a body of shape `w`."""
-    inset = _by_joint(config, "inset").copy()
-    inset[_HEIGHT[0]] -= config.inset_shoulder_outward * np.minimum(_outwardness(w, rays), config.most_outward)
-    return inset
-
-
-def _behind_the_trunk(
-    rays: Float[ndarray, "8 3"],
-    z: Float[ndarray, "8"],
-    w: Float[ndarray, "8 3"],
-    far: Bool[ndarray, "8"],
-    config: LiftingConfig,
-) -> Float[ndarray, "8"]:
-    """Depth of a shoulder that the trunk hides [m], a human breadth from the other one; NaN for all other joints.
-
-    So is the farther one of two that are seen nearer to each other than any person's are: both are on the same skin.
-    """
-    out, shoulders = np.full(len(z), np.nan), _HEIGHT[0]
-    away = max(shoulders, key=lambda row: float(w[row, 2]))
-    near = shoulders[1 - shoulders.index(away)]
-    apart = float(np.linalg.norm(rays[away] * z[away] - rays[near] * z[near]))
-    if np.isfinite(z[near]) and (far[away] or apart < config.breadth_range[0]):
-        aside = float(np.linalg.norm(rays[away] - rays[near])) * z[near]
-        out[away] = z[near] + max(np.mean(config.breadth_range) ** 2 - aside**2, 0.0) ** 0.5
-    return out
-
-
-def _aboveness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> float:
-    """Cosine between a trunk, downwards, and the way from the camera to its shoulders: 0.3 from the front, 1 from above."""
-    down, ray = w[_HEIGHT[1]].mean(0) - w[_HEIGHT[0]].mean(0), rays[_HEIGHT[0]].mean(0)
-    return float(down @ ray / max(float(np.linalg.norm(down) * np.linalg.norm(ray)), 1e-6))
-
-
-def _outwardness(w: Float[ndarray, "8 3"], rays: Float[ndarray, "8 3"]) -> Float[ndarray, "2"]:
-    """How much each shoulder is seen from its own side: 1 wholly, 0 from the front or from behind, -1 through the chest."""
-    left, right = _HEIGHT[0]
-    across = w[left] - w[right]
-    cosine = rays[_HEIGHT[0]] @ across / np.maximum(np.linalg.norm(across) * np.linalg.norm(rays[_HEIGHT[0]], axis=1), 1e-6)
-    return np.array([-cosine[0], cosine[1]])
-
-
-def _to_shoulder_centres(w: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "2 3"]:
-    """From the landmarks of the shoulders to the joints' centres [m]."""
-    (left, right), hips = _HEIGHT
-    down, across = w[hips].mean(0) - w[_HEIGHT[0]].mean(0), w[left] - w[right]
-    outward = config.shoulder_outward * across / max(float(np.linalg.norm(across)), 1e-6)
-    return config.shoulder_drop * down / max(float(np.linalg.norm(down)), 1e-6) + np.array([outward, -outward])
-
-
-def _along_arms(p: Float[ndarray, "8 3"], config: LiftingConfig) -> Float[ndarray, "8 3"]:
-    """From the landmarks of elbows and wrists to the joints' centres, along the limbs [m]."""
-    shift = np.zeros_like(p)
-    for shoulder, elbow, wrist in _ARMS:
-        upper, fore = p[elbow] - p[shoulder], p[wrist] - p[elbow]
-        shift[elbow] = config.elbow_further * upper / max(float(np.linalg.norm(upper)), 1e-6)
-        shift[wrist] = -config.wrist_before * fore / max(float(np.linalg.norm(fore)), 1e-6)
-    return shift
-
-
-def _across(shift: Float[ndarray, "N 3"], p: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
-    """What of a shift [m] is seen in the picture: depth is that of the joint already, insets hold for the landmarks' pixels."""
-    rays = p / np.linalg.norm(p, axis=1, keepdims=True)
-    return shift - np.sum(shift * rays, axis=1, keepdims=True) * rays
-
-
-@cache
-def _by_joint(config: LiftingConfig, what: str) -> Float[ndarray, "8"]:
-    """A field of the configuration that each kind of joint has."""
-    values = np.array([getattr(config, f"{what}_{name.partition('_')[2]}") for name in BODY_KEYPOINTS])
-    values.setflags(write=False)
-    return values
 
 
 def _depth_by_projection(
