@@ -18,6 +18,8 @@ from visual_irl.tasks.pick_place import PickPlace
 from visual_irl.tasks.scene import Fixture, Scene, SceneObject
 
 GRAVITY = 9.81
+PITCH = 0.30
+"""Of fingers that grasp from above, down [rad]."""
 USUAL = 3
 """Things on the table where no number is asked for."""
 
@@ -104,7 +106,7 @@ class Demonstrator(Performer):
         """One thing: reach, grasp, lift, inspect, place. `slot` is where in the bin it goes (its floor's frame)."""
         c, lap = self.config, self.config.overlap
         p_grasp = item.p_world
-        R_grasp = self._hand_at(p_grasp)
+        R_grasp = self._in_line(p_grasp, self._palm_down)
         above = p_grasp + np.array([-0.02, 0.0, c.hover]) + self._rng.uniform(-0.01, 0.01, 3)
         score.close(OPEN_HAND, 0.5)
         score.move(above, R_grasp, self._about(c.reach), lap)
@@ -122,7 +124,7 @@ class Demonstrator(Performer):
 
         resting = se3.apply(fixture.T_world, np.array([slot[0], slot[1], item.radius]))
         p_drop = resting + np.array([0.0, 0.0, fixture.height + c.release_height - item.radius])
-        score.move(p_drop, self._hand_at(p_drop), self._about(c.carry))
+        score.move(p_drop, self._in_line(p_drop, self._palm_down), self._about(c.carry))
         released = score.clock + 0.4 * c.open
         score.close(OPEN_HAND, c.open)
         score.wait(c.open)
@@ -143,17 +145,10 @@ class Demonstrator(Performer):
         fingers = np.array([0.50, -0.60 * self.sign, 0.45])
         return p, frame_of(fingers, np.array([-0.75, -0.25 * self.sign, 0.45]))
 
-    def _hand_at(self, p: ndarray, pitch: float = 0.30) -> ndarray:
-        """Hand orientation for a grasp from above: palm down, fingers pitched down, in line with the forearm."""
-        yaw = 0.0
-        for _ in range(12):
-            fingers = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
-            R = frame_of(fingers, np.array([0.0, 0.0, -1.0]))
-            wrist = p - self.human.grasp_centre(R)
-            _, elbow = self._arm(self.config.side, wrist, R, self._lean(wrist))
-            fore = wrist - elbow
-            yaw += 0.5 * (np.arctan2(fore[1], fore[0]) - yaw)
-        return R
+    def _palm_down(self, yaw: float) -> ndarray:
+        """Hand orientation for a grasp from above: palm down, fingers pitched down."""
+        fingers = np.array([np.cos(yaw) * np.cos(PITCH), np.sin(yaw) * np.cos(PITCH), -np.sin(PITCH)])
+        return frame_of(fingers, np.array([0.0, 0.0, -1.0]))
 
     # -- the objects ---------------------------------------------------------------------------------------------
 

@@ -99,10 +99,10 @@ class Score:
     p: ndarray
     R: ndarray
     grip: ndarray
-    clock: float = 0.0
+    clock: float = field(default=0.0, init=False)
     start: tuple[ndarray, ndarray, ndarray] = field(init=False)
-    moves: list[tuple[float, float, Course]] = field(default_factory=list)
-    grips: list[tuple[float, float, ndarray]] = field(default_factory=list)
+    moves: list[tuple[float, float, Course]] = field(default_factory=list, init=False)
+    grips: list[tuple[float, float, ndarray]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.start = (self.p, self.R, self.grip)
@@ -189,6 +189,17 @@ class Performer:
         h = self.human
         shoulder = h.shoulders(lean)[side]
         return shoulder, elbow_of(shoulder, wrist, h.upper_length, h.fore_length, self._pole(side, R))
+
+    def _in_line(self, p: ndarray, hand: Callable[[float], ndarray]) -> ndarray:
+        """Of the orientations that a `hand` has by its yaw [rad], that of one at `p` [m] that is in line with its forearm."""
+        yaw = 0.0
+        for _ in range(12):
+            R = hand(yaw)
+            wrist = p - self.human.grasp_centre(R)
+            _, elbow = self._arm(self._config.side, wrist, R, self._lean(wrist))
+            fore = wrist - elbow
+            yaw += 0.5 * (np.arctan2(fore[1], fore[0]) - yaw)
+        return R
 
     def _arm_posture(self, side: str, p: ndarray, R: ndarray, grip: ndarray, lean: float) -> ArmPosture:
         wrist = p - self.human.grasp_centre(R)

@@ -101,7 +101,7 @@ class PouringDemonstrator(Performer):
         score.move(rest_p + np.array([0.02, 0.0, 0.10]), rest_R, self._about(0.5), lap)
 
         grip = bottle.T_world[:3, 3] + (c.grip_height + self._rng.uniform(-0.003, 0.003)) * UP
-        R_take = self._hand_at(grip)
+        R_take = self._in_line(grip, self._level)
         score.close(OPEN_HAND, 0.5)
         score.move(grip - (bottle.outer_radius + c.stand_off) * R_take[:, 0], R_take, self._about(c.reach), 0.5 * lap)
         score.move(grip, R_take, self._about(c.advance))
@@ -119,7 +119,7 @@ class PouringDemonstrator(Performer):
         score.trace(lambda s: self._tipping(rim, R_pour, tilt, (1.0 - s) * tilt), self._about(c.right))
 
         down = zone.T_world[:3, 3] + c.grip_height * UP + np.array([*self._rng.uniform(-0.008, 0.008, 2), 0.0])
-        R_down = self._hand_at(down)
+        R_down = self._in_line(down, self._level)
         score.move(down + 0.10 * UP, R_down, self._about(c.carry), 0.5 * lap)
         score.move(down, R_down, self._about(c.lower))
         released = score.clock + 0.4 * c.open
@@ -137,23 +137,12 @@ class PouringDemonstrator(Performer):
         fingers = np.array([np.cos(yaw), np.sin(yaw), 0.0])
         return frame_of(fingers, self.side * np.cross(UP, fingers))
 
-    def _hand_at(self, p: ndarray) -> ndarray:
-        """Level hand orientation in line with the forearm."""
-        yaw = 0.0
-        for _ in range(12):
-            R = self._level(yaw)
-            wrist = p - self.human.grasp_centre(R)
-            _, elbow = self._arm(self.config.side, wrist, R, self._lean(wrist))
-            fore = wrist - elbow
-            yaw += 0.5 * (np.arctan2(fore[1], fore[0]) - yaw)
-        return R
-
     def _over(self, rim: ndarray) -> tuple[ndarray, ndarray]:
         """Hand pose in which the upright bottle's mouth is where tipping begins."""
         p, R = rim, self._level(0.0)
         for _ in range(4):
             p = self._grips(rim, R, np.zeros(1))[0]
-            R = self._hand_at(p)
+            R = self._in_line(p, self._level)
         return self._grips(rim, R, np.zeros(1))[0], R
 
     def _grips(self, rim: ndarray, R: ndarray, tilt: Float[ndarray, "T"]) -> Float[ndarray, "T 3"]:
