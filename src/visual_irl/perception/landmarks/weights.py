@@ -92,14 +92,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual_irl"
 
 
-def list_weights(names: Sequence[str] | None = None, manifest: Manifest | None = None) -> list[WeightStatus]:
+def list_weights(names: Sequence[str] | None = None) -> list[WeightStatus]:
     """The named bundles (None: all) with their place in the cache and whether they are there.
 
     Raises:
         UnknownName: a name is not in the manifest.
     """
-    manifest = manifest or default_manifest()
-    rows = []
+    manifest, rows = default_manifest(), []
     for name in sorted(manifest.bundles) if names is None else names:
         parts = manifest.needs(name)
         licence = ", ".join(sorted({part.licence for part in parts}))
@@ -107,13 +106,13 @@ def list_weights(names: Sequence[str] | None = None, manifest: Manifest | None =
     return rows
 
 
-def weight_path(name: str, manifest: Manifest | None = None) -> Path:
+def weight_path(name: str) -> Path:
     """The cached file of a bundle, pulled if it is missing or damaged.
 
     Raises:
         UnknownName, DownloadFailed.
     """
-    return pull([name], manifest=manifest)[0]
+    return pull([name])[0]
 
 
 def component_path(name: str, manifest: Manifest | None = None) -> Path:
