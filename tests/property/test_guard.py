@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import coal
 import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,17 +15,17 @@ from numpy import ndarray
 from scipy.interpolate import BPoly
 
 from rest_to_rest import rest_to_rest
-from visual_irl import se3
 from visual_irl.errors import RefusedTrajectory
+from visual_irl.evaluation.faults.guard_oracle import random_world, shapes_apart
 from visual_irl.execution.collaboration import Collaboration
 from visual_irl.execution.guard import SIMULATED, approve
 from visual_irl.execution.state import RobotState
 from visual_irl.robots import load_robot
 from visual_irl.robots.chain import forward, pose_of
-from visual_irl.robots.hull import body_of, exact_distance
+from visual_irl.robots.hull import body_of
 from visual_irl.robots.interpolation import accelerations
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Obstacle, World, coal_shape
+from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
 ROBOT = st.sampled_from(["panda", "ur5e"])
@@ -82,37 +81,6 @@ def test_joint_limits_hold_everywhere_or_the_trajectory_is_refused(name: str, se
         assert reason.startswith("joint '"), f"approved, but passes a limit by {over}"
     elif over < -0.01:  # the grid of 40 points a piece may miss a peak of that much
         assert not reason or "distance to" in reason, f"refused: {reason}"
-
-
-def shapes_apart(robot: RobotModel, world: World, q: ndarray) -> float:
-    """Least distance of the arm's shapes to each other, where they can meet, and to the world [m]."""
-    body = body_of(robot)
-    pose = pose_of(body.chain)
-    forward(body.chain, q, pose)
-    least = min(body.distance(int(i), int(k), pose) for i, k in body.hull.pairs)
-    T_base_world = se3.inverse(world.T_world_base)
-    for obstacle in world.obstacles:
-        T = T_base_world @ obstacle.T_world
-        for n, shape in enumerate(body.shapes):
-            if shape.carrier >= 0:
-                place = coal.Transform3s(T[:3, :3], T[:3, 3])
-                least = min(least, exact_distance(shape.geometry, body.placed(n, pose), coal_shape(obstacle), place))
-    return float(least)
-
-
-def random_world(rng: np.random.Generator) -> World:
-    obstacles = []
-    for i in range(int(rng.integers(1, 4))):
-        p = rng.uniform([0.1, -0.6, 0.0], [0.8, 0.6, 0.6])
-        T = se3.transform(se3.exp_so3(rng.normal(size=3)), p)
-        kind = rng.integers(3)
-        if kind == 0:
-            obstacles.append(Obstacle.sphere(f"o{i}", p, rng.uniform(0.02, 0.1)))
-        elif kind == 1:
-            obstacles.append(Obstacle.box(f"o{i}", T, tuple(rng.uniform(0.01, 0.1, 3))))
-        else:
-            obstacles.append(Obstacle.cylinder(f"o{i}", T, rng.uniform(0.01, 0.06), rng.uniform(0.02, 0.2)))
-    return World(tuple(obstacles))
 
 
 @settings(max_examples=15, deadline=None)

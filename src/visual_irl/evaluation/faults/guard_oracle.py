@@ -195,19 +195,26 @@ def least_distance(trajectory: JointTrajectory, robot: RobotModel, world: World)
     qd = trajectory.qd.copy()
     qd[[0, -1]] = 0.0
     c = polynomials(trajectory.t, trajectory.q, qd)
-    body, least = body_of(robot), np.inf
-    pose, T_base_world = pose_of(body.chain), se3.inverse(world.T_world_base)
-    places = [(coal_shape(o), T_base_world @ o.T_world) for o in world.obstacles]
+    least = np.inf
     for time in np.linspace(trajectory.t[0], trajectory.t[-1], POSES):
         k = int(np.clip(np.searchsorted(trajectory.t, time, side="right") - 1, 0, len(c) - 1))
-        forward(body.chain, np.ascontiguousarray(c[k] @ (time - trajectory.t[k]) ** np.arange(6)), pose)
-        least = min(least, *(body.distance(int(i), int(j), pose) for i, j in body.hull.pairs))
-        for shape, T in places:
-            at = coal.Transform3s(T[:3, :3], T[:3, 3])
-            least = min(least, *(
-                exact_distance(part.geometry, body.placed(n, pose), shape, at)
-                for n, part in enumerate(body.shapes) if part.carrier >= 0
-            ))  # fmt: skip
+        least = min(least, shapes_apart(robot, world, c[k] @ (time - trajectory.t[k]) ** np.arange(6)))
+    return least
+
+
+def shapes_apart(robot: RobotModel, world: World, q: Float[ndarray, "J"]) -> float:
+    """Least distance at `q` [rad] of the arm's exact shapes to each other, where they can meet, and to the world's [m]."""
+    body, T_base_world = body_of(robot), se3.inverse(world.T_world_base)
+    pose = pose_of(body.chain)
+    forward(body.chain, np.ascontiguousarray(q), pose)
+    least = min(body.distance(int(i), int(j), pose) for i, j in body.hull.pairs)
+    for obstacle in world.obstacles:
+        T = T_base_world @ obstacle.T_world
+        shape, at = coal_shape(obstacle), coal.Transform3s(T[:3, :3], T[:3, 3])
+        least = min(least, *(
+            exact_distance(part.geometry, body.placed(n, pose), shape, at)
+            for n, part in enumerate(body.shapes) if part.carrier >= 0
+        ))  # fmt: skip
     return float(least)
 
 
