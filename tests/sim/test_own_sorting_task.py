@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from installed_package import code_in_docs
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation.episodes.sight import Sight
 from visual_irl.execution.mujoco_executor import MujocoExecutor
@@ -32,9 +33,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text().split("## A
 @pytest.fixture(autouse=True)
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module in the docs, and the entry points that they name."""
-    code = re.search(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    assert code is not None
-    (tmp_path / "my_apples.py").write_text(code[1])
+    (tmp_path / "my_apples.py").write_text(code_in_docs("tasks.md", "A task of your own"))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     rows = re.findall(r'\[project\.entry-points\."visual_irl\.(\w+)"\]\n    (\w+) = "(.*?)"', DOCS)

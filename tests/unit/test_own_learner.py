@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from installed_package import code_in_docs, install
 from visual_irl.errors import InvalidInput, UnknownName
 from visual_irl.evaluation.benchmarks import irl_bench
 from visual_irl.policy.ppo import PPO
 from visual_irl.registry import Registry
 from visual_irl.reward import learner
 
-DOCS = Path(__file__).parents[2] / "docs" / "reward.md"
-
 
 def installed(folder: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The docs' module in a package that was just installed, `later_is_better` being `target`."""
-    told = DOCS.read_text().split("## A learner of your own", 1)[1]
-    code = re.search(r"```python\n(.*?)```", told, re.DOTALL)
-    assert code is not None
-    (folder / "my_rewards.py").write_text(code[1])
-    info = folder / "my_rewards-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-rewards\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[visual_irl.situation_learners]\nlater_is_better = {target}\n")
-    monkeypatch.syspath_prepend(folder)
+    points = f"[visual_irl.situation_learners]\nlater_is_better = {target}\n"
+    install(folder, "my_rewards", code_in_docs("reward.md", "A learner of your own"), points, monkeypatch)
     registry = Registry("situation_learners", {"progress": ("visual_irl.reward.progress:Progress", "-")})
     for module in (learner, irl_bench):
         monkeypatch.setattr(module, "SITUATION_LEARNERS", registry)

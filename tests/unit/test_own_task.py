@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from installed_package import code_in_docs, install
 from visual_irl.errors import InvalidInput, UnknownName
 from visual_irl.evaluation.benchmarks.irl_bench import IrlBench, score
 from visual_irl.evaluation.spread import spread
@@ -19,21 +19,12 @@ from visual_irl.tasks import kinematic
 from visual_irl.tasks.batch import roll_out
 from visual_irl.tasks.features import relational_features
 
-DOCS = Path(__file__).parents[2] / "docs" / "reward.md"
-
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The docs' module in a package that was just installed, and one that is no task."""
-    code = re.search(r"```python\n(.*?)```", DOCS.read_text().split("## A task of your own", 1)[1], re.DOTALL)
-    assert code is not None
-    (tmp_path / "my_tasks.py").write_text(code[1])
-    info = tmp_path / "my_tasks-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tasks\nVersion: 1.0\n")
     points = "[visual_irl.kinematic_tasks]\nshelving = my_tasks:Shelving\nno_task = visual_irl.policy.ppo:PPO\n"
-    (info / "entry_points.txt").write_text(points)
-    monkeypatch.syspath_prepend(tmp_path)
+    install(tmp_path, "my_tasks", code_in_docs("reward.md", "A task of your own"), points, monkeypatch)
     monkeypatch.setattr(kinematic, "KINEMATIC_TASKS", Registry("kinematic_tasks", {}))
 
 

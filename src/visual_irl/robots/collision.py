@@ -121,15 +121,6 @@ def checker_of(robot: RobotModel, world: World) -> Checker:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def pair_gaps(hull: Hull, pose: Pose, out: ndarray) -> None:
-    """Fill `out` (P,) with the distance of the capsules of every pair [m]."""
-    place(hull, pose)
-    for n in range(hull.pairs.shape[0]):
-        out[n] = capsule_gap(hull, hull.pairs[n, 0], hull.pairs[n, 1])
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
 def nearest(hull: Hull, obstacles: Obstacles, pose: Pose, clearance: float, near: ndarray) -> tuple[float, int]:
     """The pairs of capsules nearer than `clearance` [m]: how many; and the least distance of all others, at most `FAR` [m].
 

@@ -23,6 +23,7 @@ from visual_irl.errors import InvalidInput
 from visual_irl.robots.chain import Chain, Pose, axis_turns, chain_of, forward, pose_of
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.obstacles import Carried
+from visual_irl.robots.self_collision import pair_distances
 
 SAMPLES = 1500
 """Random postures by which pairs are told apart."""
@@ -238,15 +239,13 @@ def _reach(chain: Chain, carrier: ndarray, ends: ndarray, radius: ndarray) -> nd
 
 def _can_meet(body: Body, robot: RobotModel) -> ndarray:
     """Which of all pairs are worth checking (P,)."""
-    from visual_irl.robots.collision import pair_gaps
-
     hull, pose = body.hull, pose_of(body.chain)
     touching, nearest = np.zeros(len(hull.pairs)), np.full(len(hull.pairs), np.inf)
     gaps = np.empty(len(hull.pairs))
     lower, upper = np.maximum(robot.lower, -np.pi), np.minimum(robot.upper, np.pi)
     for q in [robot.home, *np.random.default_rng(0).uniform(lower, upper, (SAMPLES, len(robot.home)))]:
         forward(body.chain, q, pose)
-        pair_gaps(hull, pose, gaps)
+        pair_distances(hull, pose, gaps)
         nearest = np.minimum(nearest, gaps)
         for n in np.flatnonzero(gaps <= 0.0):
             if touching[n] <= SAMPLES and body.distance(int(hull.pairs[n, 0]), int(hull.pairs[n, 1]), pose) <= 0.0:

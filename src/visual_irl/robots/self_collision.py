@@ -199,8 +199,8 @@ def height(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
 
 @njit(**LEAN)
 @no_type_check
-def pair_distances(capsules: Capsules, pose: Pose, out: ndarray) -> None:
-    """Fill `out` (P,) with the distance of every pair [m]."""
+def pair_distances(capsules, pose: Pose, out: ndarray) -> None:
+    """Fill `out` (P,) with the distance of every pair of `Capsules`, or of a `Hull` [m]."""
     place(capsules, pose)
     for i in range(capsules.pairs.shape[0]):
         out[i] = capsule_gap(capsules, capsules.pairs[i, 0], capsules.pairs[i, 1])
