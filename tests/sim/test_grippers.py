@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from told_process import ToldProcess, told_process
 from visual_irl.errors import InvalidInput, RobotUnreachable
 from visual_irl.execution.arm import Gripper
 from visual_irl.execution.guard import SIMULATED, approve
@@ -22,43 +20,25 @@ from visual_irl.robots import load_robot
 from visual_irl.robots.obstacles import World
 from visual_irl.types import JointTrajectory
 
-SERVER = Path(__file__).parents[1] / "fakes" / "robotiq_server.py"
 ADDRESS = "127.0.31.4"
 
 
-class Server:
-    """The fake URCap's process."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(SERVER), ADDRESS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout and self.process.stdout.readline() == "ready\n"
-
-    def tell(self, line: str) -> str:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.process.kill()
-    made.process.communicate()
+def server() -> Iterator[ToldProcess]:
+    """The fake URCap."""
+    with told_process("robotiq_server.py", ADDRESS) as made:
+        yield made
 
 
 @pytest.fixture
-def gripper(server: Server) -> Iterator[RobotiqGripper]:
+def gripper(server: ToldProcess) -> Iterator[RobotiqGripper]:
     made = RobotiqGripper.connect(load_robot("ur5e"), ADDRESS)
     made.prepare()
     yield made
     made.disconnect()
 
 
-def test_a_robotiq_opens_closes_with_force_and_tells_a_grasp(server: Server, gripper: RobotiqGripper) -> None:
+def test_a_robotiq_opens_closes_with_force_and_tells_a_grasp(server: ToldProcess, gripper: RobotiqGripper) -> None:
     assert isinstance(gripper, HardwareGripper)
     widest = load_robot("ur5e").max_opening
     gripper.move(widest)
@@ -171,7 +151,7 @@ def test_a_gripper_that_is_lost_stops_the_arm() -> None:
     assert outcome == "fault" and "the line is cut" in reason and 1.1 < details["s"] < 1.6  # type: ignore[operator]
 
 
-def test_a_lost_robotiq_says_so(server: Server, gripper: RobotiqGripper) -> None:
+def test_a_lost_robotiq_says_so(server: ToldProcess, gripper: RobotiqGripper) -> None:
     """The last test: the URCap is gone after it."""
     server.tell("cut")
     done = threading.Event()

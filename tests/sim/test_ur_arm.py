@@ -5,16 +5,14 @@ The upload of the control script and the robot's own limits of servoJ need a con
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from told_process import ToldProcess, told_process
 from visual_irl import se3
 from visual_irl.errors import MotionStopped, RefusedTrajectory, RobotUnreachable
 from visual_irl.execution.hardware import HardwareArm
@@ -26,39 +24,20 @@ pytest.importorskip("rtde_receive", reason='needs `pip install "visual-irl[ur]"`
 
 from visual_irl.execution.ur_arm import ServoStream, UrArm
 
-SERVER = Path(__file__).parents[1] / "fakes" / "rtde_server.py"
 ADDRESS = "127.0.30.4"
 
 
-class Controller:
-    """The fake controller's process."""
-
-    def __init__(self) -> None:
-        robot = load_robot("ur5e")
-        T = se3.transform(se3.exp_so3(np.array([0.0, 0.0, np.pi])), np.zeros(3)) @ robot.fk(robot.home, "tool0")
-        pose = [str(x) for x in (*T[:3, 3], *se3.log_so3(T[:3, :3]))]
-        self.process = subprocess.Popen(
-            [sys.executable, str(SERVER), ADDRESS, *pose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout and self.process.stdout.readline() == "ready\n"
-
-    def tell(self, line: str) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
+@pytest.fixture(scope="module")
+def controller() -> Iterator[ToldProcess]:
+    """The fake controller."""
+    robot = load_robot("ur5e")
+    T = se3.transform(se3.exp_so3(np.array([0.0, 0.0, np.pi])), np.zeros(3)) @ robot.fk(robot.home, "tool0")
+    with told_process("rtde_server.py", ADDRESS, *(str(x) for x in (*T[:3, 3], *se3.log_so3(T[:3, :3])))) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def controller() -> Iterator[Controller]:
-    made = Controller()
-    yield made
-    made.process.kill()
-    made.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def arm(controller: Controller) -> Iterator[UrArm]:
+def arm(controller: ToldProcess) -> Iterator[UrArm]:
     made = UrArm.connect(load_robot("ur5e"), ADDRESS, False)
     yield made
     made.close()
@@ -72,7 +51,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_states_come_with_their_age_and_scaling(arm: UrArm, controller: Controller) -> None:
+def test_states_come_with_their_age_and_scaling(arm: UrArm, controller: ToldProcess) -> None:
     assert isinstance(arm, HardwareArm)
     robot = load_robot("ur5e")
     first = arm.read()
@@ -84,7 +63,7 @@ def test_states_come_with_their_age_and_scaling(arm: UrArm, controller: Controll
         arm.command(state.q, state.qd, state.qd)
 
 
-def test_a_stream_that_stands_still_grows_old(arm: UrArm, controller: Controller) -> None:
+def test_a_stream_that_stands_still_grows_old(arm: UrArm, controller: ToldProcess) -> None:
     controller.tell("freeze")
     time.sleep(0.05)
     stamp = arm.read().stamp_ns
@@ -104,7 +83,7 @@ def test_a_stream_that_stands_still_grows_old(arm: UrArm, controller: Controller
         ("mode 5", "mode 7", Safety.FAULT, "release its brakes"),
     ],
 )
-def test_stops_of_the_robot(arm: UrArm, controller: Controller, line: str, back: str, safety: Safety, text: str) -> None:
+def test_stops_of_the_robot(arm: UrArm, controller: ToldProcess, line: str, back: str, safety: Safety, text: str) -> None:
     controller.tell(line)
     until(lambda: arm.read().safety is safety)
     assert text in arm.read().message and not arm.read().safety.moving_allowed
@@ -112,7 +91,7 @@ def test_stops_of_the_robot(arm: UrArm, controller: Controller, line: str, back:
     until(lambda: arm.read().safety is Safety.NORMAL)
 
 
-def test_check_robot_moves_nothing_and_sees_a_stop(controller: Controller, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_robot_moves_nothing_and_sees_a_stop(controller: ToldProcess, capsys: pytest.CaptureFixture[str]) -> None:
     check_robot("ur5e", "ur", ADDRESS)
     out = capsys.readouterr().out
     assert "nothing was moved" in out and "calibration" in out and "FAIL" not in out
@@ -122,7 +101,7 @@ def test_check_robot_moves_nothing_and_sees_a_stop(controller: Controller, capsy
     controller.tell("safety 1")
 
 
-def test_another_arm_than_the_model_is_noticed(controller: Controller, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_arm_than_the_model_is_noticed(controller: ToldProcess, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MotionStopped, match="calibration of the ur10e"):
         check_robot("ur10e", "ur", ADDRESS)
 
@@ -184,7 +163,7 @@ def test_a_controller_that_takes_no_target_breaks_the_stream() -> None:
     assert "takes no targets" in stream.broken
 
 
-def test_a_lost_connection_is_a_fault(controller: Controller, arm: UrArm) -> None:
+def test_a_lost_connection_is_a_fault(controller: ToldProcess, arm: UrArm) -> None:
     """The last test: the controller is gone after it."""
     controller.tell("cut")
     until(lambda: arm.read().safety is Safety.FAULT or arm.now_ns() - arm.read().stamp_ns > 200_000_000)
