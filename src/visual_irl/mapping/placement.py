@@ -106,18 +106,6 @@ def calibrate_mount(
 
     The tool keeps its turn in the hand unless `turn_tool`: a skill's gripper closes across what it grasps.
     """
-    return ranked_placements(arm, robot, free, start, turn_tool, progress)[0]
-
-
-def ranked_placements(
-    arm: HumanArmTrajectory,
-    robot: RobotModel,
-    free: bool,
-    start: ndarray | None = None,
-    turn_tool: bool = True,
-    progress: Callable[[int, int], None] = lambda i, n: None,
-) -> list[Placement]:
-    """The most promising placements, best first."""
     few = _few(arm)
     candidates = list(_free_candidates(arm, robot) if free else _workspace_candidates(arm, robot))
     candidates = [c for c in candidates if turn_tool or c.tool_yaw == 0.0]
@@ -143,7 +131,7 @@ def ranked_placements(
         looks = [_look(robot, cut(targets, part)) for part in _stretches(targets)]
         cost, reached = np.mean(looks, axis=0)
         ranked.append((float(cost), i, dataclasses.replace(candidates[i], reachable=float(reached))))
-    return [placement for _, _, placement in sorted(ranked, key=lambda r: r[:2])]
+    return min(ranked, key=lambda r: r[:2])[2]
 
 
 def varied_placements(
