@@ -10,7 +10,7 @@ import pytest
 
 from visual_irl.errors import InvalidInput
 from visual_irl.evaluation.benchmarks.execution_bench import ExecutionBench, bench_execution, stream_jitter, table
-from visual_irl.evaluation.faults.fault_campaign import KINDS, MUJOCO, campaign, run_fault, summary
+from visual_irl.evaluation.faults.fault_campaign import KINDS, MUJOCO, campaign_run, require_enough, run_fault, summary
 from visual_irl.evaluation.faults.faulty_arm import FaultyArm
 from visual_irl.execution.journal import last_outcome
 from visual_irl.execution.mujoco_arm import MujocoArm
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 
 
 def test_in_every_fault_the_arm_stops_within_its_limits_stands_and_the_log_says_why() -> None:
-    runs = campaign(len(KINDS), 11, lambda done, total: None, (MUJOCO,))
+    runs = [campaign_run(k, 11, (MUJOCO,)) for k in range(len(KINDS))]
     assert {run.kind for run in runs} == set(KINDS)
     for run in runs:
         assert not run.moved and run.within_limits and run.told, run
@@ -57,9 +57,9 @@ def test_what_a_killed_process_leaves_says_where_it_was(tmp_path: Path) -> None:
 
 def test_too_few_runs_and_unknown_kinds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="one of every kind"):
-        campaign(3, 0, lambda done, total: None, (MUJOCO,))
+        require_enough(3, (MUJOCO,))
     with pytest.raises(InvalidInput, match="gazebo"):
-        campaign(300, 0, lambda done, total: None, ("gazebo",))
+        require_enough(300, ("gazebo",))
     with pytest.raises(InvalidInput, match="process killed"):
         run_fault("flood", "panda", np.random.default_rng(0), tmp_path)
     with pytest.raises(InvalidInput, match="--scenes 0"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,22 +228,6 @@ def campaign_run(k: int, seed: int, backends: tuple[str, ...]) -> FaultRun:
         if franka:
             return run_franka_fault(kind, robot, rng, Path(folder), f"127.0.52.{1 + k % 250}")
         return run_fault(kind, robot, rng, Path(folder))
-
-
-def campaign(
-    runs: int, seed: int, progress: Callable[[int, int], None], backends: tuple[str, ...] = BACKENDS
-) -> list[FaultRun]:
-    """`runs` runs over all kinds, back ends and arms in turn.
-
-    Raises:
-        InvalidInput: fewer runs than kinds.
-    """
-    require_enough(runs, backends)
-    done = []
-    for k in range(runs):
-        done.append(campaign_run(k, seed, backends))
-        progress(k + 1, runs)
-    return done
 
 
 def require_enough(runs: int, backends: tuple[str, ...]) -> None:
