@@ -33,6 +33,11 @@ def test_help_is_light() -> None:
     assert heavy_modules_after("import visual_irl.cli") <= {"scipy"}
 
 
+@pytest.mark.parametrize("module", ["stages", "map_stage"])
+def test_what_needs_no_network_does_not_wait_for_torch(module: str) -> None:
+    assert "torch" not in heavy_modules_after(f"import visual_irl.verbs.{module}")
+
+
 def test_import_contracts() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([str(lint)], cwd=ROOT, capture_output=True, text=True)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
-from visual_irl import pipeline
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.evaluation.interruption import raise_if_asked, until_interrupted
@@ -27,6 +26,7 @@ from visual_irl.tasks.scene import SeenThing
 from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFrame
 
 if TYPE_CHECKING:
+    from visual_irl import pipeline
     from visual_irl.execution.guard import ApprovedTrajectory
     from visual_irl.execution.mujoco_executor import MujocoExecutor
     from visual_irl.tasks.mapped_motion import MappedMotion
@@ -203,6 +203,8 @@ def checkpoint_of(skill: Path) -> Path:
 
 def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool = False) -> pipeline.Skill:
     """Learn a skill; see `visual-irl learn --help`."""
+    from visual_irl import pipeline
+
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
