@@ -33,6 +33,11 @@ def test_help_is_light() -> None:
     assert heavy_modules_after("import visual_irl.cli") <= {"scipy"}
 
 
+@pytest.mark.parametrize("module", ["stages", "map_stage"])
+def test_what_needs_no_network_does_not_wait_for_torch(module: str) -> None:
+    assert "torch" not in heavy_modules_after(f"import visual_irl.verbs.{module}")
+
+
 def test_import_contracts() -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([str(lint)], cwd=ROOT, capture_output=True, text=True)
@@ -97,3 +102,35 @@ def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
 def normal(requirement: str) -> str:
     """The name of a package, as an index compares it."""
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
+
+
+def compiled_inside(tree: ast.Module) -> set[str]:
+    """Names of the functions of a module that only compiled code may call."""
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {f.name for f in functions if any("INSIDE" in ast.unparse(decorator) for decorator in f.decorator_list)}
+
+
+def called_from_python(tree: ast.Module, names: set[str]) -> set[str]:
+    """Which of `names` a module mentions outside of functions that numba compiles."""
+    if isinstance(tree, ast.FunctionDef) and any("njit" in ast.unparse(decorator) for decorator in tree.decorator_list):
+        return set()
+    own = {tree.id} & names if isinstance(tree, ast.Name) else set()
+    return own.union(*(called_from_python(child, names) for child in ast.iter_child_nodes(tree)))
+
+
+def test_what_is_compiled_for_compiled_code_is_not_called_from_python() -> None:
+    trees = {path: ast.parse(path.read_text()) for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")}
+    modules = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts[1:]) for path in trees}
+    inside = {modules[path]: compiled_inside(tree) for path, tree in trees.items()}
+    assert "follow_ideal" in inside["visual_irl.mapping.ideal_arm"]
+    for path, tree in trees.items():
+        names = set(inside[modules[path]])
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                names |= {alias.name for alias in node.names} & inside.get(node.module or "", set())
+        assert not called_from_python(tree, names), path
+
+
+def test_a_call_from_python_would_be_found() -> None:
+    tree = ast.parse("@njit(**LEAN)\ndef f(q):\n    land(q)\n\ndef g(q):\n    place(q)\n")
+    assert called_from_python(tree, {"land", "place"}) == {"place"}

@@ -13,12 +13,12 @@ import numpy as np
 from numba import njit
 
 from visual_irl.mapping.branch_path import step_cost
-from visual_irl.robots.chain import LEAN, forward
+from visual_irl.robots.chain import INSIDE, LEAN, forward
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import batches, solutions_of
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def change_branch(solver, work, state, costs, here):
     """Take the ideal arm to the best of the solutions in which it does not meet itself; returns whether there is one.
@@ -30,7 +30,7 @@ def change_branch(solver, work, state, costs, here):
     parts, touching = batches(solver), np.inf
     skip = 2 if parts > 1 else 1
     for first in range(skip):
-        count = 0
+        count = np.int64(0)  # as in `solutions_into`
         for batch in range(first, parts, skip):
             count = solutions_of(solver, state.R, state.p, batch, state.found, count)
         _weigh(solver, work, state, costs, count)
@@ -50,11 +50,11 @@ def change_branch(solver, work, state, costs, here):
         return False
     for j in range(len(state.q)):
         state.found[0, j] = state.ahead[j]
-    land(solver, state, 0)
+    land(solver, state, np.int64(0))
     return True
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _weigh(solver, work, state, costs, count):
     """Fill `state.ways` with what the solutions cost, and the way there."""
@@ -124,7 +124,7 @@ def limb_ends(chain, q, ends):
             out[2] = R[2, 0] * a + R[2, 1] * b + R[2, 2] * z + p[2]
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def land(solver, state, choice):
     """Put the ideal arm onto a solution, periodic joints by the shorter way inside their limits."""

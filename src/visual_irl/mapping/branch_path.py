@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.mapping.hand_first import Pull, Work, angle_of, hand_first, limb_direction, work_of
+from visual_irl.mapping.hand_first import NO_STEPS, Pull, Work, angle_of, hand_first, limb_direction, work_of
 from visual_irl.mapping.smoothing import FINISH, TOLERANCE
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import LEAN, forward, manipulability, tool_jacobian
+from visual_irl.robots.chain import INSIDE, LEAN, forward, manipulability, tool_jacobian
 from visual_irl.robots.self_collision import OVERLAP, clearance, height
 from visual_irl.robots.solutions import Solver, capacity, solutions_into
 
@@ -244,7 +244,7 @@ def price(solver: Solver, work: Work, q: ndarray, u: ndarray, f: ndarray, postur
     return total + collision_cost(solver, work, costs)
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
     """Cost of the arm's nearness to itself and to its table, infinite where it meets itself; `work.pose` holds its pose.
@@ -255,7 +255,7 @@ def collision_cost(solver: Solver, work: Work, costs: BranchCosts) -> float:
         return 0.0
     low = (costs.clear - height(solver.capsules, work.pose, costs.clear)) / costs.clear
     lying = costs.collision * low * low + (costs.overlap * low if low > 1.0 else 0.0) if low > 0.0 else 0.0
-    gap = costs.clear - clearance(solver.capsules, work.pose, costs.clear)
+    gap = costs.clear - clearance(solver.capsules, work.pose, costs.clear, -np.inf)
     if gap > costs.clear + OVERLAP:
         return np.inf
     near = lying + (costs.collision * (gap / costs.clear) ** 2 if gap > 0.0 else 0.0)
@@ -279,7 +279,7 @@ def step_cost(periodic: ndarray, a: ndarray, b: ndarray, costs: BranchCosts, bou
     return total
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _priced(solver, work, u, f, posture, costs, here, found, prices):
     """Fill `prices` with what solutions cost and bring those to the front in which the arm does not meet itself; returns how
@@ -297,7 +297,7 @@ def _priced(solver, work, u, f, posture, costs, here, found, prices):
     return kept
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _extended(solver, options, total, ranks, rows, costs, through, back, columns, ways):
     """Add to `through`, for each of a frame's solutions, the cheapest way to it from those of the frame before, whose paths
@@ -322,7 +322,7 @@ def _extended(solver, options, total, ranks, rows, costs, through, back, columns
         back[i] = ranks[best]
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _add_steps(periodic, a, b, motion, jump, step, ways):
     """Add what `step_cost` has for one joint that goes from each of `a` to `b`."""
@@ -355,7 +355,7 @@ def _viterbi(solver, work, R, p, upper, fore, posture, costs, most, first):
             if following:
                 error = hand_first(
                     solver.chain, work, followed, R[t], p[t], upper[t], fore[t], posture[t], pull, solver.chain.lower,
-                    solver.chain.upper, 0, FINISH, TOLERANCE,
+                    solver.chain.upper, NO_STEPS, FINISH, TOLERANCE,
                 )  # fmt: skip
                 following = error < TOLERANCE
                 if following:

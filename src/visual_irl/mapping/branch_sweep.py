@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from visual_irl.mapping.branch_change import land, tightness, unlikeness
 from visual_irl.mapping.commanded_arm import CHANGED, meets_itself
-from visual_irl.robots.chain import LEAN
+from visual_irl.robots.chain import INSIDE
 from visual_irl.robots.solutions import Solver, solutions_of
 
 SHEETS = 4
@@ -60,7 +60,7 @@ def forget(sweep: Sweep) -> None:
     sweep.figures[4] = 1.0
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def leave_branch(solver, work, state, sweep, costs, dt):
     """Look at one more angle of the redundant joint; after the last one, take the ideal arm, whose hand is where it must be, to
@@ -96,12 +96,12 @@ def leave_branch(solver, work, state, sweep, costs, dt):
     return False
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _look(solver, work, state, sweep, costs, at):
     """Find the solutions at an angle of the redundant joint, and what the best paths there cost."""
     found, limbs = state.found, 0.0
-    count = min(solutions_of(solver, state.R, state.p, at, found, 0), SHEETS)
+    count = min(solutions_of(solver, state.R, state.p, at, found, np.int64(0)), SHEETS)
     for i in range(SHEETS):
         row = SHEETS * at + i
         sweep.sums[row] = np.inf
@@ -123,12 +123,12 @@ def _look(solver, work, state, sweep, costs, at):
         sweep.sums[row] = least + (limbs + tightness(solver, found[i], costs)) * sweep.figures[3]
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _go(solver, work, state, sweep, costs, row, own):
     """Take the ideal arm to where solution `row` of the last sweep is by now, if it is less than `own` there [rad^2]; returns
     whether it went."""
-    count, choice, way = solutions_of(solver, state.R, state.p, row // SHEETS, state.found, 0), -1, CHANGED
+    count, choice, way = solutions_of(solver, state.R, state.p, row // SHEETS, state.found, np.int64(0)), -1, CHANGED
     for i in range(count):
         apart = _apart(sweep.options[row], state.found[i])
         if apart < way:
@@ -143,7 +143,7 @@ def _go(solver, work, state, sweep, costs, row, own):
     return True
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _apart(a, b):
     """Largest difference of two postures in a joint [rad]."""

@@ -15,21 +15,21 @@ from numba import njit
 
 from visual_irl.mapping.branch_change import land, tightness, unlikeness
 from visual_irl.mapping.commanded_arm import CHANGED, meets_itself
-from visual_irl.robots.chain import LEAN
+from visual_irl.robots.chain import INSIDE
 from visual_irl.robots.solutions import solutions_into
 
 OPTIONS = 9
 """Solutions of a closed form, and where the arm is."""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def watched(solver):
     """Whether an arm's solutions are few and quickly found."""
     return len(solver.values) == 0 and len(solver.starts) == 0
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def watch_branches(solver, work, state, costs, here, dt):
     """Bring the costs of all branches up to this frame; take the ideal arm, whose hand is where it must be if `here`, to
@@ -72,7 +72,7 @@ def watch_branches(solver, work, state, costs, here, dt):
     return False
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _way(periodic, a, b, motion, costs):
     """Cost of the step between two postures, as `step_cost` has it, at the present frame rate."""
@@ -87,7 +87,7 @@ def _way(periodic, a, b, motion, costs):
     return total
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _apart(periodic, a, b):
     """Largest difference of two postures in a joint, in which whole turns do not count [rad]."""

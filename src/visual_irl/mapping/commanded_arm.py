@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.mapping.hand_first import ANGLE_LENGTH, Pull, hand_first
-from visual_irl.robots.chain import LEAN, forward, tool_error
+from visual_irl.mapping.hand_first import ANGLE_LENGTH, NO_STEPS, Pull, hand_first
+from visual_irl.robots.chain import INSIDE, LEAN, forward, tool_error
 from visual_irl.robots.self_collision import FAR, OVERLAP, clearance
 
 
@@ -69,7 +69,7 @@ class Limits(NamedTuple):
     """(J,) [rad/s^2]"""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def command(solver, work, state, limits, gap, dt, finishing, tolerance):
     """Take the commanded arm towards the ideal one, `gap` [m] away from itself, inside its speed and acceleration limits;
@@ -89,7 +89,7 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
     elif far < CHANGED:  # the same branch: the hand goes first, as far as the limits let it
         pull = Pull(0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.1)
         state.figures[2] = hand_first(
-            chain, work, q, state.R, state.p, state.upper, state.fore, state.ideal, pull, state.low, state.high, 0,
+            chain, work, q, state.R, state.p, state.upper, state.fore, state.ideal, pull, state.low, state.high, NO_STEPS,
             finishing, tolerance,
         )  # fmt: skip
     else:
@@ -111,10 +111,10 @@ def command(solver, work, state, limits, gap, dt, finishing, tolerance):
 
 @njit(**LEAN)
 @no_type_check
-def gap_of(solver, work, q, far=FAR):
-    """Distance of the arm to itself at `q`, at most `far` [m]."""
+def gap_of(solver, work, q):
+    """Distance of the arm to itself at `q`, at most `FAR` [m]."""
     forward(solver.chain, q, work.pose)
-    return clearance(solver.capsules, work.pose, far)
+    return clearance(solver.capsules, work.pose, FAR, -np.inf)
 
 
 NEARLY = 30.0
@@ -129,10 +129,10 @@ def gap_at(solver, work, q, error, tolerance):
         return -np.inf
     if not error < tolerance:  # else the pose is known from its last step
         forward(solver.chain, q, work.pose)
-    return clearance(solver.capsules, work.pose)
+    return clearance(solver.capsules, work.pose, FAR, -np.inf)
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def meets_itself(solver, work, q):
     """Whether capsules of the arm overlap at `q`."""
@@ -144,7 +144,7 @@ LEAST_GAP = 0.01
 """Distance to itself that an arm keeps, unless it moves apart [m]."""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _may_go(solver, work, state, limits, q, gap, dt):
     """Whether the arm can move to `q`, `gap` [m] away from itself, and still stop, braking all joints together, before it
@@ -175,7 +175,7 @@ CHANGED = 0.6
 """Distance between ideal and commanded joints above which they are on different branches [rad]."""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _walls(chain, state, limits, dt, j):
     """Positions that joint `j` can take in this frame: limits, speed, acceleration, and room to stop before a limit."""
@@ -192,7 +192,7 @@ def _walls(chain, state, limits, dt, j):
     state.low[j] = max(state.q[j] + slow * dt, chain.lower[j])
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _towards(state, limits, dt, j):
     """Where joint `j` goes in this frame: onto the ideal one where its walls let it; else no faster, beside the ideal one's own
@@ -208,7 +208,7 @@ def _towards(state, limits, dt, j):
     return min(max(q, state.low[j]), state.high[j])
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _stopping_speed(room, a, dt):
     """Largest speed from which a joint that moves on for `dt` can still stop within `room`."""
@@ -217,7 +217,7 @@ def _stopping_speed(room, a, dt):
     return a * (np.sqrt(dt * dt + 2.0 * max(room, 0.0) / a) - dt)
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def decelerate(solver, work, state, limits, dt):
     """Brake all joints together, so that the arm keeps its course, as fast as the slowest of them can; the ideal arm waits

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from visual_irl.robots.chain import (
     INNERMOST,
+    INSIDE,
     LEAN,
     Chain,
     Pose,
@@ -159,7 +160,7 @@ def add_limb(chain: Chain, work: Work, limb: int, target: ndarray, weight: float
             work.H[j, k] += weight * dot
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _add_limits(chain, work, q, j, weight, zone):
     """Add the terms of joint `j` in the zone at its limits to `work.H` and `work.g`."""
@@ -269,6 +270,10 @@ def _whiten(work, rest):
             scale[j] = 1.0 / np.sqrt(max(s, 1e-14))
         for c in range(7):
             Y[j, c] *= scale[j]
+
+
+NO_STEPS = np.int64(0)
+"""No steps of a kind, for `hand_first`. numba would compile it anew for each plain number that compiled code calls it with."""
 
 
 @njit(**LEAN)

@@ -15,12 +15,12 @@ from visual_irl.mapping.branch_change import change_branch
 from visual_irl.mapping.branch_sweep import leave_branch
 from visual_irl.mapping.branch_watch import watch_branches, watched
 from visual_irl.mapping.commanded_arm import CHANGED, NEARLY, gap_at, gap_of
-from visual_irl.mapping.hand_first import hand_first, self_motion
+from visual_irl.mapping.hand_first import NO_STEPS, hand_first, self_motion
 from visual_irl.mapping.prior import JOINTS
-from visual_irl.robots.chain import LEAN, tool_jacobian
+from visual_irl.robots.chain import INSIDE, tool_jacobian
 from visual_irl.robots.self_collision import OVERLAP
 
-ATTEMPTS, AGAIN = 5, 4
+ATTEMPTS, AGAIN = 5, np.int64(4)
 """How often a branch is tried again, and with how many steps."""
 PROGRESS = 0.3
 """Share of the hand's error, in the frame before if that missed its target, that may be left for another time."""
@@ -31,7 +31,7 @@ ASIDE, FLAT, ROOM = 0.01, 1e-3, 0.002
 how much more than it must it shall then have [m]."""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finishing, tolerance, dt):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
@@ -56,7 +56,7 @@ def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finis
         last = error
         error = hand_first(
             chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, chain.lower,
-            chain.upper, 0, AGAIN, tolerance,
+            chain.upper, NO_STEPS, AGAIN, tolerance,
         )  # fmt: skip
         gap = gap_at(solver, work, state.ideal, error, tolerance)
     here = error <= NEARLY * tolerance and gap >= -OVERLAP
@@ -74,7 +74,7 @@ def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finis
     return error <= NEARLY * tolerance, gap
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _without_pulls(solver, work, state, pull, finishing, tolerance):
     """Take the ideal arm to the target from where it was by steps for the hand alone; where it then meets itself, along its
@@ -85,8 +85,8 @@ def _without_pulls(solver, work, state, pull, finishing, tolerance):
         q[j] = state.before[j]
     for turn in range(1 + SLIDES):
         error = hand_first(
-            chain, work, q, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high, 0, finishing,
-            tolerance,
+            chain, work, q, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high, NO_STEPS,
+            finishing, tolerance,
         )  # fmt: skip
         gap = gap_at(solver, work, q, error, tolerance)
         if gap >= -OVERLAP or error > tolerance or turn == SLIDES:
@@ -95,14 +95,14 @@ def _without_pulls(solver, work, state, pull, finishing, tolerance):
         self_motion(work, state.free, state.free)
         for j in range(len(q)):
             state.ahead[j] = q[j] + ASIDE * state.free[j]
-        slope = (gap_of(solver, work, state.ahead, 0.0) - gap) / ASIDE
+        slope = (min(gap_of(solver, work, state.ahead), 0.0) - gap) / ASIDE
         way = (ROOM - OVERLAP - gap) / max(abs(slope), FLAT)
         for j in range(len(q)):
             q[j] += np.sign(slope) * min(way, FARTHEST) * state.free[j]
     return error, gap
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _approach(solver, work, state, pull, stride, tolerance):
     """Take the ideal arm as near to the target as it gets, over several frames, no farther than `stride` from where it was: a
@@ -114,11 +114,12 @@ def _approach(solver, work, state, pull, stride, tolerance):
         low[j], high[j] = max(chain.lower[j], state.before[j] - stride), min(chain.upper[j], state.before[j] + stride)
     steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
     return hand_first(
-        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, 0, steps, tolerance
-    )
+        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, NO_STEPS, steps,
+        tolerance,
+    )  # fmt: skip
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _left(solver, state):
     """Whether the steps for the hand alone have taken an arm with a redundant joint so far that it is on another branch,

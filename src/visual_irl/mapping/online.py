@@ -34,7 +34,7 @@ from visual_irl.mapping.commanded_arm import NEARLY, Limits, OnlineState, comman
 from visual_irl.mapping.hand_first import Pull, self_motion, work_of
 from visual_irl.mapping.ideal_arm import follow_ideal
 from visual_irl.mapping.prior import JOINTS, Prior, held, look, no_prior, note_limbs, prior_state, wished
-from visual_irl.robots.chain import LEAN, forward, tool_jacobian
+from visual_irl.robots.chain import INSIDE, forward, tool_jacobian
 from visual_irl.robots.model import RobotModel
 from visual_irl.robots.self_collision import clearance
 from visual_irl.robots.solutions import capacity, solutions, solver_of
@@ -316,7 +316,7 @@ def _step(follower, target):
     return 1 if reachable else 2
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _look_along(chain, work, history, state, pull):
     """Fill `state.free` with the ideal arm's self-motion, and what is seen along it; returns how strongly the limbs hold it
@@ -328,7 +328,7 @@ def _look_along(chain, work, history, state, pull):
     return held(history, pull.upper, pull.fore)
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _drawn(state, pull, steadiness, s, trust, stiff, dt):
     """Fill `state.posture` with what the ideal arm is drawn to: to where the prior wants it, and on as it went in the last

@@ -24,7 +24,7 @@ from visual_irl.assets import asset_path
 from visual_irl.errors import InvalidInput, MissingFile
 from visual_irl.io.tensors import load_weights
 from visual_irl.mapping.hand_first import Work, limb_direction
-from visual_irl.robots.chain import INNERMOST, LEAN, Chain, limb_jacobian
+from visual_irl.robots.chain import INNERMOST, INSIDE, LEAN, Chain, limb_jacobian
 from visual_irl.robots.model import RobotModel
 
 JOINTS = 7
@@ -211,7 +211,7 @@ def _weigh(W, b, x, out):
             out[i] += weights[i] * value
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _rectify(x):
     for i in range(len(x)):

@@ -20,7 +20,7 @@ from visual_irl import se3
 from visual_irl.errors import InvalidInput
 from visual_irl.mapping.anatomy import arm_of_angles, torso_frame
 from visual_irl.mapping.branch_path import price
-from visual_irl.mapping.hand_first import Pull, hand_first, self_motion, work_of
+from visual_irl.mapping.hand_first import NO_STEPS, Pull, hand_first, self_motion, work_of
 from visual_irl.mapping.human_arm import GRASP_REACH
 from visual_irl.mapping.offline import OfflineConfig, map_offline
 from visual_irl.mapping.online import OnlineConfig, OnlineMapper, Status
@@ -194,7 +194,8 @@ def _answer(chain, work, state, R, p, upper, fore, start, live, path, asked, dt,
                 self_motion(work, way, free)
                 q += np.sign(beside[t]) * min(STEP, abs(beside[t])) * free
                 miss = hand_first(
-                    chain, work, q, R[t], p[t], upper[t], fore[t], way, pull, chain.lower, chain.upper, 0, 6, 1e-6
+                    chain, work, q, R[t], p[t], upper[t], fore[t], way, pull, chain.lower, chain.upper, NO_STEPS, np.int64(6),
+                    1e-6,
                 )  # fmt: skip
                 error = max(error, miss)
             way[:] = path[t] - q

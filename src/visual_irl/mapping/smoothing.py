@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.mapping.hand_first import Pull, add_limb, hand_first, self_motion, work_of
+from visual_irl.mapping.hand_first import NO_STEPS, Pull, add_limb, hand_first, self_motion, work_of
 from visual_irl.mapping.targets import ArmTargets
-from visual_irl.robots.chain import LEAN, forward, tool_jacobian
+from visual_irl.robots.chain import INSIDE, forward, tool_jacobian
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import Solver
 
@@ -27,7 +27,7 @@ BAND = 3
 """A third difference couples a frame with three others."""
 TOLERANCE = 1e-7
 """Hand error at which a frame is exact [m]."""
-FINISH = 8
+FINISH = np.int64(8)
 """Most steps that make a frame's hand exact again."""
 FIXED = 1e9
 """Curvature of a frame that must not move."""
@@ -93,12 +93,12 @@ def smoothed(
     return out
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _overlap(solver, work, q):
     """By how much the arm's capsules overlap at `q` (J,) [m]; negative, and no less than -`OVERLAP`, where they do not."""
     forward(solver.chain, q, work.pose)
-    return -clearance(solver.capsules, work.pose, OVERLAP)
+    return -clearance(solver.capsules, work.pose, OVERLAP, -np.inf)
 
 
 @njit(cache=True, nogil=True)
@@ -165,7 +165,7 @@ def _smooth(solver, work, R, p, upper, fore, joined, stands, costs, pace, held, 
                         pull,
                         chain.lower,
                         chain.upper,
-                        0,
+                        NO_STEPS,
                         FINISH,
                         TOLERANCE,
                     )
@@ -180,7 +180,7 @@ def _smooth(solver, work, R, p, upper, fore, joined, stands, costs, pace, held, 
     q[:] = kept
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _frame_terms(solver, work, R, p, u, f, costs, q, overlap, before, free, band, rhs, t):
     """Cost of a frame by itself, with the arm's overlap at it [m]; fills its self-motion and adds to the normal equations."""
@@ -223,7 +223,7 @@ def _frame_terms(solver, work, R, p, u, f, costs, q, overlap, before, free, band
     return total
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _difference_terms(joined, stands, costs, q, free, band, rhs, third):
     """Cost of third differences over frames that are joined; to those on either side of a frame in which the arm stands it has
@@ -254,7 +254,7 @@ def _difference_terms(joined, stands, costs, q, free, band, rhs, third):
     return total
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _haste_terms(joined, weight, pace, q, free, band, rhs):
     """Cost of first and second differences of joined frames beyond `pace` (2, J), `weight` times their squared relative
@@ -282,7 +282,7 @@ def _haste_terms(joined, weight, pace, q, free, band, rhs):
     return total
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _solve_banded(band, rhs):
     """Solve the symmetric positive definite system whose lower band is `band` (T, 4) in place; the solution is in `rhs`."""

@@ -10,10 +10,10 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from visual_irl.robots.chain import LEAN, Pose
+from visual_irl.robots.chain import INSIDE, Pose
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def place(capsules, pose: Pose) -> None:
     """Fill `world` with the segments' ends in the base frame."""
@@ -30,7 +30,7 @@ def place(capsules, pose: Pose) -> None:
                     capsules.world[n, end, r] = s
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def capsule_gap(capsules, i: int, k: int) -> float:
     """Distance of two placed capsules [m] (closest points of segments; Ericson 2005, Real-Time Collision Detection, 5.1.9)."""

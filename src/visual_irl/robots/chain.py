@@ -21,6 +21,10 @@ LEAN = {"cache": True, "nogil": True, "_nrt": False}
 """How what runs in a live arm's loop is compiled: numba refuses what allocates, and so need not count the users of any array.
 Counting them, an atomic addition for every array that is handed over, had taken a third of a live step.
 """
+INSIDE = LEAN | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""How it is where only compiled code calls it: without the code that takes its arguments out of Python objects, dozens of
+arrays each, which took a sixth of the time. Called from Python such a function ends the process.
+"""
 INNERMOST = LEAN | {"fastmath": {"contract", "reassoc", "arcp", "nsz"}, "forceinline": True}
 """How its innermost loops are: sums and products may be reordered and fused; numbers that are not finite stay what they are.
 They become part of whoever calls them. Compiled apart they differ in the last bits from the copy inside of a caller that comes
@@ -284,7 +288,7 @@ def tool_error(pose: Pose, R: ndarray, p: ndarray, error: ndarray) -> None:
     error[3], error[4], error[5] = angle * n0 / norm, angle * n1 / norm, angle * n2 / norm
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _row_dot(A, B, n, r, k):
     """Row `r` of `A` times row `k` of `B[n]`: an entry of A B^T."""

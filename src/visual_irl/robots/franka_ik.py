@@ -14,13 +14,13 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import LEAN, Chain
+from visual_irl.robots.chain import INSIDE, LEAN, Chain
 
 TWO_PI = 2.0 * np.pi
 EPS = 1e-9
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def franka_solutions(
     chain: Chain, rest: float, R: ndarray, p: ndarray, q7: float, spare: ndarray, out: ndarray, count: int
@@ -121,7 +121,7 @@ def elbow_at_rest(chain: Chain) -> float:
     return np.arctan2(fore, -shift) - np.arctan2(-upper, -shift)
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _wrapped(q: float, lower: float, upper: float) -> float:
     """The angle moved by whole turns between the limits; NaN when none fits."""

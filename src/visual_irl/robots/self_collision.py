@@ -17,7 +17,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.robots.capsules import capsule_gap, place
-from visual_irl.robots.chain import LEAN, Pose, chain_of, forward, pose_of
+from visual_irl.robots.chain import INSIDE, LEAN, Pose, chain_of, forward, pose_of
 from visual_irl.robots.model import RobotModel
 
 SAMPLES = 3000
@@ -161,7 +161,7 @@ def clearance(capsules: Capsules, pose: Pose, far: float = FAR, enough: float = 
     return least
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _nearest(capsules, first, last, least):
     """Smallest distance in the pairs from `first` up to `last`, at most `least` [m]; the capsules must have been placed."""
@@ -177,7 +177,7 @@ def _nearest(capsules, first, last, least):
     return least
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def height(capsules: Capsules, pose: Pose, far: float = FAR) -> float:
     """Least height of the `lifted` capsules over the table, at most `far` [m]; negative in it. `pose` holds the pose."""

@@ -15,6 +15,7 @@ from numba import njit
 from numpy import ndarray
 
 from visual_irl.robots.chain import (
+    INSIDE,
     LEAN,
     Chain,
     Pose,
@@ -136,20 +137,20 @@ def solutions(solver: Solver, T_base_tcp: Float[ndarray, "4 4"]) -> Float[ndarra
 @no_type_check
 def solutions_into(solver: Solver, R: ndarray, p: ndarray, out: ndarray) -> int:
     """Write all solutions for the tool pose (`R`, `p`) into the first rows of `out` (N, J); returns how many."""
-    count = 0
+    count = np.int64(0)  # a plain 0 would have numba compile what it is handed to twice
     for batch in range(batches(solver)):
         count = solutions_of(solver, R, p, batch, out, count)
     return count
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def batches(solver: Solver) -> int:
     """In how many parts the solutions of a pose are found: one for each angle of a redundant joint, else one."""
     return max(1, len(solver.values))
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarray, count: int) -> int:
     """Write one part of the solutions for a tool pose into the rows of `out` (N, J) from `count` on; returns the new count."""
@@ -166,7 +167,7 @@ def solutions_of(solver: Solver, R: ndarray, p: ndarray, batch: int, out: ndarra
     return count
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
     """Damped least squares inside the limits from `q`, in place (Nakamura and Hanafusa 1986); whether they end at a solution.
@@ -209,7 +210,7 @@ def _converge(solver: Solver, R: ndarray, p: ndarray, q: ndarray) -> bool:
     return False
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _is_new(out: ndarray, count: int) -> bool:
     """Whether row `count` differs from every row before it."""

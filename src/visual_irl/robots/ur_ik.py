@@ -14,13 +14,13 @@ import numpy as np
 from numba import njit
 from numpy import ndarray
 
-from visual_irl.robots.chain import LEAN, Chain
+from visual_irl.robots.chain import INSIDE, Chain
 
 SINGULAR = 1e-7
 """Sine of joint 5 below which joint 6 is not determined; it is left at zero there."""
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def ur_solutions(chain: Chain, R: ndarray, p: ndarray, spare: ndarray, out: ndarray, count: int) -> int:
     """Write the solutions into rows `count`.. of `out` (N, 6); returns the new count.
@@ -87,7 +87,7 @@ def ur_solutions(chain: Chain, R: ndarray, p: ndarray, spare: ndarray, out: ndar
     return count
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _within(chain: Chain, q: ndarray) -> bool:
     """Whether every joint can be wound into its limits."""
@@ -98,7 +98,7 @@ def _within(chain: Chain, q: ndarray) -> bool:
     return True
 
 
-@njit(**LEAN)
+@njit(**INSIDE)
 @no_type_check
 def _half_turn(q: float) -> float:
     return q - 2.0 * np.pi * np.round(q / (2.0 * np.pi))

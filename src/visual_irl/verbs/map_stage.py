@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
 
-from visual_irl import pipeline, se3
+from visual_irl import se3
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, NoPathFound, RefusedTrajectory, Unreachable
 from visual_irl.evaluation import pictures as draw
@@ -34,6 +34,9 @@ from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, JointTrajectory
 from visual_irl.verbs.console import progress_bar, say
 from visual_irl.verbs.stages import things_in
+
+if TYPE_CHECKING:
+    from visual_irl import pipeline
 
 MAPPING_RATE = 40.0
 """Samples a second at which a demonstrated arm is mapped [1/s]."""
@@ -150,6 +153,8 @@ def _demonstration(path: Path, skill_path: Path | None) -> Mapped:
     """The demonstrated arm, or what a skill does with the demonstration's objects, as the person would."""
     demo = artifacts.load_demonstration(path)
     if skill_path is not None:
+        from visual_irl import pipeline
+
         skill = pipeline.load_skill(skill_path)
         inputs = {
             "demonstration": path,
@@ -228,6 +233,8 @@ def _steady_ways(
     skilled: Skilled, robot: RobotModel, placement: Placement, config: RetargetConfig, world: World, reasons: list[str]
 ) -> Iterator[pipeline.Way]:
     """A skill's ways that look possible for the robot, the most human of a few first; why others do not goes to `reasons`."""
+    from visual_irl import pipeline
+
     with progress_bar("looking for a way", "way") as show:
 
         def outlook(arm: HumanArmTrajectory) -> Outlook:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
-from visual_irl import pipeline
 from visual_irl.config import load_config
 from visual_irl.errors import InvalidInput, MissingFile, UnwritableOutput
 from visual_irl.evaluation.interruption import until_interrupted
@@ -26,6 +25,7 @@ from visual_irl.types import ARM_ANGLES, Demonstration, ExecutionReport, RgbdFra
 from visual_irl.verbs.console import progress_bar, say
 
 if TYPE_CHECKING:
+    from visual_irl import pipeline
     from visual_irl.execution.guard import ApprovedTrajectory
     from visual_irl.execution.mujoco_executor import MujocoExecutor
     from visual_irl.tasks.mapped_motion import MappedMotion
@@ -182,6 +182,8 @@ def checkpoint_of(skill: Path) -> Path:
 
 def learn(demonstrations: Sequence[Path], out: Path, learner: str, resume: bool = False) -> pipeline.Skill:
     """Learn a skill; see `visual-irl learn --help`."""
+    from visual_irl import pipeline
+
     require_writable_folder(out)
     demos = [artifacts.load_demonstration(path) for path in demonstrations]
     config = pipeline.LearnConfig(learner=learner)
