@@ -131,7 +131,7 @@ def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> Non
     assert landed == 6
 
 
-@pytest.mark.parametrize("name", ["panda", "fr3"])
+@EVERY
 def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
     robot = load_robot(name)
     mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
@@ -142,7 +142,7 @@ def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
         assert mapper.step(T[:3, :3], p, np.zeros(3), np.zeros(3), True, 1 / 60) == Status.UNREACHABLE
         path.append(mapper.q.copy())
         away.append(float(np.linalg.norm(robot.fk(mapper.q)[:3, 3] - p)))
-    assert np.abs(np.diff(path, axis=0)).max() <= Steadiness().stride + 1e-9
+    assert np.abs(np.diff(path, axis=0)).max() <= Steadiness().approach + 1e-9
     assert away[-1] < away[0] - 0.1
 
 
