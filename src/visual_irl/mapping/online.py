@@ -161,7 +161,8 @@ class OnlineMapper:
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((rows, n)), np.zeros(rows), np.zeros((OPTIONS, n)), np.full(OPTIONS, np.inf), np.zeros(5),
+            np.zeros((rows, n)), np.zeros(rows), np.zeros((OPTIONS, n)), np.full(OPTIONS, np.inf),
+            np.zeros(OPTIONS), np.zeros(5),
         )  # fmt: skip
         steadiness, pull, costs = config.steadiness, config.pull, config.costs
         if n > 6:
