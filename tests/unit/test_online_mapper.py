@@ -11,6 +11,7 @@ from reached_targets import targets_along
 from visual_irl.mapping import online
 from visual_irl.mapping.branch_change import limb_ends, tightness, unlikeness
 from visual_irl.mapping.branch_path import BranchCosts, step_cost
+from visual_irl.mapping.branch_watch import LASTING
 from visual_irl.mapping.commanded_arm import gap_of
 from visual_irl.mapping.hand_first import work_of
 from visual_irl.mapping.offline import OfflineConfig, map_offline
@@ -131,7 +132,7 @@ def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> Non
     assert landed == 6
 
 
-@pytest.mark.parametrize("name", ["panda", "fr3"])
+@EVERY
 def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
     robot = load_robot(name)
     mapper = OnlineMapper(robot, OnlineConfig(speed_share=np.inf))
@@ -142,7 +143,7 @@ def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
         assert mapper.step(T[:3, :3], p, np.zeros(3), np.zeros(3), True, 1 / 60) == Status.UNREACHABLE
         path.append(mapper.q.copy())
         away.append(float(np.linalg.norm(robot.fk(mapper.q)[:3, 3] - p)))
-    assert np.abs(np.diff(path, axis=0)).max() <= Steadiness().stride + 1e-9
+    assert np.abs(np.diff(path, axis=0)).max() <= Steadiness().approach + 1e-9
     assert away[-1] < away[0] - 0.1
 
 
@@ -163,16 +164,20 @@ def test_limbs_are_weighed_without_the_frames_of_all_joints(name: str) -> None:
         assert unlikeness(chain, work, q, upper, fore, costs) == pytest.approx(expected, abs=1e-9)
 
 
+def resting_limbs(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Angles of an arm of six joints, and its limbs' directions there."""
+    q, chain = np.array([0.0, -1.9, 1.2, -0.9, -1.57, 0.0]), chain_of(load_robot(name))
+    shoulder, elbow, wrist = ends = np.empty((3, 3))
+    limb_ends(chain, q, ends)
+    upper, fore = ((b - a) / np.linalg.norm(b - a) for a, b in ((shoulder, elbow), (elbow, wrist)))
+    return q, upper, fore
+
+
 @pytest.mark.parametrize("name", ["ur5e", "ur10e"])
 def test_an_arm_without_a_redundant_joint_leaves_a_branch_that_has_cost_more(name: str) -> None:
     """It is put with its elbow on the wrong side of a hand that rests: it stays for a while, goes once, and not back."""
-    robot = load_robot(name)
-    q = np.array([0.0, -1.9, 1.2, -0.9, -1.57, 0.0])
-    work = work_of(chain_of(robot))
-    shoulder, elbow, wrist = ends = np.empty((3, 3))
-    limb_ends(chain_of(robot), q, ends)
-    upper, fore = ((b - a) / np.linalg.norm(b - a) for a, b in ((shoulder, elbow), (elbow, wrist)))
-    T = robot.fk(q)
+    robot, (q, upper, fore) = load_robot(name), resting_limbs(name)
+    work, T = work_of(chain_of(robot)), robot.fk(q)
     found = [s for s in solutions(solver_of(robot), T) if np.abs(s - q).max() > 0.6]
     worst = max(found, key=lambda s: unlikeness(chain_of(robot), work, s, upper, fore, BranchCosts()))
     for seconds, wanted in ((120.0, 1), (0.05, 0)):
@@ -186,6 +191,25 @@ def test_an_arm_without_a_redundant_joint_leaves_a_branch_that_has_cost_more(nam
             before = mapper.q.copy()
         assert len(changes) == wanted
     assert unlikeness(chain_of(robot), work, before, upper, fore, BranchCosts()) > 0.1  # the last one had no time to go
+
+
+def test_it_leaves_as_soon_as_what_has_been_and_what_is_expected_pays_for_the_way() -> None:
+    robot, (rest, upper, fore) = load_robot("ur5e"), resting_limbs("ur5e")
+    solver, costs, T = solver_of(robot, OnlineConfig().margin), OnlineConfig().fixed_costs, robot.fk(rest)
+    work = work_of(solver.chain)
+    found = [q for q in solutions(solver, T) if gap_of(solver, work, q) >= 0.0]
+    now = np.array([unlikeness(solver.chain, work, q, upper, fore, costs) + tightness(solver, q, costs) for q in found])
+    way = np.array([[step_cost(solver.periodic, a, b, costs, np.inf) for b in found] for a in found])
+    own, frames = int(np.argmax(now)), 1
+    total = way[own] + now
+    while (total + LASTING * now + way[own]).argmin() == own:
+        total, frames = (total[:, None] + way).min(axis=0) + now, frames + 1
+    mapper, stayed = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), 0
+    mapper.reset(found[own])
+    while np.abs(mapper.q - found[own]).max() < 0.2:
+        mapper.step(T[:3, :3], T[:3, 3], upper, fore, True, 1 / 60)
+        stayed += 1
+    assert stayed == frames > 2
 
 
 @EVERY

@@ -20,6 +20,8 @@ from visual_irl.robots.solutions import solutions_into
 
 OPTIONS = 9
 """Solutions of a closed form, and where the arm is."""
+LASTING = 10.0
+"""Frames for which what a branch costs now is expected to last."""
 
 
 @njit(**INSIDE)
@@ -48,7 +50,9 @@ def watch_branches(solver, work, state, costs, here, dt):
             if state.totals[k] < ways[i]:
                 way = state.totals[k] + _way(solver.periodic, state.options[k], found[i], motion, costs)
                 ways[i] = min(ways[i], way)
-        ways[i] += unlikeness(solver.chain, work, found[i], state.upper, state.fore, costs) + tightness(solver, found[i], costs)
+        state.now[i] = unlikeness(solver.chain, work, found[i], state.upper, state.fore, costs)
+        state.now[i] += tightness(solver, found[i], costs)
+        ways[i] += state.now[i]
         least = min(least, ways[i])
     if not least < np.inf:
         return False
@@ -58,7 +62,7 @@ def watch_branches(solver, work, state, costs, here, dt):
             state.totals[k] = ways[k] - least
             for j in range(joints):
                 state.options[k, j] = found[k, j]
-            ways[k] += _way(solver.periodic, state.before, found[k], motion, costs)
+            ways[k] += LASTING * state.now[k] + _way(solver.periodic, state.before, found[k], motion, costs)
     stay = ways[count - 1] if here else np.inf
     for _ in range(count):
         best = np.argmin(ways[:count])

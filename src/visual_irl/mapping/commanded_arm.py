@@ -55,6 +55,8 @@ class OnlineState(NamedTuple):
     """(9, J) the solutions of the last frame that had some [rad]; of an arm without a redundant joint."""
     totals: ndarray
     """(9,) what the best path so far costs that ends there, above the least; infinite where there is none."""
+    now: ndarray
+    """(9,) what each of this frame's solutions costs by itself."""
     figures: ndarray
     """(5,) seconds since keypoints were seen; hand error [m + ANGLE_LENGTH rad] of the ideal and of the commanded arm; the
     commanded arm's distance to itself [m]; the last time step [s]."""

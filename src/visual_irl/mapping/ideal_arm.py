@@ -33,15 +33,15 @@ how much more than it must it shall then have [m]."""
 
 @njit(**INSIDE)
 @no_type_check
-def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finishing, tolerance, dt):
+def follow_ideal(solver, work, state, sweep, pull, costs, steadiness, pulling, finishing, tolerance, dt):
     """Take the ideal arm to the target, changing its branch where that ends; returns whether the hand is there, and the arm's
     distance to itself [m]."""
     joints = len(state.q)
     chain, before = solver.chain, state.before
     for j in range(joints):
         before[j] = state.ideal[j]
-        state.low[j] = max(chain.lower[j], before[j] - stride)
-        state.high[j] = min(chain.upper[j], before[j] + stride)
+        state.low[j] = max(chain.lower[j], before[j] - steadiness.stride)
+        state.high[j] = min(chain.upper[j], before[j] + steadiness.stride)
     error = hand_first(
         chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, state.low, state.high,
         pulling, finishing, tolerance,
@@ -66,7 +66,7 @@ def follow_ideal(solver, work, state, sweep, pull, costs, stride, pulling, finis
         if not watched(solver) and change_branch(solver, work, state, costs, here):
             error, gap, sweep.figures[4] = 0.0, gap_of(solver, work, state.ideal), 1.0
         elif error > tolerance:
-            error = _approach(solver, work, state, pull, stride if not here else np.inf, tolerance)
+            error = _approach(solver, work, state, pull, steadiness.approach if not here else np.inf, tolerance)
             gap = gap_of(solver, work, state.ideal)
     elif len(sweep.totals) and leave_branch(solver, work, state, sweep, costs, dt):
         error, gap = 0.0, gap_of(solver, work, state.ideal)

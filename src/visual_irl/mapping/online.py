@@ -58,11 +58,14 @@ class Status(IntEnum):
 class Steadiness(NamedTuple):
     """What keeps a live arm's self-motion steady. The hand is exact whatever it says.
 
-    It is for arms with a joint more than the hand needs: any other has no self-motion, and would only be held off its target.
+    All but `approach` is for arms with a joint more than the hand needs: any other has no self-motion, and would only be held
+    off its target.
     """
 
     stride: float = 0.18
     """Joint step between two frames beyond which the arm goes only where the hand cannot be met otherwise [rad]."""
+    approach: float = 0.18
+    """Largest joint step between two frames of any arm while its hand cannot be met [rad]."""
     inertia: float = 0.5
     """Pull towards going on as the arm went in the last frame, at 60 frames a second, per rad^2. How much of that is wanted
     follows from how the limbs hold the self-motion: as much as does not swing through their optimum (critical damping)."""
@@ -113,7 +116,7 @@ class OnlineConfig:
         require_within(self.pull, 0.0, 1e3, zone=width, turn_zone=width)
         for costs in (self.costs, self.fixed_costs):
             require_within(costs, 0.0, 1e3, zone=width, clear=(1e-4, 0.5), dexterous=(1e-4, 1.0), step=width)
-        require_within(self.steadiness, 0.0, 1e3, stride=(1e-4, np.inf), farthest=width)
+        require_within(self.steadiness, 0.0, 1e3, stride=(1e-4, np.inf), approach=(1e-4, np.inf), farthest=width)
 
 
 @structref.register
@@ -158,7 +161,8 @@ class OnlineMapper:
         self._state = OnlineState(
             np.array(robot.home), np.zeros(n), np.array(robot.home), np.eye(3), np.zeros(3), np.zeros(3), np.zeros(3),
             np.array(robot.home), np.zeros(n), np.zeros(n), np.zeros(n), np.ones(n), np.zeros(n),
-            np.zeros((rows, n)), np.zeros(rows), np.zeros((OPTIONS, n)), np.full(OPTIONS, np.inf), np.zeros(5),
+            np.zeros((rows, n)), np.zeros(rows), np.zeros((OPTIONS, n)), np.full(OPTIONS, np.inf),
+            np.zeros(OPTIONS), np.zeros(5),
         )  # fmt: skip
         steadiness, pull, costs = config.steadiness, config.pull, config.costs
         if n > 6:
@@ -304,7 +308,7 @@ def _step(follower, target):
             s = min(max(wished(prior, history), -farthest), farthest)
     pull = _drawn(state, follower.pull, follower.steadiness, s, trust * follower.pull.posture, stiff, dt)
     reachable, gap = follow_ideal(
-        solver, work, state, follower.sweep, pull, follower.costs, follower.steadiness.stride, follower.pulling,
+        solver, work, state, follower.sweep, pull, follower.costs, follower.steadiness, follower.pulling,
         follower.finishing, follower.tolerance, dt,
     )  # fmt: skip
     if not command(solver, work, state, follower.limits, gap, dt, follower.finishing, follower.tolerance):
