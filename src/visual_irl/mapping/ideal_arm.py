@@ -112,9 +112,8 @@ def _approach(solver, work, state, pull, stride, tolerance):
         if stride < np.inf:
             state.ideal[j] = state.before[j]
         low[j], high[j] = max(chain.lower[j], state.before[j] - stride), min(chain.upper[j], state.before[j] + stride)
-    steps = AGAIN if len(solver.values) else ATTEMPTS * AGAIN
     return hand_first(
-        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, NO_STEPS, steps,
+        chain, work, state.ideal, state.R, state.p, state.upper, state.fore, state.posture, pull, low, high, NO_STEPS, AGAIN,
         tolerance,
     )  # fmt: skip
 
