@@ -136,7 +136,11 @@ def test_wrong_robot_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     message = run(capsys, "extract", str(tmp_path), "--out", str(tmp_path / "file" / "demo.npz"))
-    assert "cannot write to" in message and "--out" in message
+    assert "cannot write to" in message and "choose another --out" in message
+    message = run(capsys, "extract", str(tmp_path), "--out", str(tmp_path / "d.npz"), "--pictures", str(tmp_path / "file"))
+    assert "it is a file; choose another --pictures" in message
+    message = run(capsys, "bench", "memory", "--json", str(tmp_path / "file" / "memory.json"))
+    assert "cannot write to" in message and "choose another --json" in message
 
 
 @pytest.mark.parametrize(

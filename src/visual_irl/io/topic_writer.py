@@ -30,7 +30,7 @@ class TopicWriter:
         self.folder, self.distribution = Path(folder), distribution
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UnwritableOutput(f"'{folder}' exists already and is never overwritten; choose another folder")
-        require_writable_folder(self.folder)
+        require_writable_folder(self.folder, "folder")
         self._file = self.folder / f"{self.folder.name}_0.mcap"
         self._stream = self._file.open("xb")
         self._writer = Writer(self._stream, chunk_size=CHUNK, compression=CompressionType.ZSTD)

@@ -128,7 +128,7 @@ def extract(
         raise InvalidInput("nothing to extract from: name a recording, a folder of pictures or a video")
     require_writable_file(out)
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
     options: dict[str, Any] = {"side": side, "task": task, "every": every}
     given = {name: value for name, value in options.items() if value is not None}
     config = replace(load_config(ExtractionConfig(), config_file), **given)
