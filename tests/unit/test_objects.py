@@ -8,7 +8,7 @@ import pytest
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
-from visual_irl.perception.objects.onions import OnionDetectorConfig, white_balance
+from visual_irl.perception.objects.onions import OnionDetectorConfig, OnionFinder, white_balance
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 
@@ -92,6 +92,22 @@ def test_a_spot_that_may_be_of_any_ball_is_taken_for_a_usual_onion_only(size: fl
     cover = (onion[0] + size * (0.667 * towards + 0.533 * aside), 1.167 * size, SKIN)
     assert len(DETECTOR.detect(picture([onion, cover]))) == seen
     assert len(DETECTOR.detect(picture([onion]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("hue", "colour"),
+    [
+        ((100.0, 140.0), (30, 160, 40)),
+        ((215.0, 250.0), (25, 40, 190)),
+        ((340.0, 12.0), (200, 30, 45)),
+        ((290.0, 330.0), (190, 40, 160)),
+    ],
+)
+def test_balls_of_any_hue_are_found_and_no_others(hue: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    """(340, 12) goes through red."""
+    wanted, red_brown = ball(0.15, -0.2, colour=colour), ball(0.2, 0.1, colour=(150, 75, 35))
+    (found,) = OnionFinder(OnionDetectorConfig(hue=hue)).find(picture([wanted, red_brown]))
+    assert np.linalg.norm(found.sphere.centre - wanted[0]) < 0.004 and abs(found.sphere.radius - wanted[1]) < 0.003
 
 
 def test_outside_of_the_searched_volume_is_ignored() -> None:

@@ -25,7 +25,7 @@ _FLOOR = 0.1  # share of its brightness that is added before colours are compare
 
 
 class OnionColour(NamedTuple):
-    """The onions' sector of HSV after the light's tint is taken out; all of it has red >= green >= blue."""
+    """The onions' sector of HSV after the light's tint is taken out; through red where `least_hue` is the larger."""
 
     saturation: float
     least_hue: float
@@ -81,15 +81,21 @@ def onion_patch(
 @no_type_check
 def _is_onion(r, g, b, gain, colour):
     r, g, b = r * gain[0], g * gain[1], b * gain[2]
-    chroma = r - b
-    hue = np.float32(60.0) * (g - b)  # [degrees] times chroma
-    return (
-        r >= g
-        and g >= b
-        and r >= colour.darkest
-        and chroma >= colour.saturation * r
-        and colour.least_hue * chroma <= hue <= colour.most_hue * chroma
-    )
+    most, chroma = max(r, g, b), max(r, g, b) - min(r, g, b)
+    if most < colour.darkest or chroma < colour.saturation * most or not chroma > 0.0:
+        return False
+    if r >= g >= b:  # hue [degrees] times chroma
+        hue = np.float32(60.0) * (g - b)
+    elif colour.least_hue <= colour.most_hue <= 60.0:
+        return False
+    elif most == r:
+        hue = np.float32(60.0) * (g - b) + np.float32(360.0) * chroma
+    elif most == g:
+        hue = np.float32(60.0) * (b - r) + np.float32(120.0) * chroma
+    else:
+        hue = np.float32(60.0) * (r - g) + np.float32(240.0) * chroma
+    least_fits, most_fits = colour.least_hue * chroma <= hue, hue <= colour.most_hue * chroma
+    return least_fits and most_fits if colour.least_hue <= colour.most_hue else least_fits or most_fits
 
 
 @njit(cache=True, nogil=True)
@@ -98,10 +104,13 @@ def _points(rgb, depth, gain, colour, lens, T, lower, upper):
     height, width = depth.shape
     found, rows, columns, points = 0, np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty((1024, 3))
     least = np.float32((1.0 - colour.saturation) * gain[0] / gain[2])
+    darkest = np.float32(colour.darkest)
+    if not colour.least_hue <= colour.most_hue <= 60.0:  # from red to yellow, red is the most and blue the least
+        least, darkest = np.float32(np.inf), np.float32(0.0)
     for v in range(height):
         for u in range(width):
             r, b = np.float32(rgb[v, u, 0]), np.float32(rgb[v, u, 2])
-            if b > r * least or r < colour.darkest:  # cheap, and excludes most
+            if b > r * least or r < darkest:  # cheap, and excludes most
                 continue
             z = depth[v, u]
             if not z > 0.0 or not _is_onion(r, np.float32(rgb[v, u, 1]), b, gain, colour):
