@@ -136,7 +136,11 @@ def test_wrong_robot_lists_the_known(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_unwritable_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     message = run(capsys, "extract", str(tmp_path), "--out", str(tmp_path / "file" / "demo.npz"))
-    assert "cannot write to" in message and "--out" in message
+    assert "cannot write to" in message and "choose another --out" in message
+    message = run(capsys, "extract", str(tmp_path), "--out", str(tmp_path / "d.npz"), "--pictures", str(tmp_path / "file"))
+    assert "it is a file; choose another --pictures" in message
+    message = run(capsys, "bench", "memory", "--json", str(tmp_path / "file" / "memory.json"))
+    assert "cannot write to" in message and "choose another --json" in message
 
 
 @pytest.mark.parametrize(
@@ -308,7 +312,7 @@ def test_truncated_recording_is_recovered_and_says_so(tmp_path: Path) -> None:
         assert frames.note == recording.recovered
 
 
-def test_world_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_world_that_is_missing_or_was_never_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from visual_irl.robots import load_robot
     from visual_irl.types import JointTrajectory
 
@@ -319,3 +323,5 @@ def test_world_file_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixtur
     artifacts.save_trajectory(tmp_path / "t.npz", trajectory, header)
     message = run(capsys, "replay", str(tmp_path / "t.npz"), "--world", str(tmp_path / "no.npz"), "--out", str(tmp_path / "r"))
     assert "no world at" in message
+    message = run(capsys, "replay", str(tmp_path / "t.npz"), "--out", str(tmp_path / "r"))
+    assert "a plain video?): where a table would be is not known" in message and not (tmp_path / "r").exists()

@@ -11,16 +11,28 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
-from visual_irl.evaluation.benchmarks.irl_bench import MEASURES, METHODS, THRESHOLDS, IrlBench, bench_irl
+from visual_irl.evaluation.benchmarks.irl_bench import MEASURES, METHODS, PEERS, THRESHOLDS, IrlBench, bench_irl
 from visual_irl.evaluation.benchmarks.irl_pictures import plot_profiles
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO
+from visual_irl.tasks.batch import roll_out
+from visual_irl.tasks.kinematic import kinematic_task
 from visual_irl.verbs import bench_stage
 from visual_irl.verbs.bench_verb import irl
 
 SMALL = IrlBench(
     demos=4, seeds=1, fresh=1, attempts=1, episodes=64, ppo=PPO(iterations=12, environments=64), cloning=Cloning(updates=100)
 )
+
+
+@pytest.mark.long  # imports much
+@pytest.mark.parametrize("method", PEERS)
+def test_the_library_imitation_learns_from_few_films_and_draws_no_bar(method: str, capfd: pytest.CaptureFixture[str]) -> None:
+    peers = pytest.importorskip("visual_irl.evaluation.benchmarks.irl_peers")
+    task = kinematic_task("onion_sorting")
+    shown, actions, _ = roll_out(task.build(2, seed=10_000), task.expert)  # fewer steps than a batch of its discriminator
+    _, _, steps = peers.learn(method, task, shown, actions, 0, 1e-2)
+    assert steps > 0 and capfd.readouterr() == ("", "")
 
 
 @pytest.mark.long

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, MissingDependency
 from visual_irl.perception.cameras.synthetic_camera import SyntheticCamera
-from visual_irl.perception.objects.onions import OnionDetectorConfig, white_balance
+from visual_irl.perception.objects.onion_pixels import OnionColour, onion_points
+from visual_irl.perception.objects.onions import OnionDetectorConfig, OnionFinder, white_balance
 from visual_irl.tasks.onion_sorting import BLEMISHED
 from visual_irl.types import Intrinsics, ObjectEstimate, RgbdFrame
 
@@ -92,6 +95,44 @@ def test_a_spot_that_may_be_of_any_ball_is_taken_for_a_usual_onion_only(size: fl
     cover = (onion[0] + size * (0.667 * towards + 0.533 * aside), 1.167 * size, SKIN)
     assert len(DETECTOR.detect(picture([onion, cover]))) == seen
     assert len(DETECTOR.detect(picture([onion]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("hue", "colour"),
+    [
+        ((100.0, 140.0), (30, 160, 40)),
+        ((215.0, 250.0), (25, 40, 190)),
+        ((340.0, 12.0), (200, 30, 45)),
+        ((290.0, 330.0), (190, 40, 160)),
+    ],
+)
+def test_balls_of_any_hue_are_found_and_no_others(hue: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    """(340, 12) goes through red."""
+    wanted, red_brown = ball(0.15, -0.2, colour=colour), ball(0.2, 0.1, colour=(150, 75, 35))
+    (found,) = OnionFinder(OnionDetectorConfig(hue=hue)).find(picture([wanted, red_brown]))
+    assert np.linalg.norm(found.sphere.centre - wanted[0]) < 0.004 and abs(found.sphere.radius - wanted[1]) < 0.003
+
+
+@pytest.mark.parametrize(
+    "hue", [(12.0, 48.0), (0.0, 60.0), (100.0, 140.0), (340.0, 20.0), (30.0, 200.0), (200.0, 100.0), (0.0, 360.0)]
+)
+def test_a_pixel_is_taken_for_its_hue_saturation_and_value(hue: tuple[float, float]) -> None:
+    """Every colour of a grid, beside Python's own HSV; on a border of the sector rounding may decide."""
+    side = np.arange(0, 256, 8)
+    rgb = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1).reshape(len(side), -1, 3).astype(np.uint8)
+    lens = Intrinsics(1e6, 1e6, 0.0, 0.0, rgb.shape[1], rgb.shape[0])
+    frame = RgbdFrame(0, rgb, np.ones(rgb.shape[:2], np.float32), lens, np.eye(4))
+    colour = OnionColour(0.58, *hue, 36.0)
+    rows, columns, _ = onion_points(frame, np.ones(3, np.float32), colour, np.full(3, -9.0), np.full(3, 9.0))
+    found = np.zeros(rgb.shape[:2], bool)
+    found[rows, columns] = True
+    h, s, value = (np.array([colorsys.rgb_to_hsv(*c) for c in rgb.reshape(-1, 3).tolist()]) * (360.0, 1.0, 1.0)).T
+    least, most = hue
+    inside = (h >= least) & (h <= most) if least <= most else (h >= least) | (h <= most)
+    border = np.minimum(abs(h - least), abs(h - most)) % 360.0 < 1e-9
+    border |= abs(s - 0.58) < 1e-9
+    expected = inside & (s >= 0.58) & (value >= 36.0)
+    assert np.array_equal(found.ravel()[~border], expected[~border]) and border.mean() < 0.05
 
 
 def test_outside_of_the_searched_volume_is_ignored() -> None:

@@ -13,10 +13,11 @@ import torch
 from visual_irl import se3
 from visual_irl.errors import InvalidInput, LearningFailed, NoPathFound, Unreachable, UnreadableFile
 from visual_irl.io import artifacts
+from visual_irl.io.tensors import save_tensors
 from visual_irl.mapping.feasibility import Outlook
 from visual_irl.pipeline import LearnConfig, learn, load_skill
 from visual_irl.policy.hand_path import PolicyConfig
-from visual_irl.policy.motion_file import Packed, save_motion
+from visual_irl.policy.motion_file import Packed, packed_motion
 from visual_irl.policy.optimal import plan_episodes
 from visual_irl.policy.pour_loop import PourLoop
 from visual_irl.policy.pour_path import Way, ways
@@ -282,7 +283,8 @@ def test_skill_round_trip_and_garbage(skill: PouringSkill, tmp_path: Path) -> No
     back = load_skill(tmp_path)
     assert isinstance(back, PouringSkill) and torch.equal(back.reward.theta, skill.reward.theta)
     assert np.array_equal(back.pour.mouth, skill.pour.mouth) and back.pour.headings == skill.pour.headings
-    save_motion(tmp_path / "motion.safetensors", {"library": skill.motion.packed(), "vessel": Packed({}, {"seconds": [1, 2]})})
+    parts = {"library": skill.motion.packed(), "vessel": Packed({}, {"seconds": [1, 2]})}
+    save_tensors(tmp_path / "motion.safetensors", *packed_motion(parts))
     with pytest.raises(UnreadableFile, match="visual-irl learn"):
         load_skill(tmp_path)
     (tmp_path / "motion.safetensors").write_bytes(b"nothing")

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from visual_irl.tasks.kinematic_sorting import KinematicSorting
 from visual_irl.tasks.onion_sorting import OnionSorting
 from visual_irl.tasks.performer import Staging
 from visual_irl.tasks.pick_place import PickPlace
+from visual_irl.tasks.scene import Appearance, Fixture
 from visual_irl.types import SIDES
 from visual_irl.verbs.stages import describe, things_in
 
@@ -59,7 +61,15 @@ def test_every_task_has_what_every_verb_needs_of_it(name: str) -> None:
     assert isinstance(part_of(name, EPISODES)(task), Episodes)
 
 
-WHITE = (1.0, 1.0, 1.0, 1.0)
+WHITE, RED = (1.0, 1.0, 1.0, 1.0), (1.0, 0.0, 0.0)
+
+
+def boxes(*at: tuple[str, float]) -> Callable[[PickPlace], tuple[Fixture, ...]]:
+    """Boxes of these names and places along y [m]."""
+    return lambda self: tuple(self.box(name, (0.1, y), WHITE) for name, y in at)
+
+
+RIPE = {"name": "mine", "label": "apple", "attributes": ("ripe",), "fixtures": boxes(("a", 0.2), ("b", -0.4))}
 
 
 def test_what_is_told_of_objects_without_an_attribute_is_their_name() -> None:
@@ -105,6 +115,17 @@ def test_a_part_that_a_family_lacks_is_named_with_how_to_add_it(parts: Registry,
             {"name": "other", "label": "a", "attributes": (), "fixtures": lambda self: (self.box("b", (0.0, 0.0), WHITE),)},
             r"registered as 'mine' and says name = 'other'",
         ),
+        (RIPE | {"attributes": "ripe"}, r'attributes is the text "ripe"; write \("ripe",\)'),
+        (RIPE | {"fixtures": boxes(("a", 0.2), ("a", -0.4))}, r"'mine' has two fixtures called 'a'"),
+        (RIPE | {"fixtures": boxes(("a", 0.2), ("b", 0.05))}, r"'b' at \[0.1  0.05\] m stands in 'a' at \[0.1 0.2\] m"),
+        (RIPE | {"goal": lambda self, has: "c" if has["ripe"] else "a"}, r"says 'c' for .*, which is none .* \(a, b\)"),
+        (RIPE | {"appearance": Appearance(skins={"rype": RED})}, r"shows 'rype', which is none of its attributes \(ripe\)"),
+        (
+            RIPE | {"attributes": ("ripe", "old"), "fixtures": boxes(("a", 0.2), ("b", -0.2), ("c", -0.5)),
+                    "appearance": Appearance(skins={"ripe": RED})},
+            r"shows ripe and not 'old': nobody could tell",
+        ),
+        (RIPE | {"things": (4, 3)}, r"things is \(4, 3\): .* between 1 and 8"),
     ],
 )  # fmt: skip
 def test_a_sorting_task_that_lacks_something_is_told_what(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from visual_irl.errors import LearningFailed, UnreadableFile
+from visual_irl.errors import LearningFailed, UnreadableFile, UnwritableOutput
 from visual_irl.pipeline import load_skill
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import SAMPLES, MotionLibrary
@@ -107,6 +110,26 @@ def test_the_same_skill_is_the_same_bytes(tmp_path: Path, made: Callable[[], Ski
         assert size % 8 == 0  # as the format asks for: its data is aligned
     load_skill(tmp_path / "0").save(tmp_path / "again")
     assert all((tmp_path / "again" / f).read_bytes() == (tmp_path / "0" / f).read_bytes() for f in (REWARD_FILE, MOTION_FILE))
+
+
+@pytest.mark.parametrize("made", [sorting, pouring])
+def test_a_full_disk_leaves_the_older_skill_whole(
+    tmp_path: Path, made: Callable[[], Skill], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skill, write = made(), Path.write_bytes
+    skill.save(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(path: Path, data: bytes) -> int:
+        if "motion" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    other = replace(skill, reward=replace(skill.reward, theta=skill.reward.theta + 1.0))  # type: ignore[type-var]
+    with pytest.raises(UnwritableOutput, match=rf"cannot write '.*/{MOTION_FILE}'"):
+        other.save(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def refused(folder: Path, file: str) -> int:

@@ -146,7 +146,7 @@ def test_a_full_disk_or_forbidden_folder_is_named(tmp_path: Path, server: str, m
     blocked = tmp_path / "file"
     blocked.touch()
     monkeypatch.setenv("VISUAL_IRL_CACHE", str(blocked / "cache"))
-    with pytest.raises(OSError, match="cannot write"):
+    with pytest.raises(OSError, match=r"cannot write .*; choose another folder with VISUAL_IRL_CACHE"):
         component_path("net0", manifest_of(f"{server}/good"))
 
 

@@ -27,7 +27,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        require_writable_folder(self.path.parent)
+        require_writable_folder(self.path.parent, "place for the log")
         self._spare = _spare_path(self.path)
         try:
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

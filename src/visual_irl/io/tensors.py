@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,9 +35,19 @@ def save_tensors(path: Path, kind: str, tensors: Tensors) -> None:
     Raises:
         UnwritableOutput: the folder cannot be written to or the disk is full.
     """
-    metadata = {"kind": kind, **tensors.facts}
-    with atomic_path(path) as partial:
-        partial.write_bytes(_ordered(save({name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}, metadata)))
+    save_together({path: (kind, tensors)})
+
+
+def save_together(files: Mapping[Path, tuple[str, Tensors]]) -> None:
+    """Write files that belong together, each of a kind: all are whole before the first replaces an older one.
+
+    Raises:
+        UnwritableOutput: as above; the older ones are all still there.
+    """
+    with ExitStack() as stack:
+        for path, (kind, tensors) in files.items():
+            arrays = {name: np.ascontiguousarray(a) for name, a in tensors.arrays.items()}
+            stack.enter_context(atomic_path(path)).write_bytes(_ordered(save(arrays, {"kind": kind, **tensors.facts})))
 
 
 def _ordered(file: bytes) -> bytes:

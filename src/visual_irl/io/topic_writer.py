@@ -42,7 +42,7 @@ class TopicWriter:
         self.folder = Path(folder)
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UnwritableOutput(f"'{folder}' exists already and is never overwritten; choose another folder")
-        require_writable_folder(self.folder)
+        require_writable_folder(self.folder, "folder")
         self.file = self.folder / f"{self.folder.name}_0.mcap"
         self._stream = self.file.open("xb")
         self._writer = Writer(self._stream, chunk_size=CHUNK, compression=CompressionType.ZSTD)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from visual_irl.errors import InvalidInput
-from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
+from visual_irl.io.tensors import Tensors, load_tensors
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def require_array(what: str, value: Any, shape: tuple[int, ...], low: float, hig
         raise InvalidInput(f"{what} holds {array[out].ravel()[0]:.4g}, expected {low:g} to {high:g}")
 
 
-def save_motion(path: Path, parts: Mapping[str, Packed]) -> None:
-    """Write parts by their names, atomically."""
+def packed_motion(parts: Mapping[str, Packed]) -> tuple[str, Tensors]:
+    """The kind of file that parts are kept in by their names, and what it holds."""
     arrays = {f"{part}/{name}": a for part, packed in parts.items() for name, a in packed.arrays.items()}
     numbers = {part: dict(packed.numbers) for part, packed in parts.items()}
-    save_tensors(path, "motion", Tensors(arrays, {"numbers": json.dumps(numbers)}))
+    return "motion", Tensors(arrays, {"numbers": json.dumps(numbers)})
 
 
 def load_motion(path: Path, parts: Mapping[str, Callable[[Packed], Any]]) -> tuple[Any, ...]:

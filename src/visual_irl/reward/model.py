@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from visual_irl.errors import InvalidInput
-from visual_irl.io.tensors import Tensors, load_tensors, save_tensors
+from visual_irl.io.tensors import Tensors, load_tensors
 from visual_irl.tasks import RELATIONS, load_task, part_of
 from visual_irl.tasks.graph import Relations
 
@@ -45,14 +45,14 @@ class LinearReward:
         (gradient,) = torch.autograd.grad(self(s, s_next).sum(), s_next)
         return gradient
 
-    def save(self, path: Path) -> None:
-        """Write as safetensors, atomically."""
+    def packed(self) -> tuple[str, Tensors]:
+        """The kind of file that it is kept in, and what that holds."""
         facts = {
             "task": self.relations.task,
             "relations": json.dumps(self.relations.stated()),
             "features": json.dumps(self.feature_names),
         }
-        save_tensors(path, KIND, Tensors({"theta": self.theta.numpy()}, facts))
+        return KIND, Tensors({"theta": self.theta.numpy()}, facts)
 
     @classmethod
     def load(cls, path: Path) -> LinearReward:

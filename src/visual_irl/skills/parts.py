@@ -61,7 +61,7 @@ class Skill(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write its files into a folder."""
+        """Write its files into a folder: all, or none of them."""
         ...
 
     @classmethod

@@ -11,11 +11,12 @@ import numpy as np
 
 from visual_irl.errors import LearningFailed
 from visual_irl.io.evaluations import Evaluations
+from visual_irl.io.tensors import save_together
 from visual_irl.mapping.human_arm import observed_arm, swivel_of_arm, torso_axes
 from visual_irl.policy import pour_path
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import MotionLibrary, ObservedMotion, learn_motion
-from visual_irl.policy.motion_file import load_motion, save_motion
+from visual_irl.policy.motion_file import load_motion, packed_motion
 from visual_irl.policy.pour_loop import PourLoop, PourView
 from visual_irl.policy.pour_motion import ObservedPouring, PourMotion, learn_pour_motion
 from visual_irl.policy.pour_path import Standing
@@ -53,9 +54,9 @@ class PouringSkill:
         return relations
 
     def save(self, folder: Path) -> None:
-        """Write both files into a folder."""
-        self.reward.save(Path(folder) / REWARD_FILE)
-        save_motion(Path(folder) / MOTION_FILE, {"library": self.motion.packed(), "vessel": self.pour.packed()})
+        """Write both files into a folder, or neither."""
+        parts = {"library": self.motion.packed(), "vessel": self.pour.packed()}
+        save_together({Path(folder) / REWARD_FILE: self.reward.packed(), Path(folder) / MOTION_FILE: packed_motion(parts)})
 
     @classmethod
     def load(cls, folder: Path) -> PouringSkill:

@@ -81,12 +81,22 @@ class PickPlace:
                 f"bins moved by {self.moved} m: must lie between 0 and {MOST_MOVED} m, or they may be out of reach"
             )
         require_side(self.side)
-        boxes = [f.name for f in self.fixtures()]
+        _require_words(self)
+        fixtures = tuple(self.fixtures())
+        boxes = [f.name for f in fixtures]
         if len(boxes) < len(self.kinds) and type(self).goal is PickPlace.goal:
             raise InvalidInput(
                 f"task '{self.name}' has {len(self.kinds)} kinds of things ({', '.join(self.kinds)}) and {len(boxes)} fixtures "
                 f"({', '.join(boxes)}): return one for each kind, in that order, or say in `goal` where each belongs"
             )
+        _require_apart(self.name, fixtures)
+        for kind in range(len(self.kinds)):
+            has = {name: float(kind == k) for k, name in enumerate(self.attributes, start=1)}
+            if self.goal(has) not in boxes:
+                raise InvalidInput(
+                    f"task '{self.name}': `goal` says '{self.goal(has)}' for a thing with {has}, which is none of its fixtures "
+                    f"({', '.join(boxes)})"
+                )
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -214,3 +224,43 @@ class PickPlace:
         """The scene in which these things were seen."""
         items = [self._thing(name, t.p_world, t.radius, t.attributes) for name, t in things.items()]
         return Scene(tuple(items), self.fixtures_at(fixtures))
+
+
+def _require_words(task: PickPlace) -> None:
+    """What a class states by name and number fits together."""
+    if isinstance(task.attributes, str):
+        raise InvalidInput(f'task \'{task.name}\': attributes is the text "{task.attributes}"; write ("{task.attributes}",)')
+    look, attributes = task.appearance, ", ".join(task.attributes) or "none"
+    shown = {*look.skins, *([look.spots] if look.spots else [])}
+    for name in sorted(shown - set(task.attributes)):
+        raise InvalidInput(f"task '{task.name}': its appearance shows '{name}', which is none of its attributes ({attributes})")
+    for name in task.attributes:
+        if shown and name not in shown:
+            raise InvalidInput(
+                f"task '{task.name}': its appearance shows {', '.join(sorted(shown))} and not '{name}': nobody could tell; "
+                "give it a colour in `skins`"
+            )
+    fewest, most = task.things
+    if not 1 <= fewest <= most <= MOST_THINGS:
+        raise InvalidInput(
+            f"task '{task.name}': things is ({fewest}, {most}): the fewest and the most of an episode, must lie between 1 and "
+            f"{MOST_THINGS}"
+        )
+
+
+def _require_apart(task: str, fixtures: Sequence[Fixture]) -> None:
+    """No two boxes are called alike, or stand in each other."""
+    sides = np.linspace(-1.0, 1.0, 5)
+    for i, one in enumerate(fixtures):
+        half = np.array([one.half_x, one.half_y])
+        floor = [se3.apply(one.T_world, np.array([*(half * (u, v)), 0.0]))[:2] for u in sides for v in sides]
+        for other in fixtures[:i]:
+            if one.name == other.name:
+                raise InvalidInput(
+                    f"task '{task}' has two fixtures called '{one.name}': each is found by its name, give another"
+                )
+            if any(other.distance(xy) == 0.0 for xy in floor):
+                raise InvalidInput(
+                    f"task '{task}': '{one.name}' at {one.T_world[:2, 3]} m stands in '{other.name}' at "
+                    f"{other.T_world[:2, 3]} m; one is {2e3 * one.half_x:.0f} x {2e3 * one.half_y:.0f} mm large inside: move it"
+                )

@@ -72,7 +72,7 @@ def bench_irl(json: Path, config: irl_bench.IrlBench, workers: int, address: str
     from visual_irl.evaluation.benchmarks.irl_pictures import plot_profiles
 
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
     with progress_bar(f"{len(config.methods)} methods on {config.task}", "run") as show:
         result = irl_bench.bench_irl(config, json, workers, show, address)
     say(result.table())

@@ -58,9 +58,9 @@ def evaluate(
     load_robot(robot)
     learned = load_skill(skill)
     tried = episodes_of(learned.task, moved)
-    require_writable_file(out)
+    require_writable_file(out, "--json")
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
     todo = [(tried, learned, robot, seed + e, pictures is not None and e == 0) for e in range(episodes)]
     done: dict[int, Worked] = {}
     with progress_bar(f"{tried.doing} on the {robot}", "episode") as show:

@@ -109,7 +109,7 @@ def map_arm(
     robot = load_robot(robot_name)
     require_writable_file(out)
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
 
     def configured(usual: RetargetConfig) -> RetargetConfig:
         config = load_config(usual, config_file)

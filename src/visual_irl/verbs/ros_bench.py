@@ -51,7 +51,7 @@ def bench_ros(out: Path, robot: str, seconds: float) -> None:
     """
     if not 2.0 <= seconds <= 3600.0:
         raise InvalidInput(f"--seconds is {seconds}, must lie between 2 and 3600")
-    require_writable_file(out)
+    require_writable_file(out, "--json")
     ros = workspace()
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))  # another graph on this machine is not heard
     measure = program(ros, "visual_irl_ros", "bench")

@@ -107,7 +107,7 @@ def extract(
         raise InvalidInput("nothing to extract from: name a recording, a folder of pictures or a video")
     require_writable_file(out)
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
     options: dict[str, Any] = {"side": side, "task": task, "every": every}
     given = {name: value for name, value in options.items() if value is not None}
     config = replace(load_config(ExtractionConfig(), config_file), **given)
@@ -223,8 +223,14 @@ def replay(trajectory_path: Path, out: Path, world: Path | None, seed: int, vide
     motion = read_mapped_motion(trajectory_path)
     if not motion.task:
         raise InvalidInput(f"'{trajectory_path}' maps a bare motion: replay needs the scene of a demonstrated task")
+    motion = placed_in(motion, world)
+    if not motion.things and not motion.fixtures:
+        raise InvalidInput(
+            f"'{trajectory_path}' was mapped from what has no objects or fixtures in a calibrated world (a plain video?): "
+            "where a table would be is not known, so it cannot be replayed; `visual-irl map --pictures` shows the arm"
+        )
     require_writable_folder(out)
-    motion, repairs = free_of_collisions(placed_in(motion, world), SIMULATED, PlannerConfig())
+    motion, repairs = free_of_collisions(motion, SIMULATED, PlannerConfig())
     robot = motion.robot
     start = RobotState.at_rest(robot.joint_names, motion.trajectory.q[0])  # where the simulation puts the arm
     approved = approve(motion.trajectory, robot, start, motion.world, SIMULATED, held=motion.held)

@@ -113,7 +113,7 @@ def bench_backend(
         DownloadFailed: the weights cannot be had.
         UnwritableOutput: the result cannot be written.
     """
-    require_writable_file(Path(json_out))
+    require_writable_file(Path(json_out), "--json")
     for clip in clips:
         if not Path(clip).exists():
             raise MissingFile(f"no clip at '{clip}': --clips takes paths of videos")

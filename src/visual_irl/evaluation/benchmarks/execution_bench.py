@@ -85,7 +85,7 @@ def bench_execution(config: ExecutionBench, out: Path, progress: Progress) -> di
     from visual_irl.evaluation.benchmarks.planning_bench import plan_scenes
 
     require_installed(config.backends)
-    require_writable_file(out)
+    require_writable_file(out, "--json")
     kept = KeptParts(out, config)
     guard, stream, planner = {}, {}, {}
     for k, name in enumerate(ROBOTS):

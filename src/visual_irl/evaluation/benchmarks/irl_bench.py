@@ -215,7 +215,7 @@ def bench_irl(
     Raises:
         LearningFailed: a learner diverged, or workers were killed too often.
     """
-    require_writable_file(out)
+    require_writable_file(out, "--json")
     kept = KeptParts(out, config)
     jobs = {f"{method} {seed}": (config, method, seed) for method, seed in itertools.product(config.methods, config.all_seeds)}
     todo = [name for name in jobs if name not in kept]

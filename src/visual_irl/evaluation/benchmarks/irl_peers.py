@@ -14,10 +14,12 @@ import gymnasium
 import numpy as np
 import torch
 from imitation.algorithms.adversarial.airl import AIRL
+from imitation.algorithms.adversarial.common import AdversarialTrainer
 from imitation.algorithms.adversarial.gail import GAIL
 from imitation.data.types import Transitions
 from imitation.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet
 from imitation.util.logger import configure
+from imitation.util.networks import training
 from numpy import ndarray
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
@@ -44,18 +46,18 @@ def learn(
         ent_coef=1e-3, policy_kwargs={"net_arch": [128, 128], "log_std_init": -0.3}, seed=seed, device="cpu",
     )  # fmt: skip
     space = (venv.observation_space, venv.action_space)
-    inputs = {"use_state": True, "use_action": False, "use_next_state": True, "use_done": False}
+    inputs: dict[str, Any] = {"use_state": True, "use_action": False, "use_next_state": True, "use_done": False}
     airl = method == "imitation_airl"
     net = BasicShapedRewardNet(*space, **inputs) if airl else BasicRewardNet(*space, **inputs)
+    transitions = _transitions(task, shown, actions if airl else torch.zeros_like(actions))
     trainer = (AIRL if airl else GAIL)(
-        demonstrations=_transitions(task, shown, actions if airl else torch.zeros_like(actions)),
-        demo_batch_size=256, venv=venv, gen_algo=generator, reward_net=net, n_disc_updates_per_round=4,
-        custom_logger=configure(format_strs=[]),
+        demonstrations=transitions, demo_batch_size=min(256, len(transitions)), venv=venv, gen_algo=generator, reward_net=net,
+        n_disc_updates_per_round=4, custom_logger=configure(format_strs=[]),
     )  # fmt: skip
     began = time.process_time()
     while time.process_time() - began < cpu_seconds:
-        trainer.train(trainer.gen_train_timesteps)
-    reward_net = net.base if airl else net
+        _round(trainer)
+    reward_net: Any = net.base if airl else net
 
     def act(observations: Tensor) -> Tensor:
         action, _ = generator.policy.predict(flat_features(task, observations).numpy(), deterministic=True)
@@ -66,6 +68,15 @@ def learn(
         return reward_net(now, torch.zeros(len(s), task.action_size), then, torch.zeros(len(s)))
 
     return act, reward, venv.steps
+
+
+def _round(trainer: AdversarialTrainer) -> None:
+    """One round of the library's `train`, which would draw a bar of its own for each and takes no option to leave it out."""
+    trainer.train_gen(trainer.gen_train_timesteps)
+    for _ in range(trainer.n_disc_updates_per_round):
+        with training(trainer.reward_train):
+            trainer.train_disc()
+    trainer.logger.dump()
 
 
 def flat_features(task: BatchTask, observations: Tensor) -> Tensor:

@@ -174,9 +174,9 @@ def bench_mapping(
     """
     robot = load_robot(robot_name)
     motions = [load_motion(file) for file in motion_files(motion)]
-    require_writable_file(Path(json_out))
+    require_writable_file(Path(json_out), "--json")
     if pictures is not None:
-        require_writable_folder(pictures)
+        require_writable_folder(pictures, "--pictures")
     followers = {name: make(robot) for name, make in METHODS.items()}
     turns = REPEATS * len(followers)
     total = turns * sum(len(m.t) for m in motions)

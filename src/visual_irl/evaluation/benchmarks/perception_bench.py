@@ -130,9 +130,10 @@ def bench_perception(
         DownloadFailed: the weights cannot be had.
         UnwritableOutput: a result cannot be written.
     """
-    require_writable_file(Path(json_out))
-    for path in (folder, *([pictures] if pictures else [])):
-        require_writable_folder(path)
+    require_writable_file(Path(json_out), "--json")
+    require_writable_folder(folder)
+    if pictures is not None:
+        require_writable_folder(pictures, "--pictures")
     clips, still = clips or benchmark_clips(), still or still_clip()
     render([*clips, still], folder, lambda done, total: progress("rendering", done, total))
     for task in sorted({clip.task for clip in clips}):

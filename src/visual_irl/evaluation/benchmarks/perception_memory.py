@@ -90,7 +90,7 @@ def perception_memory(recording: Path, frames: int, json_out: Path, progress: Ca
     """
     if frames < 100:
         raise InvalidInput(f"{frames} frames tell no trend; give 100 or more")
-    require_writable_file(Path(json_out))
+    require_writable_file(Path(json_out), "--json")
     with processes(1) as submit:
         bare = submit(_watch_bare, recording, frames)
         stream = LiveStream()

@@ -82,7 +82,7 @@ def bench_transfer(
     address: str | None = None,
 ) -> dict[str, Any]:
     """Run every seed and write the summary to `out`; what was interrupted goes on where it was."""
-    require_writable_file(out)
+    require_writable_file(out, "--json")
     kept = KeptParts(out, config)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     todo = [(config, seed) for seed in seeds if str(seed) not in kept]

@@ -25,6 +25,9 @@ from visual_irl.perception.landmarks.download import SourceFailed, fetch_archive
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and the total where that is known."""
 
+CACHE_OPTION = "folder with VISUAL_IRL_CACHE"
+"""What a user chooses another place for the weights with."""
+
 BUNDLE_FORMAT = 1
 """Raise it when bundles are built differently: cached ones are then built again."""
 
@@ -165,7 +168,7 @@ class _Pull:
         self._progress(f"building {name}", 0, None)
         parts = self._manifest.bundles[name]
         members = [Member(p["file"], _component_path(p["component"]), p["mean"], p["std"], p.get("outputs", ())) for p in parts]
-        with atomic_path(_bundle_path(name)) as partial:
+        with atomic_path(_bundle_path(name), CACHE_OPTION) as partial:
             build_bundle(partial, members, _recipe(self._manifest, name))
 
     def component(self, part: Component) -> None:
@@ -181,7 +184,7 @@ class _Pull:
                 reasons.append(f"{source}: {self._failed[source]}")
                 continue
             try:
-                with atomic_path(path) as partial:
+                with atomic_path(path, CACHE_OPTION) as partial:
                     fetch(partial)
                     found = _sha256(partial)
                     if found != part.sha256:  # of this file only: the source may still serve the others

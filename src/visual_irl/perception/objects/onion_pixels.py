@@ -25,7 +25,7 @@ _FLOOR = 0.1  # share of its brightness that is added before colours are compare
 
 
 class OnionColour(NamedTuple):
-    """The onions' sector of HSV after the light's tint is taken out; all of it has red >= green >= blue."""
+    """The onions' sector of HSV after the light's tint is taken out; through red where `least_hue` is the larger."""
 
     saturation: float
     least_hue: float
@@ -79,17 +79,47 @@ def onion_patch(
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _is_onion(r, g, b, gain, colour):
+def _pure(hue):
+    """60 times (r - b, g - b) of a hue's [degrees] pure colour: on a hexagon about grey, anticlockwise as the hue grows."""
+    h = hue % 360.0
+    r = min(max(abs(h - 180.0) - 60.0, 0.0), 60.0)
+    g = min(max(120.0 - abs(h - 120.0), 0.0), 60.0)
+    b = min(max(120.0 - abs(h - 240.0), 0.0), 60.0)
+    return r - b, g - b
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _sector(colour):
+    """The two half-planes that bound the hues, and whether a hue may be in either; else it must be in both."""
+    span = colour.most_hue - colour.least_hue
+    return _pure(colour.least_hue), _pure(colour.most_hue), (span if span >= 0.0 else span + 360.0) > 180.0
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _is_onion(r, g, b, gain, colour, sector):
+    first, last, either = sector
     r, g, b = r * gain[0], g * gain[1], b * gain[2]
-    chroma = r - b
-    hue = np.float32(60.0) * (g - b)  # [degrees] times chroma
-    return (
-        r >= g
-        and g >= b
-        and r >= colour.darkest
-        and chroma >= colour.saturation * r
-        and colour.least_hue * chroma <= hue <= colour.most_hue * chroma
-    )
+    red, green = r - b, g - b
+    after, before = first[0] * green >= first[1] * red, last[1] * red >= last[0] * green
+    if not ((after or before) if either else (after and before)):
+        return False
+    most = max(r, g, b)
+    chroma = most - min(r, g, b)
+    return chroma > 0.0 and most >= colour.darkest and chroma >= colour.saturation * most
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _bluest(gain, colour):
+    """For every red, the least blue that no pixel of the colour has: from red to yellow, red is the most and blue the least."""
+    bluest = np.full(256, 256, np.int16)
+    if colour.least_hue <= colour.most_hue <= 60.0:
+        least = np.float32((1.0 - colour.saturation) * gain[0] / gain[2])
+        for r in range(256):
+            bluest[r] = 0 if r < colour.darkest else np.floor(min(np.float32(r) * least, np.float32(255.0))) + 1
+    return bluest
 
 
 @njit(cache=True, nogil=True)
@@ -97,14 +127,14 @@ def _is_onion(r, g, b, gain, colour):
 def _points(rgb, depth, gain, colour, lens, T, lower, upper):
     height, width = depth.shape
     found, rows, columns, points = 0, np.empty(1024, np.int64), np.empty(1024, np.int64), np.empty((1024, 3))
-    least = np.float32((1.0 - colour.saturation) * gain[0] / gain[2])
+    sector, bluest = _sector(colour), _bluest(gain, colour)
     for v in range(height):
         for u in range(width):
-            r, b = np.float32(rgb[v, u, 0]), np.float32(rgb[v, u, 2])
-            if b > r * least or r < colour.darkest:  # cheap, and excludes most
+            if rgb[v, u, 2] >= bluest[rgb[v, u, 0]]:  # cheap, and excludes most
                 continue
+            r, b = np.float32(rgb[v, u, 0]), np.float32(rgb[v, u, 2])
             z = depth[v, u]
-            if not z > 0.0 or not _is_onion(r, np.float32(rgb[v, u, 1]), b, gain, colour):
+            if not z > 0.0 or not _is_onion(r, np.float32(rgb[v, u, 1]), b, gain, colour, sector):
                 continue
             x, y = (u - lens[2]) / lens[0] * z, (v - lens[3]) / lens[1] * z
             if found == len(rows):
@@ -124,7 +154,7 @@ def _points(rgb, depth, gain, colour, lens, T, lower, upper):
 @no_type_check
 def _patch(rgb, depth, disc, within, near, gain, colour, patch):
     """Fill `patch`; whether any skin is seen."""
-    cells = CELLS * CELLS
+    cells, sector = CELLS * CELLS, _sector(colour)
     mean, row, skin = np.zeros((cells, 3), np.float32), np.empty((cells, 4)), np.zeros(cells, np.bool_)
     for i in range(cells):
         x, y = (i % CELLS + 0.5) / CELLS * 2.0 - 1.0, (i // CELLS + 0.5) / CELLS * 2.0 - 1.0
@@ -132,7 +162,7 @@ def _patch(rgb, depth, disc, within, near, gain, colour, patch):
         n = _mean_colour(rgb, depth, disc, within, near, x, y, mean[i])
         if n > 0:
             patch[0, i // CELLS, i % CELLS] = n / _PER_CELL**2
-            skin[i] = _is_onion(mean[i, 0], mean[i, 1], mean[i, 2], gain, colour)
+            skin[i] = _is_onion(mean[i, 0], mean[i, 1], mean[i, 2], gain, colour, sector)
             for k in range(3):
                 mean[i, k] *= gain[k]
     if not skin.any():

@@ -37,7 +37,7 @@ class OnionDetectorConfig:
     saturation: float = 0.58
     """Least HSV saturation of onion skin: human skin has 0.3 to 0.47, onions 0.6 to 0.8."""
     hue: tuple[float, float] = (12.0, 48.0)
-    """HSV hue of onion skin [degrees], red-brown to yellow."""
+    """HSV hue of onion skin [degrees], red-brown to yellow; (340, 20) would go through red."""
     tint_limit: float = 0.15
     """The light's tint is taken out of the colours up to this share; beyond it the room itself is coloured."""
     darkest: int = 36
