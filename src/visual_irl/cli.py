@@ -376,8 +376,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo,
 }
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Why nothing more can be written to a disk."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Why nothing more can be written to a disk; the last under `ulimit -f` and on a stick of 4 GiB a file."""
 
 
 def main(args: list[str] | None = None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import av
 import matplotlib
@@ -144,8 +146,10 @@ class Mp4Writer:
         self.path, self.fps, self.width, self.height = path, fps, width, height
 
     def __enter__(self) -> Mp4Writer:
-        self._atomic = atomic_path(self.path)
-        self._container = av.open(str(self._atomic.__enter__()), "w", format="mp4")
+        with ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            self._container = stack.enter_context(av.open(str(partial), "w", format="mp4"))
+            self._open = stack.pop_all()
         self._stream = self._container.add_stream("libx264", rate=self.fps)
         self._stream.width, self._stream.height = self.width, self.height
         self._stream.pix_fmt = "yuv420p"
@@ -157,9 +161,10 @@ class Mp4Writer:
         for packet in self._stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")):
             self._container.mux(packet)
 
-    def __exit__(self, kind: object, value: object, trace: object) -> None:
-        if kind is None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._open.__exit__(kind, value, trace)
+            return
+        with self._open:  # a disk may be full now: the file is named, and what there is of it goes
             for packet in self._stream.encode():
                 self._container.mux(packet)
-        self._container.close()
-        self._atomic.__exit__(kind, value, trace)  # type: ignore[arg-type]
