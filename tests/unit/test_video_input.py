@@ -23,7 +23,7 @@ from visual_irl.perception.skeleton.keypoints import KeypointConfig, extract_key
 RATE = 10
 
 
-def write_video(path: Path, frames: int, rotation: int = 0, **options: str) -> Path:
+def write_video(path: Path, frames: int, rotation: int = 0, red: int = 250, **options: str) -> Path:
     """A video of 96x64 whose left half is red."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=RATE)
@@ -33,7 +33,7 @@ def write_video(path: Path, frames: int, rotation: int = 0, **options: str) -> P
         container.start_encoding()  # writes the header even when no frame follows
         for i in range(frames):
             picture = np.full((64, 96, 3), 10 * (i % 10), np.uint8)
-            picture[:, :48, 0] = 250
+            picture[:, :48, 0] = red
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():
@@ -181,7 +181,14 @@ def test_letterbox_keeps_the_aspect_ratio() -> None:
 
 def test_a_video_without_a_person_is_refused_with_counts(tmp_path: Path) -> None:
     source = open_frames(write_video(tmp_path / "a.mp4", 4))
-    with pytest.raises(NoPersonFound, match="0 of 4 frames, 1 are needed"):
+    with pytest.raises(NoPersonFound, match="0 of 4 frames, 1 are needed") as refused:
+        extract_keypoints(source)
+    assert "dark" not in str(refused.value)
+
+
+def test_a_video_in_the_dark_is_told_to_be_filmed_in_more_light(tmp_path: Path) -> None:
+    source = open_frames(write_video(tmp_path / "a.mp4", 4, red=60))
+    with pytest.raises(NoPersonFound, match=r"a body in 0; 4 are dark\); film the person in more light, upright"):
         extract_keypoints(source)
 
 

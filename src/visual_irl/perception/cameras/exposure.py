@@ -21,11 +21,21 @@ _BLUR = 1.0
 
 def well_exposed(frame: RgbdFrame) -> RgbdFrame:
     """The frame itself, or a copy of a dark one in which all colours are brighter by one factor, and noise is averaged."""
-    few = frame.rgb[::_SAMPLE, ::_SAMPLE]
-    if np.count_nonzero(few >= DARK) > (1.0 - 0.01 * _PARTS) * few.size:  # most pictures; the rest costs ten times as much
-        return frame
-    brightest = float(np.percentile(few.max(2), _PARTS)) if few.size else 0.0
+    brightest = _brightest(frame)
     if not BLACK <= brightest < DARK:
         return frame
     levels = np.minimum(np.arange(256) * (BRIGHT / brightest), 255.0).astype(np.uint8)
     return replace(frame, rgb=cv2.LUT(cv2.GaussianBlur(frame.rgb, (0, 0), _BLUR), levels))
+
+
+def is_dark(frame: RgbdFrame) -> bool:
+    """Whether a picture is so dark that it was brightened, or that there was nothing to brighten."""
+    return _brightest(frame) < DARK
+
+
+def _brightest(frame: RgbdFrame) -> float:
+    """Level of a picture's brightest parts; infinite where that is no question, and where there is no picture."""
+    few = frame.rgb[::_SAMPLE, ::_SAMPLE]
+    if np.count_nonzero(few >= DARK) > (1.0 - 0.01 * _PARTS) * few.size:  # most pictures; the rest costs ten times as much
+        return np.inf
+    return float(np.percentile(few.max(2), _PARTS)) if few.size else np.inf

@@ -13,7 +13,7 @@ from numpy import ndarray
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput, NoPersonFound
 from visual_irl.perception import DETECTORS
-from visual_irl.perception.cameras.exposure import well_exposed
+from visual_irl.perception.cameras.exposure import is_dark, well_exposed
 from visual_irl.perception.cameras.shot_cuts import ShotCuts
 from visual_irl.perception.cameras.sources import FrameSource
 from visual_irl.perception.cameras.stream_health import StreamHealth, with_possible_depth
@@ -147,7 +147,7 @@ def iterate_keypoints(
         InvalidInput: no frame has any usable depth although the source has depth, or depth contradicts the person's size.
         NoPersonFound: an arm is complete in too few frames.
     """
-    frames = persons = arms = with_depth = 0
+    frames = persons = arms = with_depth = dark = 0
     stream = KeypointStream(config, detector)
     stream.health, stream.cuts = health or stream.health, cuts or stream.cuts
     for raw in source:
@@ -160,6 +160,7 @@ def iterate_keypoints(
             continue
         frames, persons, with_depth = frames + 1, persons + keypoints.person, with_depth + (stream.health.no_depth == bare)
         arms += any(arm_seen([keypoints], side)[0] for side in SIDES)
+        dark += stream.health.sound and not keypoints.person and is_dark(frame)
         yield frame, keypoints
     stream.health.refuse(source.refused)
     if frames and not with_depth:
@@ -177,10 +178,11 @@ def iterate_keypoints(
     if arms < needed:
         unsure = stream.health.sides_unknown
         doubt = f", and one without a head in {unsure}, whose left and right are not certain" if unsure else ""
+        gloom, light = (f"; {dark} are dark", "in more light, ") if 2 * dark > frames - arms else ("", "")
         raise NoPersonFound(
             f"'{source.path}': an arm ({', '.join(ARM)}) is seen in {arms} of {frames} frames, {needed} are needed "
-            f"(a body in {persons}{doubt}); film the person upright, from the front, {'head, ' if unsure else ''}shoulders and "
-            "the whole arm in the picture"
+            f"(a body in {persons}{doubt}{gloom}); film the person {light}upright, from the front, {'head, ' if unsure else ''}"
+            "shoulders and the whole arm in the picture"
         )
 
 
