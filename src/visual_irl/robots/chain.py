@@ -23,7 +23,7 @@ Counting them, an atomic addition for every array that is handed over, had taken
 """
 INSIDE = LEAN | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """How it is where only compiled code calls it: without the code that takes its arguments out of Python objects, dozens of
-arrays each, which took a sixth of the time. Called from Python such a function ends the process.
+arrays each, which takes long to compile. Called from Python such a function ends the process.
 """
 INNERMOST = LEAN | {"fastmath": {"contract", "reassoc", "arcp", "nsz"}, "forceinline": True}
 """How its innermost loops are: sums and products may be reordered and fused; numbers that are not finite stay what they are.
