@@ -155,7 +155,7 @@ def test_every_argument_that_is_documented_exists() -> None:
         name for path in (ROOT / "urdf").glob("*.xacro") for name in re.findall(r'xacro:arg name="(\w+)"', path.read_text())
     }
     known |= {"align_depth.enable", "robot_description"}  # the camera driver's, and robot_state_publisher's
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = path.read_text()
         assert set(re.findall(r"([\w.]+):=", text)) <= known, path.name
         for name, rest in re.findall(r"visual-irl up (\w+)(.*)", text):  # those of a command, of that very file
