@@ -9,9 +9,10 @@ import pytest
 
 from reached_targets import targets_along
 from visual_irl.errors import InvalidInput
+from visual_irl.mapping import placement as placement_module
 from visual_irl.mapping.branch_path import BranchCosts, best_path
 from visual_irl.mapping.offline import OfflineConfig, limb_errors, map_offline
-from visual_irl.mapping.placement import Placement, _free_candidates, calibrate_mount, placed_targets
+from visual_irl.mapping.placement import Placement, _free_candidates, _nudged, calibrate_mount, placed_targets
 from visual_irl.mapping.prior_lessons import synthetic_arm
 from visual_irl.mapping.smoothing import SmoothCosts, smoothed
 from visual_irl.mapping.targets import ArmTargets, cut
@@ -208,6 +209,46 @@ def test_calibration_reaches_and_keeps_objects_unscaled() -> None:
     assert fixed.arm_scale is None and fixed.T_world_base[2, 2] == pytest.approx(1.0)
     world = placed_targets(arm, robot, Placement(np.eye(4), 0.0, None, 0.0, 1.0))
     np.testing.assert_allclose(world.p, arm.Ts_world_hand[:, :3, 3])
+
+
+@pytest.mark.parametrize(("free", "seed"), [(True, 8), (False, 2)], ids=["free", "workspace"])
+def test_a_placement_off_the_grid_is_better_in_one_way_and_worse_in_none(
+    free: bool, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot, arm = load_robot("ur5e"), synthetic_arm(seed)
+
+    def finished(placement: Placement) -> tuple[float, float, float]:
+        targets = placed_targets(arm, robot, placement)
+        path = map_offline(robot, targets, OfflineConfig(beside=False))
+        jumps = (np.abs(np.diff(path.q, axis=0)).max(axis=1) > 0.2).sum()
+        return (
+            float((~path.reachable).mean()),
+            float((limb_errors(robot, targets, path.q) ** 2).sum(axis=1).mean()),
+            float(jumps),
+        )
+
+    off_grid = finished(calibrate_mount(arm, robot, free))
+    monkeypatch.setattr(placement_module, "NUDGES", ())
+    on_grid = finished(calibrate_mount(arm, robot, free))
+    assert off_grid != on_grid
+    assert all(a <= b + 1e-12 for a, b in zip(off_grid, on_grid, strict=True))
+
+
+def test_nudges_turn_a_free_base_about_the_shoulder_and_keep_a_workspaces_upright() -> None:
+    robot, arm = load_robot("panda"), synthetic_arm(2)
+    at = Placement(next(iter(_free_candidates(arm, robot))).T_world_base, 0.3, 1.0, 0.1, 1.0)
+    shoulder = np.append(robot.fk(robot.home, robot.shoulder_frame)[:3, 3], 1.0)
+    turned = list(_nudged(at, robot, free=True, turn_tool=True, size=1.0))
+    assert len(turned) == 8 and {p.tool_yaw for p in turned} == {0.3, 0.3 + np.pi / 8, 0.3 - np.pi / 8}
+    for p in turned:
+        np.testing.assert_allclose(p.T_world_base @ shoulder, at.T_world_base @ shoulder, atol=1e-12)
+    upright = Placement(np.eye(4), 0.0, None, 0.0, 1.0)
+    moved = list(_nudged(upright, robot, free=False, turn_tool=False, size=0.5))
+    assert len(moved) == 6 and all(p.tool_yaw == 0.0 for p in moved)
+    assert all(p.T_world_base[2, 2] == 1.0 and p.T_world_base[2, 3] == 0.0 for p in moved)
+    assert len(list(_nudged(upright, load_robot("ur5e"), free=False, turn_tool=True, size=0.5))) == 4, (
+        "joints that turn endlessly"
+    )
 
 
 @pytest.mark.parametrize("name", ["panda", "ur5e"])

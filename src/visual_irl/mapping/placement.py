@@ -7,7 +7,8 @@ never scaled: the base stands upright and is moved and turned instead.
 
 Every candidate is judged on a few frames by its share of frames with a solution and by how near the best solution's limbs
 come to the human's; the best ones then by the best path through longer stretches, with its jumps; the best of those by the
-finished motion, with its jerk.
+finished motion, with its jerk. The winner lies on a grid: it is turned and moved a little, as long as the finished motion gets
+better by that in one way and worse in none (pattern search; Hooke and Jeeves 1961).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float
@@ -50,6 +51,10 @@ BEST, FINAL = 24, 6
 """How many candidates are judged as a path, and how many of those as the finished motion."""
 COSTS = BranchCosts(posture=0.0)
 """Costs of a path when placements are compared: the posture that fits best depends on the placement itself."""
+NUDGES = (1.0, 0.5, 0.25)
+"""How far the winner is turned or moved in each round, as shares of half the grid's spacing, ..."""
+MOVES = 3
+"""... and how often at most in a round."""
 STRETCHES, STRETCH = 6, 250
 """How many stretches of how many frames they are judged on."""
 UNREACHABLE_COST = 20.0
@@ -109,6 +114,7 @@ def calibrate_mount(
     few = _few(arm)
     candidates = list(_free_candidates(arm, robot) if free else _workspace_candidates(arm, robot))
     candidates = [c for c in candidates if turn_tool or c.tool_yaw == 0.0]
+    total = len(candidates) + 10 * (BEST + len(NUDGES))
     solver = solver_of(robot, 0.01, COARSE)
     work, found = work_of(solver.chain), np.empty((capacity(solver), len(robot.home)))
     judged = []
@@ -117,21 +123,27 @@ def calibrate_mount(
         cost = _glance(solver, work, found, g.R, g.p, g.upper, g.fore, g.posture, COSTS, UNREACHABLE_COST)
         judged.append((cost, i))
         if i % 20 == 0:
-            progress(i, len(candidates) + 10 * BEST)
+            progress(i, total)
     judged = _distinct(sorted(judged), candidates)
     hopeful = []
     solver = solver_of(robot, 0.01)
     for k, (_, i) in enumerate(judged[:BEST]):
         targets = placed_targets(arm, robot, candidates[i], start=start)
         hopeful.append((np.mean([_path_cost(solver, cut(targets, part)) for part in _stretches(targets)]), i))
-        progress(len(candidates) + 10 * (k + 1), len(candidates) + 10 * BEST)
-    ranked = []
-    for _, i in sorted(hopeful)[:FINAL]:
-        targets = placed_targets(arm, robot, candidates[i], start=start)
-        looks = [_look(robot, cut(targets, part)) for part in _stretches(targets)]
-        cost, reached = np.mean(looks, axis=0)
-        ranked.append((float(cost), i, dataclasses.replace(candidates[i], reachable=float(reached))))
-    return min(ranked, key=lambda r: r[:2])[2]
+        progress(len(candidates) + 10 * (k + 1), total)
+    places = [candidates[i] for _, i in sorted(hopeful)[:FINAL]]
+    best = winner = min((_look(arm, robot, place, start) for place in places), key=lambda look: look.cost)
+    ground = np.array([c.T_world_base[:3, 3] for c in candidates])
+    for k, size in enumerate(NUDGES):
+        for _ in range(MOVES):
+            around = [c for c in _nudged(best.placement, robot, free, turn_tool, size) if free or _within(c, ground)]
+            better = [look for c in around if (look := _look(arm, robot, c, start)).betters(best)]
+            if not better:
+                break
+            best = min(better, key=lambda look: look.cost)
+        progress(total - 10 * (len(NUDGES) - k - 1), total)
+    unseen = [_look(arm, robot, look.placement, start, between=True) for look in (winner, best)]
+    return best.placement if unseen[1].cost <= unseen[0].cost else winner.placement
 
 
 def varied_placements(
@@ -204,15 +216,39 @@ def _path_cost(solver: Solver, targets: ArmTargets) -> float:
     return float((sum(prices) + UNREACHABLE_COST * (len(path.q) - len(rows)) + JUMP_COST * jumps) / len(path.q))
 
 
-def _look(robot: RobotModel, targets: ArmTargets) -> tuple[float, float]:
-    """Cost of a frame when all is done: limbs, what is missed, jumps and jerk; and the share of frames that are reached."""
+class _Look(NamedTuple):
+    """A placement with the share that it reaches, and of a frame of the finished motion: cost, limbs and jumps in the mean."""
+
+    placement: Placement
+    cost: float
+    limbs: float
+    jumps: float
+
+    def betters(self, other: _Look) -> bool:
+        """Whether it costs less, and reaches as much, with limbs as near and as few jumps."""
+        worse = (self.placement.reachable < other.placement.reachable, self.limbs > other.limbs, self.jumps > other.jumps)
+        return self.cost < other.cost and not any(worse)
+
+
+def _look(
+    arm: HumanArmTrajectory, robot: RobotModel, placement: Placement, start: ndarray | None, between: bool = False
+) -> _Look:
+    """The finished motion with a placement, on the stretches that all are judged on, or on those between them."""
+    targets = placed_targets(arm, robot, placement, start=start)
+    rows = [_finished(robot, cut(targets, part)) for part in _stretches(targets, between)]
+    limbs, jumps, jerk, reached = np.mean(rows, axis=0).tolist()
+    cost = limbs + UNREACHABLE_COST * (1.0 - reached) + JUMP_COST * jumps + JERK_COST * jerk / 1e8
+    return _Look(dataclasses.replace(placement, reachable=reached), cost, limbs, jumps)
+
+
+def _finished(robot: RobotModel, targets: ArmTargets) -> tuple[float, float, float, float]:
+    """Squared angles of both limbs [rad^2], jumps, squared jerk [rad^2/s^6] and what is reached, a frame in the mean."""
     path = map_offline(robot, targets, OfflineConfig(beside=False))
-    limbs = np.nanmean(limb_errors(robot, targets, path.q) ** 2, axis=0).sum()
+    limbs = float(np.nanmean(limb_errors(robot, targets, path.q) ** 2, axis=0).sum())
     jumps = _jumps(path.q, targets, np.ones(len(path.q), bool)) / len(path.q)
     third = np.diff(path.q, 3, axis=0)[~(targets.start[1:-2] | targets.start[2:-1] | targets.start[3:])]
     jerk = float((third**2).mean()) / targets.interval() ** 6 if len(third) else 0.0
-    cost = limbs + UNREACHABLE_COST * (~path.reachable).mean() + JUMP_COST * jumps + JERK_COST * jerk / 1e8
-    return float(cost), float(path.reachable.mean())
+    return limbs, jumps, jerk, float(path.reachable.mean())
 
 
 def _jumps(q: ndarray, targets: ArmTargets, solved: ndarray) -> int:
@@ -226,35 +262,66 @@ def _free_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Pla
     limbs, hand = robot.limb_lengths()
     scale = REACH_SHARE * limbs / _length(arm)
     shoulder = np.median(arm.shoulder, axis=0)
-    offset = robot.fk(robot.home, robot.shoulder_frame)[:3, 3]
-    endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6
+    offset, (base_endless, tool_endless) = robot.fk(robot.home, robot.shoulder_frame)[:3, 3], _endless(robot)
     for axis in product((-1.0, 0.0, 1.0), repeat=3):
         if not any(axis):
             continue
         R_axis = se3.rotation_between(np.array([0.0, 0.0, 1.0]), np.array(axis) / np.linalg.norm(axis))
-        for yaw in YAWS[:1] if endless[0] else YAWS:
+        for yaw in YAWS[:1] if base_endless else YAWS:
             R = R_axis @ se3.exp_so3(np.array([0.0, 0.0, yaw]))
-            for tool_yaw in TOOL_YAWS[:1] if endless[-1] else TOOL_YAWS:
+            for tool_yaw in TOOL_YAWS[:1] if tool_endless else TOOL_YAWS:
                 yield Placement(se3.transform(R, shoulder - R @ offset), float(tool_yaw), scale, hand, 0.0)
 
 
 def _workspace_candidates(arm: HumanArmTrajectory, robot: RobotModel) -> Iterator[Placement]:
     """An upright base on a grid around the person's shoulder."""
     shoulder, lowest = np.median(arm.shoulder, axis=0), float(arm.Ts_world_hand[:, 2, 3].min())
-    endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6
+    base_endless, tool_endless = _endless(robot)
     for back, aside, up, yaw, tool_yaw in product(
-        BACK, ASIDE, UP, YAWS[:1] if endless[0] else YAWS, TOOL_YAWS[:1] if endless[-1] else TOOL_YAWS
+        BACK, ASIDE, UP, YAWS[:1] if base_endless else YAWS, TOOL_YAWS[:1] if tool_endless else TOOL_YAWS
     ):
         base = np.array([shoulder[0] + back, shoulder[1] + aside, lowest + up])
         yield Placement(se3.transform(se3.exp_so3(np.array([0.0, 0.0, yaw])), base), float(tool_yaw), None, 0.0, 0.0)
 
 
-def _stretches(targets: ArmTargets) -> list[slice]:
-    """Stretches of consecutive frames spread over a motion; all of it when it is short."""
+def _nudged(placement: Placement, robot: RobotModel, free: bool, turn_tool: bool, size: float) -> Iterator[Placement]:
+    """The placement turned or moved to either side, in one way at a time, by `size` times half the grid's spacing.
+
+    *Free*: turned about the shoulder, by each axis of the base. In a *workspace*: moved level, and turned about the vertical.
+    """
+    T, (base, tool) = placement.T_world_base, _endless(robot)
+    shoulder = robot.fk(robot.home, robot.shoulder_frame)[:3, 3] if free else np.zeros(3)
+    turn, shift = size * YAWS[1] / 2, 0.0 if free else size * (BACK[1] - BACK[0]) / 2
+    for sign in (-1.0, 1.0):
+        for axis in np.eye(3)[0 if free else 2 : 2 if base else 3]:
+            R = se3.exp_so3(sign * turn * axis)
+            yield dataclasses.replace(placement, T_world_base=T @ se3.transform(R, shoulder - R @ shoulder))
+        for step in sign * shift * np.eye(4)[:2, :3] if shift else ():
+            yield dataclasses.replace(placement, T_world_base=se3.transform(T[:3, :3], T[:3, 3] + step))
+        if turn_tool and not tool:
+            yield dataclasses.replace(placement, tool_yaw=placement.tool_yaw + sign * turn)
+
+
+def _within(placement: Placement, ground: Float[ndarray, "N 3"]) -> bool:
+    """Whether the base stands in the box that holds the places in `ground`."""
+    p = placement.T_world_base[:3, 3]
+    return bool(((p >= ground.min(axis=0) - 1e-9) & (p <= ground.max(axis=0) + 1e-9)).all())
+
+
+def _endless(robot: RobotModel) -> tuple[bool, bool]:
+    """Whether the first and the last joint turn all the way round, so that base or tool need not be turned."""
+    endless = robot.upper - robot.lower > 4.0 * np.pi - 1e-6
+    return bool(endless[0]), bool(endless[-1])
+
+
+def _stretches(targets: ArmTargets, between: bool = False) -> list[slice]:
+    """Stretches of consecutive frames spread over a motion, or those half-way between them; all of it when it is short."""
     frames = len(targets.t)
     if frames <= STRETCHES * STRETCH:
         return [slice(0, frames)]
-    return [slice(a, a + STRETCH) for a in np.linspace(0, frames - STRETCH, STRETCHES).astype(int).tolist()]
+    begins = np.linspace(0, frames - STRETCH, STRETCHES)
+    begins = (begins[:-1] + begins[1:]) / 2 if between else begins
+    return [slice(a, a + STRETCH) for a in begins.astype(int).tolist()]
 
 
 @njit(cache=True, nogil=True)
