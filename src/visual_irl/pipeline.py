@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from visual_irl.errors import LearningFailed, MissingFile
+from visual_irl.errors import LearningFailed
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.reward.model import LinearReward
 from visual_irl.skills import SKILLS
-from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Skill, Way, silent
+from visual_irl.skills.parts import MOTION_FILE, REWARD_FILE, LearnConfig, Looks, Progress, Skill, Way, require_whole, silent
 from visual_irl.tasks import part_of
 from visual_irl.types import Demonstration
 
@@ -59,8 +59,7 @@ def load_skill(folder: Path) -> Skill:
     Raises:
         MissingFile, UnreadableFile: with the way out.
     """
-    if not Path(folder).is_dir():
-        raise MissingFile(f"no skill at '{folder}'; `visual-irl learn` makes one")
+    require_whole(folder)
     task = LinearReward.load(Path(folder) / REWARD_FILE).relations.task
     skill: Skill = part_of(task, SKILLS).load(folder)
     return skill

@@ -26,7 +26,7 @@ def inverse(T_a_b: Float[ndarray, "*B 4 4"]) -> Float[ndarray, "*B 4 4"]:
     T_b_a = np.zeros_like(T_a_b)
     R_b_a = np.swapaxes(T_a_b[..., :3, :3], -1, -2)
     T_b_a[..., :3, :3] = R_b_a
-    T_b_a[..., :3, 3] = -np.einsum("...ij,...j->...i", R_b_a, T_a_b[..., :3, 3])
+    T_b_a[..., :3, 3] = -(R_b_a @ T_a_b[..., :3, 3, None])[..., 0]
     T_b_a[..., 3, 3] = 1.0
     return T_b_a
 

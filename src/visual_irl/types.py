@@ -40,6 +40,7 @@ HAND_KEYPOINTS = tuple(f"{side}_hand_{name}" for side in SIDES for name in HAND_
 
 KEYPOINTS = BODY_KEYPOINTS + HAND_KEYPOINTS
 """Every keypoint of a frame in its order (50)."""
+_ROW = {name: row for row, name in enumerate(KEYPOINTS)}
 
 
 _RIGID = 1e-3
@@ -58,9 +59,9 @@ def require_side(side: str) -> None:
 
 def keypoint_index(name: str) -> int:
     """Row of a keypoint in `p_world`; an unknown name lists the known ones."""
-    if name not in KEYPOINTS:
+    if name not in _ROW:
         raise InvalidInput(f"unknown keypoint '{name}'; known: {', '.join(KEYPOINTS)}")
-    return KEYPOINTS.index(name)
+    return _ROW[name]
 
 
 def _frozen(value: Any, what: str, shape: tuple[int | None, ...], dtype: Any = float, finite: bool = True) -> ndarray:

@@ -18,7 +18,8 @@ from perfect_person import (
     person_of,
     truth,
 )
-from visual_irl.perception.skeleton.hand_lifting import guessed_thumb, hand_skin, place_hand
+from visual_irl import se3
+from visual_irl.perception.skeleton.hand_lifting import guessed_thumb, hand_skin, place_hand, seen_from
 from visual_irl.perception.skeleton.hand_order import MOST_TWIST, forearm_twist, reversed_order
 from visual_irl.perception.skeleton.lifting import lift_keypoints
 from visual_irl.types import keypoint_index
@@ -144,3 +145,9 @@ def test_a_forearm_turns_by_less_than_a_right_angle_either_way() -> None:
     assert np.isnan(forearm_twist(straight, index, little))  # the elbow does not tell where the middle is
     assert np.isnan(forearm_twist(arm, arm[2] - [0.0, 0.0, 0.03], arm[2] + [0.0, 0.0, 0.03]))
     assert np.isnan(forearm_twist(arm, index, np.full(3, np.nan)))
+
+
+def test_a_shape_is_turned_to_its_ray_by_the_shortest_rotation() -> None:
+    uv = np.array([500.0, 90.0])
+    R = se3.rotation_between(np.array([0.0, 0.0, 1.0]), CAMERA.back_project(uv, np.array(1.0)))
+    assert np.allclose(seen_from(uv, CAMERA, HAND), HAND @ R.T, atol=1e-12)

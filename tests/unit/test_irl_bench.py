@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from visual_irl.errors import InvalidInput, UnknownName
+from visual_irl.evaluation.benchmarks import kept_parts
 from visual_irl.evaluation.benchmarks.irl_bench import MEASURES, METHODS, PEERS, THRESHOLDS, IrlBench, bench_irl
 from visual_irl.evaluation.benchmarks.irl_pictures import plot_profiles
+from visual_irl.evaluation.benchmarks.kept_parts import KeptParts
+from visual_irl.io.artifacts import code_digest
 from visual_irl.policy.cloning import Cloning
 from visual_irl.policy.ppo import PPO
 from visual_irl.tasks.batch import roll_out
@@ -35,13 +38,25 @@ def test_the_library_imitation_learns_from_few_films_and_draws_no_bar(method: st
     assert steps > 0 and capfd.readouterr() == ("", "")
 
 
+def test_parts_of_other_code_or_another_configuration_are_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bench.json"
+    KeptParts(out, "a").keep("part", 1)
+    assert "part" in KeptParts(out, "a") and "part" not in KeptParts(out, "b")
+    monkeypatch.setattr(kept_parts, "code_digest", lambda: "a later version")
+    assert KeptParts(out, "a").get("part", lambda: 2) == 2
+    monkeypatch.undo()
+    assert KeptParts(out, "a")["part"] == 1  # each version has its own
+
+
 @pytest.mark.long
 def test_every_method_is_scored_and_a_kept_run_is_not_run_again(tmp_path: Path) -> None:
     out = tmp_path / "irl.json"
     marked = {"method": "bc", "seed": 0, "cpu_s": 1.0, "env_steps": 0, "success": 0.125, "let_go": 0.0, "return": 0.5}
     marked |= {"shows_all": False, "reoptimised": [], "behaviour_accuracy": 0.25} | dict.fromkeys(MEASURES)
     marked |= {"warnings": ["one kind is not shown"]}
-    kept = {"config": repr(SMALL), "part": "bc 0", "value": marked}
+    kept = {"config": repr(SMALL), "code": code_digest(), "part": "bc 0", "value": marked}
     out.with_suffix(".parts.jsonl").write_text(json.dumps(kept) + '\n{"config": "cut o')
     seen: list[tuple[int, int]] = []
     result = bench_irl(SMALL, out, workers=2, progress=lambda done, total: seen.append((done, total)))

@@ -7,6 +7,7 @@ import pytest
 
 from visual_irl import covariance as cov
 from visual_irl.errors import InvalidInput
+from visual_irl.perception.skeleton import motion_model
 from visual_irl.perception.skeleton.live import LiveFilter
 from visual_irl.types import KEYPOINTS, KeypointFrame
 
@@ -63,3 +64,21 @@ def test_time_must_rise() -> None:
     live.step(frame(5, np.zeros(3)))
     with pytest.raises(InvalidInput, match="not newer"):
         live.step(frame(5, np.zeros(3)))
+
+
+def test_the_compiled_filter_is_kalmans() -> None:
+    """F x and F P F^T + Q, then the update with the gain P H^T (H P H^T + R)^-1, and Mahalanobis's distance."""
+    rng, n, d, q = np.random.default_rng(1), 5, 0.04, 1.3
+    x, p = rng.normal(size=(n, 6)), rng.normal(size=(n, 3))
+    P, R = (0.1 * a @ np.swapaxes(a, 1, 2) + 1e-3 * np.eye(k) for k, a in ((k, rng.normal(size=(n, k, k))) for k in (6, 3)))
+    F, Q = motion_model.motion(d, q)
+    after, spread = motion_model.predicted(x, P, d, q)
+    assert np.allclose(after, x @ F.T, atol=1e-12) and np.allclose(spread, F @ P @ F.T + Q, atol=1e-12)
+    S = P[:, :3, :3] + R
+    gain = P[:, :, :3] @ np.linalg.inv(S)
+    after, spread = motion_model.updated(x, P, p, R)
+    assert np.allclose(after, x + (gain @ (p - x[:, :3])[..., None])[..., 0], atol=1e-6)  # R is never below 0.01 mm
+    assert np.allclose(spread, P - gain @ P[:, :3], atol=1e-6) and (spread == np.swapaxes(spread, 1, 2)).all()
+    distance = [np.linalg.norm(motion_model.whitened(motion_model.root(A), off)) for A, off in zip(S, p, strict=True)]
+    assert np.allclose(distance, cov.distance(p, S))
+    assert np.isnan(motion_model.root(np.zeros((3, 3)))).any()  # what has no inverse is nobody's distance

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from visual_irl.errors import LearningFailed, UnreadableFile, UnwritableOutput
+from visual_irl.io.artifacts import write_sidecar
 from visual_irl.pipeline import load_skill
 from visual_irl.policy.hand_path import PolicyConfig
 from visual_irl.policy.motion import SAMPLES, MotionLibrary
@@ -130,6 +131,30 @@ def test_a_full_disk_leaves_the_older_skill_whole(
     with pytest.raises(UnwritableOutput, match=rf"cannot write '.*/{MOTION_FILE}'"):
         other.save(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("stopped_after", [REWARD_FILE, MOTION_FILE, f"{REWARD_FILE}.json"])
+def test_a_skill_whose_writer_was_killed_is_told(tmp_path: Path, stopped_after: str) -> None:
+    older, newer = tmp_path / "skill", tmp_path / "newer"
+    skill = sorting()
+    faster = replace(skill.motion, rest=skill.motion.rest + 0.01)  # type: ignore[attr-defined]
+    for folder, made in (
+        (older, skill),
+        (newer, replace(skill, reward=replace(skill.reward, theta=skill.reward.theta + 1.0), motion=faster)),  # type: ignore[type-var]
+    ):
+        made.save(folder)
+        for file in (REWARD_FILE, MOTION_FILE):
+            write_sidecar(folder / file, {}, {})
+        assert load_skill(folder).reward.theta.shape == skill.reward.theta.shape
+    for file in (REWARD_FILE, MOTION_FILE, f"{REWARD_FILE}.json"):  # the order in which `learn` replaces them
+        (older / file).write_bytes((newer / file).read_bytes())
+        if file == stopped_after:
+            break
+    with pytest.raises(UnreadableFile, match=r"safetensors.json' was written for .*`visual-irl learn` makes both again"):
+        load_skill(older)
+    (older / f"{REWARD_FILE}.json").write_text("{")
+    with pytest.raises(UnreadableFile, match="does not say what"):
+        load_skill(older)
 
 
 def refused(folder: Path, file: str) -> int:

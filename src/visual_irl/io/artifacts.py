@@ -102,6 +102,28 @@ def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
     write_json(Path(path).with_name(Path(path).name + ".json"), content)
 
 
+def require_recorded(path: Path, maker: str) -> None:
+    """Refuse a result that is not the one that its sidecar was written for; one without a sidecar is taken as it is.
+
+    A sidecar is written after its result, so a `maker` that is killed in between leaves one that does not fit.
+
+    Raises:
+        UnreadableFile: it states another digest, or is no sidecar; with the way out.
+    """
+    found, record = digest(path), Path(path).with_name(Path(path).name + ".json")
+    if not record.is_file():
+        return
+    try:
+        stated = json.loads(record.read_text())["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableFile(f"'{record}' does not say what '{path}' is: {error!r}; `{maker}` makes both again") from error
+    if stated != found:
+        raise UnreadableFile(
+            f"'{path}' (sha256 {found[:12]}..) is not what '{record}' was written for ({str(stated)[:12]}..): it was changed, "
+            f"or what wrote it was stopped before its end; `{maker}` makes both again"
+        )
+
+
 def _save(path: Path, kind: str, arrays: Mapping[str, Any], header: Mapping[str, Any]) -> None:
     head = json.dumps(jsonable({"kind": kind, "format": FORMATS[kind], **header}))
     with atomic_path(Path(path)) as partial, open(partial, "wb") as stream:

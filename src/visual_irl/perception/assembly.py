@@ -88,7 +88,9 @@ def standing_poses(tracks: Tracks) -> tuple[dict[str, Float[ndarray, "T 3"]], di
 
 def grasp_centre(p_world: Float[ndarray, "T K 3"], side: str) -> Float[ndarray, "T 3"]:
     """Between thumb, index and middle fingertip [m]; beyond the wrist where they are lost; NaN where the arm is."""
-    centre = np.mean([p_world[:, keypoint_index(f"{side}_hand_{tip}")] for tip in _FINGERTIPS], axis=0)
+    centre = p_world[:, [keypoint_index(f"{side}_hand_{tip}") for tip in _FINGERTIPS]].mean(1)
+    if np.isfinite(centre).all():
+        return np.asarray(centre)
     wrist, elbow = (p_world[:, keypoint_index(f"{side}_{joint}")] for joint in ("wrist", "elbow"))
     along = wrist - elbow
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,9 @@ from visual_irl.types import SIDES, Demonstration, HandState, KeypointFrame, key
 OPENS_ABOVE, CLOSES_BELOW = 0.75, 0.5
 """Thumb and index fingertip are so many palm lengths apart (wrist to middle knuckle, 0.09 to 0.1 m) where a hand opens or
 closes; between them it stays what it was. A pinch is below 0.3, a relaxed hand near 0.6, a spread one above 1."""
+
+PALM = ("wrist", "middle_mcp")
+"""Its ends, by which apertures are told."""
 
 
 def grasp_states(demo: Demonstration) -> tuple[str, ...]:
@@ -47,17 +51,17 @@ class _Hand:
     def __init__(self, side: str) -> None:
         self._side, self._holding = side, Holding()
         self._tips = [keypoint_index(f"{side}_hand_{tip}") for tip in ("thumb_tip", "index_tip")]
+        self._ends = [keypoint_index(f"{side}_hand_{joint}") for joint in PALM]
         self._palm, self._palms, self._fingers = 0.0, 0, "unknown"
         self._wrist = keypoint_index(f"{side}_wrist")
 
     def step(self, frame: KeypointFrame, config: HoldingConfig) -> HandState:
         self._holding.config = config
-        palm = float(_palm(frame.p_world[None], self._side)[0])
-        if np.isfinite(palm):
+        palm = math.dist(*frame.p_world[self._ends])
+        if math.isfinite(palm):
             self._palms += 1
             self._palm += (palm - self._palm) / min(self._palms, 100)
-        thumb, index = frame.p_world[self._tips]
-        aperture = float(np.linalg.norm(thumb - index))
+        aperture = math.dist(*frame.p_world[self._tips])
         self._fingers = _fingers(self._fingers, aperture / self._palm if self._palms else np.nan)
         hand = HandPlace(grasp_centre(frame.p_world[None], self._side)[0], frame.p_world[self._wrist], aperture)
         if np.isfinite(hand.centre).all() and np.isfinite(hand.wrist).all():
@@ -67,7 +71,7 @@ class _Hand:
 
 def _fingers(before: str, aperture: float) -> str:
     """Open, closed or unknown, by the aperture [palm lengths] and what they were before."""
-    if not np.isfinite(aperture):
+    if not math.isfinite(aperture):
         return "unknown"
     if aperture >= OPENS_ABOVE or (before == "unknown" and aperture > 0.5 * (OPENS_ABOVE + CLOSES_BELOW)):
         return "open"
@@ -76,6 +80,6 @@ def _fingers(before: str, aperture: float) -> str:
 
 def _palm(p_world: Float[ndarray, "T K 3"], side: str) -> Float[ndarray, "T"]:
     """From wrist to middle knuckle [m]."""
-    wrist, knuckle = (p_world[:, keypoint_index(f"{side}_hand_{joint}")] for joint in ("wrist", "middle_mcp"))
+    wrist, knuckle = (p_world[:, keypoint_index(f"{side}_hand_{joint}")] for joint in PALM)
     length: ndarray = np.linalg.norm(knuckle - wrist, axis=1)
     return length

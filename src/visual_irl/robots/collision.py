@@ -23,7 +23,7 @@ from visual_irl.robots.chain import Chain, Pose, forward, pose_of
 from visual_irl.robots.hull import Body, Hull, body_of, exact_distance
 from visual_irl.robots.interpolation import Motion, evaluate, piece_at
 from visual_irl.robots.model import RobotModel
-from visual_irl.robots.obstacles import Obstacles, World, coal_shape, obstacles_of, segment_distance
+from visual_irl.robots.obstacles import Obstacle, Obstacles, World, coal_shape, obstacles_of, segment_distance
 
 SLACK = 1e-5
 """Room by which the search for the nearest point may be wrong [m]."""
@@ -117,6 +117,17 @@ def checker_of(robot: RobotModel, world: World) -> Checker:
         T = T_base_world @ obstacle.T_world
         exact.append((coal_shape(obstacle), coal.Transform3s(T[:3, :3], T[:3, 3])))
     return Checker(body_of(robot, world.carried), obstacles_of(world), world, tuple(exact))
+
+
+def base_gap(robot: RobotModel, obstacle: Obstacle, T_world_base: Float[ndarray, "4 4"]) -> float:
+    """Distance of an obstacle from what the base carries [m], negative when they overlap.
+
+    The checks along a motion leave it out, as no motion could help.
+    """
+    T = se3.inverse(T_world_base) @ obstacle.T_world
+    placed = coal_shape(obstacle), coal.Transform3s(T[:3, :3], T[:3, 3])
+    still = [s for s in body_of(robot).shapes if s.carrier < 0]
+    return min(exact_distance(s.geometry, coal.Transform3s(s.T[:3, :3], s.T[:3, 3]), *placed) for s in still)
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from visual_irl.errors import MissingFile
+from visual_irl.io import artifacts
 from visual_irl.io.evaluations import Evaluations
 from visual_irl.mapping.feasibility import Outlook
 from visual_irl.mapping.human_arm import imagined_arm
@@ -89,6 +91,22 @@ class Skill(Protocol):
         """What the policy would do where things stand as at a demonstration's start: the person's way first, or, of several and
         if an arm's `outlook` is told, those that look possible for it, the most human of a few first."""
         ...
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a skill's folder whose files are not those of one run of `visual-irl learn`.
+
+    What is executed by `visual-irl run` is held against the very files that it was mapped with: see `run_plan.seal_of`.
+
+    Raises:
+        MissingFile: there is no such folder.
+        UnreadableFile: a sidecar beside a file was written for another one.
+    """
+    if not Path(folder).is_dir():
+        raise MissingFile(f"no skill at '{folder}'; `visual-irl learn` makes one")
+    for name in (REWARD_FILE, MOTION_FILE):
+        if (Path(folder) / name).is_file():
+            artifacts.require_recorded(Path(folder) / name, "visual-irl learn")
 
 
 def arm_for(motion: MotionLibrary, hand_plan: HandPlan) -> HumanArmTrajectory:

@@ -71,6 +71,25 @@ def surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
     return World(tuple(obstacles), T_world_base)
 
 
+def solids(scene: Scene) -> tuple[Obstacle, ...]:
+    """Boxes and vessels as if they were full: nothing else can stand in them."""
+    boxes = [
+        Obstacle.box(
+            f.name,
+            f.T_world @ se3.transform(np.eye(3), np.array([0.0, 0.0, f.height / 2])),
+            [f.half_x + WALL, f.half_y + WALL, f.height / 2],
+        )
+        for f in scene.fixtures
+    ]
+    cylinders = [
+        Obstacle.cylinder(
+            v.name, v.T_world @ se3.transform(np.eye(3), np.array([0.0, 0.0, v.height / 2])), v.outer_radius, v.height / 2
+        )
+        for v in scene.vessels
+    ]
+    return (*boxes, *cylinders)
+
+
 def untouched_surroundings(scene: Scene, T_world_base: Float[ndarray, "4 4"]) -> World:
     """All that stands and lies there before anything is taken, movable things too."""
     vessels = tuple(replace(vessel, taken=False) for vessel in scene.vessels)

@@ -32,6 +32,7 @@ from visual_irl.robots.obstacles import World
 from visual_irl.tasks import load_task
 from visual_irl.tasks.surroundings import surroundings
 from visual_irl.types import Demonstration, HandPlan, HumanArmTrajectory, JointTrajectory
+from visual_irl.verbs.base_room import remark_of_base
 from visual_irl.verbs.console import progress_bar, say
 from visual_irl.verbs.stages import things_in
 
@@ -119,6 +120,8 @@ def map_arm(
     mapped = _motion(motion, side) if motion is not None else _demonstration(demonstration, skill)  # type: ignore[arg-type]
     config = configured(mapped.usual)
     placement = _placement(mapped, robot, mount, calibrate or skill is None)
+    if note := _remark_of_base(mapped, robot, placement):
+        say(note)
     config = replace(config, elbow_up=mapped.elbow_up)
     if not mapped.elbow_up:  # nothing is known of what stands around the arm
         config = replace(config, table=None)
@@ -264,6 +267,17 @@ def _placement(mapped: Mapped, robot: RobotModel, mount: tuple[float, float, flo
         f"{np.degrees(found.tool_yaw):.0f} degrees: {100 * found.reachable:.1f} % of the judged frames are reachable"
     )
     return found
+
+
+def _remark_of_base(mapped: Mapped, robot: RobotModel, placement: Placement) -> str:
+    """What stands in the base of the robot, where it is known what stands there."""
+    if mapped.free or not mapped.about:
+        return ""
+    try:
+        scene = load_task(mapped.about["task"]).scene_of(mapped.about["objects"], mapped.about["fixtures"])
+    except InvalidInput:  # not all was seen: an arm is mapped all the same
+        return ""
+    return remark_of_base(scene, robot, placement.T_world_base)
 
 
 def _tool_targets(arm: HumanArmTrajectory, placement: Placement) -> ndarray:

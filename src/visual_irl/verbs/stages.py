@@ -47,6 +47,7 @@ def record(
     """Record a camera into a new folder; see `visual-irl record --help`."""
     from visual_irl.io.recording_writer import RecordingWriter
     from visual_irl.perception import CAMERAS
+    from visual_irl.verbs.base_room import remark_of_usual_bases
 
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise UnwritableOutput(f"'{out}' exists and a recording is never overwritten; choose another folder or remove it")
@@ -54,9 +55,12 @@ def record(
         require_writable_folder(out.parent)
         _record_live(out, CAMERAS.load(camera)(), raw)
         return
+    _require_known_detectors(task)
     source = CAMERAS.load(camera)(task=task, seed=seed, things=things, body_seed=body_seed, side=side, rate=rate)
     require_writable_folder(out.parent)
     total = len(source.truth.t)
+    if note := remark_of_usual_bases(source.performance.scene):
+        say(note)
     with (
         progress_bar("filming", "frame") as show,
         RecordingWriter(out, source.fixtures, encoding="raw" if raw else "compressed") as writer,
@@ -68,6 +72,17 @@ def record(
     artifacts.write_sidecar(out / TRUTH_FILE, source, {})
     size = sum(f.stat().st_size for f in out.iterdir()) / 1e6
     say(f"recorded {total} frames ({source.truth.t[-1]:.1f} s, {size:.1f} MB) to {out}; the truth is in {out / TRUTH_FILE}")
+
+
+def _require_known_detectors(task: str) -> None:
+    """A task may leave it open who detects its things, but whom it names must be there: else it would be filmed for nothing."""
+    from visual_irl.perception.objects.detectors import ObjectsConfig
+    from visual_irl.tasks import load_task
+
+    stated = load_task(task)
+    for name in (stated.detector, getattr(stated, "cell_detector", "")):
+        if name:
+            ObjectsConfig(name).named(task)
 
 
 def _record_live(out: Path, camera: Iterable[RgbdFrame], raw: bool) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from visual_irl.io.artifacts import jsonable
+from visual_irl.io.artifacts import code_digest, jsonable
 
 
 class KeptParts:
-    """The finished parts of the measurement whose result will be `out`, made with exactly `config`."""
+    """The finished parts of the measurement whose result will be `out`, made with exactly `config` by exactly this code."""
 
     def __init__(self, out: Path, config: object) -> None:
-        self._path, self._config = out.with_suffix(".parts.jsonl"), repr(config)
+        self._path = out.with_suffix(".parts.jsonl")
+        self._of = {"config": repr(config), "code": code_digest()}
         self._parts: dict[str, Any] = {}
         if self._path.is_file():
             for line in self._path.read_text().splitlines():
@@ -22,7 +23,7 @@ class KeptParts:
                     row = json.loads(line)
                 except json.JSONDecodeError:
                     continue  # it was cut off: that part is measured again
-                if row.get("config") == self._config:
+                if {name: row.get(name) for name in self._of} == self._of:
                     self._parts[row["part"]] = row["value"]
 
     def get(self, part: str, measure: Callable[[], Any]) -> Any:
@@ -41,7 +42,7 @@ class KeptParts:
         """A part that is measured."""
         value = json.loads(json.dumps(jsonable(value)))
         with self._path.open("a") as file:
-            file.write(json.dumps({"config": self._config, "part": part, "value": value}) + "\n")
+            file.write(json.dumps({**self._of, "part": part, "value": value}) + "\n")
         self._parts[part] = value
 
     def forget(self) -> None:

@@ -40,6 +40,18 @@ class ObjectsConfig:
         Raises:
             UnknownName: there is no such detector, or the task names none.
         """
+        name = self.named(task)
+        made = OBJECT_DETECTORS.load(name)
+        config = getattr(self, name) if name in {f.name for f in fields(self)} else made()
+        detector: ObjectDetector = config.build()
+        return detector
+
+    def named(self, task: str) -> str:
+        """The name of that detector.
+
+        Raises:
+            UnknownName: as above.
+        """
         name = load_task(task).detector if self.detector == "auto" else self.detector
         if not name:
             raise UnknownName(
@@ -47,7 +59,9 @@ class ObjectsConfig:
                 f"{', '.join(OBJECT_DETECTORS.names)}, or to one of another package (entry point "
                 "`visual_irl.object_detectors`); or name one in the configuration, as in `objects: {detector: onnx}`"
             )
-        made = OBJECT_DETECTORS.load(name)
-        config = getattr(self, name) if name in {f.name for f in fields(self)} else made()
-        detector: ObjectDetector = config.build()
-        return detector
+        if name not in OBJECT_DETECTORS.names:
+            raise UnknownName(
+                f"task '{task}': unknown object detector '{name}'; known: {', '.join(OBJECT_DETECTORS.names)} (one of another "
+                "package is its entry point `visual_irl.object_detectors`; after a new one, pip install that package again)"
+            )
+        return name

@@ -198,7 +198,7 @@ def _posterior(elbow, ahead, shoulder, rays, z_skin, z_along, from_shape, length
         for j in range(len(ahead)):
             of_elbow[i] += density[i, j]
             of_wrist[i + j] += density[i, j]  # the grid's two ways add up to the wrist's depth in equal steps
-            if abs(elbow[i] - at_elbow) < 5.0 * c.step and abs(elbow[i] + ahead[j] - at_wrist) < 5.0 * c.step:
+            if abs(i - e) < 5 and abs(i + j - e - w) < 5:
                 total += density[i, j]
                 out[0, 0] += density[i, j] * elbow[i]
                 out[0, 1] += density[i, j] * (elbow[i] + ahead[j])

@@ -17,6 +17,7 @@ from visual_irl.types import SIDES, keypoint_index
 
 LONGEST = 1.0
 """How long an elbow is remembered [s]."""
+_ROWS = {side: [keypoint_index(f"{side}_{joint}") for joint in ("elbow", "wrist")] for side in SIDES}
 
 
 class ArmMemory:
@@ -41,7 +42,6 @@ class ArmMemory:
         if lifted is None:
             return
         T = np.eye(4) if T_world_camera is None else T_world_camera
-        for side in SIDES:
-            rows = [keypoint_index(f"{side}_{joint}") for joint in ("elbow", "wrist")]
+        for side, rows in _ROWS.items():
             if lifted.measured[rows[0]] and np.isfinite(lifted.p_camera[rows]).all():
                 self._seen[side] = stamp_ns, se3.apply(T, lifted.p_camera[rows])

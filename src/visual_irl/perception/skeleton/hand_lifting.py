@@ -12,16 +12,13 @@ from jaxtyping import Bool, Float, Int
 from numba import njit
 from numpy import ndarray
 
-from visual_irl import se3
 from visual_irl.perception.landmarks.detection import HandDetection
 from visual_irl.perception.skeleton.lifting_config import LiftingConfig
 from visual_irl.perception.skeleton.skin_depth import skin_depths
 from visual_irl.types import Intrinsics
 
-_FORWARD = np.array([0.0, 0.0, 1.0])
 _THUMB, _THUMB_END, _NO_THUMB, _KNUCKLES = [1, 2, 3, 4], [3, 4], [0, *range(5, 21)], [5, 9, 13, 17]
-_CHAINS = [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16], [17, 18, 19, 20]]
-_TIPS, _BEFORE_TIPS = [4, 8, 12, 16, 20], [2, 6, 10, 14, 18]
+_TIPS = [4, 8, 12, 16, 20]
 _HIDDEN_THUMB = np.array([[0.52, 0.27, 0.30], [0.81, 0.32, 0.43], [1.02, 0.34, 0.53]])
 """Where the thumb's last joints and its tip are on a hand that hides them [sizes of its palm, from wrist to middle knuckle]:
 along the palm, to the thumb's side, out of the palm. The mean of medians over six real clips of the thumbs that are seen."""
@@ -78,14 +75,12 @@ def hand_skin(
 ) -> HandSkin:
     """What depth tells of a hand; without `depth` only its shape and size."""
     w = seen_from(hand.uv.mean(0), intrinsics, hand.shape)
-    per_metre = _size_by_projection(hand.uv, w, intrinsics)
+    per_metre = _size_by_projection(hand.uv, w, intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy)
     if depth is None:
         return HandSkin(w, per_metre, np.full(len(w), np.nan), np.nan, np.nan, np.full(len(_TIPS), np.nan))
     pixels = intrinsics.fx * per_metre / config.hand_size[0]
     z = skin_depths(depth, hand.uv, 0.5 * config.patch * pixels) + hand_insets(config)
-    onward = hand.uv[_TIPS] - hand.uv[_BEFORE_TIPS]
-    onward *= pixels * _BEYOND / np.maximum(np.linalg.norm(onward, axis=1, keepdims=True), 1e-6)
-    beyond = skin_depths(depth, hand.uv[_TIPS] + onward, 1.0)
+    beyond = skin_depths(depth, _beyond_tips(hand.uv, pixels * _BEYOND), 1.0)
     return HandSkin(w, per_metre, z, *_origin(z, w, per_metre, config), beyond)
 
 
@@ -97,9 +92,8 @@ def _origin(z: Float[ndarray, "21"], w: Float[ndarray, "21 3"], per_metre: float
     """
     if not per_metre > 0.0:
         return np.nan, np.nan
-    spread = np.hypot(config.finger_sigma[0], _shape_sigma(config))
     hidden, size = config.hand_hidden, config.hand_size
-    origin, sigma = _most_likely(z, 1.0 + per_metre * w[:, 2], spread, per_metre, hidden, config.arm.span, size)
+    origin, sigma = _most_likely(z, 1.0 + per_metre * w[:, 2], _spread(config), per_metre, hidden, config.arm.span, size)
     return origin, sigma
 
 
@@ -116,7 +110,7 @@ def _most_likely(z, lengthened, spread, per_metre, hidden, span, size):
         tried += 1
         origin, likelihood = z[i] / lengthened[i], 0.0
         for j in known:
-            off = z[j] - origin * lengthened[j]
+            off = z[j] - origin * lengthened[j] if j != i else 0.0  # which rounding would put before or behind
             own[1, j] = seen / (np.sqrt(2.0 * np.pi) * spread[j]) * np.exp(-0.5 * (off / spread[j]) ** 2)
             other[1, j] = (hidden[0] if off < 0.0 else hidden[1]) / span
             likelihood += np.log(own[1, j] + other[1, j])
@@ -155,75 +149,95 @@ def place_hand(
     guessed = guessed_thumb(hand.uv, skin.w)
     if no_thumb or guessed[4]:
         guessed[_THUMB] = True
-    z, sigma, own = _along_fingers(z, np.where(guessed, np.nan, skin.z) if measured else np.full(len(z), np.nan), config)
+    z, sigma, own = _along_fingers(z, skin.z, guessed | (not measured), config.finger_sigma, config.finger_gate)
     if not measured:
         sigma = np.hypot(sigma, config.sigma_hand)
     across = np.full(len(z), config.lateral_hand)
-    beyond = skin.z_beyond - z[_TIPS]
     nearer, farther = config.touching
-    across[_TIPS] = np.where((beyond > -nearer) & (beyond < farther), config.lateral_touching, config.lateral_hand)
+    touches = [-nearer < beyond < farther for beyond in (skin.z_beyond - z[_TIPS]).tolist()]
+    across[_TIPS] = np.where(touches, config.lateral_touching, config.lateral_hand)
     across[_THUMB] = np.maximum(across[_THUMB], config.lateral_thumb)
     sigma[_THUMB] = np.maximum(sigma[_THUMB], config.lateral_thumb)
-    if -nearer < beyond[0] < farther:  # it is perhaps drawn on the skin of what it holds, and goes on around that
+    if touches[0]:  # it is perhaps drawn on the skin of what it holds, and goes on around that
         sigma[_THUMB_END] = across[_THUMB_END] = config.sigma_thumb_touching
     sigma[guessed] = across[guessed] = config.sigma_guessed
-    p = _with_ends(intrinsics.back_project(hand.uv, z), config)
+    p = _with_ends(intrinsics.back_project(hand.uv, z), config.tip_further)
     if guessed[4]:
-        p[_THUMB[1:]] = _hidden_thumb(p, side)
+        p[_THUMB[1:]] = _hidden_thumb(p, 1.0 if side == "left" else -1.0)
     return PlacedHand(p, sigma, across, own, guessed)
 
 
-def _hidden_thumb(p: Float[ndarray, "21 3"], side: str) -> Float[ndarray, "3 3"]:
-    """Joints and tip [m] of a thumb that the camera does not see: under the palm, relaxed."""
-    wrist, index, middle, little = p[[0, 5, 9, 17]]
-    palm = max(float(np.linalg.norm(middle - wrist)), 1e-6)
-    along = (middle - wrist) / palm
-    aside = (index - little) - ((index - little) @ along) * along
-    aside /= max(float(np.linalg.norm(aside)), 1e-6)
-    out = (1.0 if side == "left" else -1.0) * (se3.skew(along) @ aside)
-    return wrist + palm * _HIDDEN_THUMB @ np.stack([along, aside, out])
+@njit(cache=True, nogil=True)
+@no_type_check
+def _hidden_thumb(p, turned):
+    """Joints and tip (3, 3) [m] of a hidden thumb: under the palm, relaxed; `turned`: 1 for a left hand, -1 for a right one."""
+    wrist, across = p[0], p[5] - p[17]
+    palm = max(np.sqrt(((p[9] - wrist) ** 2).sum()), 1e-6)
+    along = (p[9] - wrist) / palm
+    aside = across - (across * along).sum() * along
+    aside /= max(np.sqrt((aside**2).sum()), 1e-6)
+    thumb = np.empty((3, 3))
+    for k in range(3):
+        a, b, c = _HIDDEN_THUMB[k]
+        thumb[k] = wrist + palm * (a * along + b * aside + c * turned * np.cross(along, aside))
+    return thumb
 
 
-def _along_fingers(
-    by_shape: Float[ndarray, "21"], z_skin: Float[ndarray, "21"], config: LiftingConfig
-) -> tuple[Float[ndarray, "21"], Float[ndarray, "21"], Bool[ndarray, "21"]]:
+@njit(cache=True, nogil=True)
+@no_type_check
+def _along_fingers(by_shape, z_skin, unseen, deviations, gate):
     """Depths of the joints [m], their standard deviations, and which have their own skin: a Kalman filter along each finger.
 
-    A joint is expected where the shape puts it from the joint before. Skin that is seen far from there is not its own.
+    A joint is expected where the shape puts it from the joint before. Skin that is seen far from there is not its own, nor is
+    that of `unseen` joints.
     """
-    z, sigma, own = by_shape.copy(), np.zeros(len(by_shape)), np.zeros(len(by_shape), bool)
-    skin, knuckle, bone = config.finger_sigma
-    for chain in _CHAINS:
-        before, variance = by_shape[chain[0]], knuckle**2
-        for joint, last in zip(chain, [chain[0], *chain], strict=False):
-            expected = before + by_shape[joint] - by_shape[last]
-            variance += bone**2 if joint != chain[0] else 0.0
-            off = z_skin[joint] - expected
-            own[joint] = off * off <= config.finger_gate**2 * (variance + skin**2)  # NaN is nobody's
-            if own[joint]:
-                gain = variance / (variance + skin**2)
-                expected, variance = expected + gain * off, (1.0 - gain) * variance
-            z[joint], sigma[joint], before = expected, variance**0.5, expected
+    z, sigma, own = by_shape.copy(), np.zeros(len(by_shape)), np.zeros(len(by_shape), np.bool_)
+    skin, knuckle, bone = deviations
+    for joint in range(len(by_shape)):
+        first = joint == 0 or joint % 4 == 1  # the wrist, and the roots of the fingers
+        expected = by_shape[joint] if first else z[joint - 1] + by_shape[joint] - by_shape[joint - 1]
+        variance = knuckle**2 if first else sigma[joint - 1] ** 2 + bone**2
+        off = z_skin[joint] - expected
+        own[joint] = not unseen[joint] and off * off <= gate**2 * (variance + skin**2)  # NaN is nobody's
+        if own[joint]:
+            gain = variance / (variance + skin**2)
+            expected, variance = expected + gain * off, (1.0 - gain) * variance
+        z[joint], sigma[joint] = expected, variance**0.5
     return z, sigma, own
 
 
-def _with_ends(p: Float[ndarray, "21 3"], config: LiftingConfig) -> Float[ndarray, "21 3"]:
-    """The joints with tips moved on to where fingers end."""
-    along = p[_TIPS] - p[_BEFORE_TIPS]
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-6)
+@njit(cache=True, nogil=True)
+@no_type_check
+def _with_ends(p, further):
+    """The joints (21, 3) with tips moved on to where fingers end [m]."""
     out = p.copy()
-    out[_TIPS] += np.array(config.tip_further)[:, None] * along / length
+    for k in range(5):
+        tip = 4 * (k + 1)
+        along = p[tip] - p[tip - 2]
+        out[tip] += further[k] * along / max(np.sqrt((along**2).sum()), 1e-6)
+    return out
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _beyond_tips(uv, onward):
+    """Pixels (5, 2) that lie so far [px] beyond the tips' landmarks, along the fingers."""
+    out = np.empty((5, 2))
+    for k in range(5):
+        tip = 4 * (k + 1)
+        along = uv[tip] - uv[tip - 2]
+        out[k] = uv[tip] + onward * along / max(np.sqrt((along**2).sum()), 1e-6)
     return out
 
 
 @cache
-def _shape_sigma(config: LiftingConfig) -> Float[ndarray, "21"]:
-    """Standard deviation of each joint's depth by the hand's shape [m]: the further out on a finger, the more."""
-    sigma = np.full(21, config.finger_sigma[1])
-    for chain in _CHAINS:
-        sigma[chain] = np.hypot(config.finger_sigma[1], config.finger_sigma[2] * np.arange(len(chain)))
-    sigma.setflags(write=False)
-    return sigma
+def _spread(config: LiftingConfig) -> Float[ndarray, "21"]:
+    """Standard deviation between each joint's depth by its skin and by the hand's shape [m]: further out on a finger, more."""
+    skin, knuckle, bone = config.finger_sigma
+    spread = np.full(21, np.hypot(skin, knuckle))
+    spread[1:] = np.tile([np.hypot(skin, np.hypot(knuckle, bone * n)) for n in range(4)], 5)
+    spread.setflags(write=False)
+    return spread
 
 
 def guessed_thumb(uv: Float[ndarray, "21 2"], shape: Float[ndarray, "21 3"]) -> Bool[ndarray, "21"]:
@@ -252,18 +266,35 @@ def hand_insets(config: LiftingConfig) -> Float[ndarray, "21"]:
 
 def seen_from(uv: Float[ndarray, "2"], intrinsics: Intrinsics, shape: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
     """A shape estimated as if it stood in the middle of the picture, turned to the ray on which it really is."""
-    ray = intrinsics.back_project(uv, np.array(1.0))
-    return shape @ se3.rotation_between(_FORWARD, ray).T
+    return np.asarray(_turned((uv[0] - intrinsics.cx) / intrinsics.fx, (uv[1] - intrinsics.cy) / intrinsics.fy, shape))
 
 
-def _size_by_projection(uv: Float[ndarray, "N 2"], w: Float[ndarray, "N 3"], intrinsics: Intrinsics) -> float:
-    """Scale s with which a shape whose origin is 1 m away projects best: f (s w_x + t_x) = (u - c)(s w_z + 1)."""
-    A, b = np.zeros((3, 3)), np.zeros(3)
-    for axis, (f, c) in enumerate(((intrinsics.fx, intrinsics.cx), (intrinsics.fy, intrinsics.cy))):
+@njit(cache=True, nogil=True)
+@no_type_check
+def _turned(x, y, shape):
+    """Points (N, 3) after the shortest rotation from (0, 0, 1) to (x, y, 1): I + K + K^2 / (1 + cos), as in `se3`."""
+    cosine, out = 1.0 / np.sqrt(x * x + y * y + 1.0), np.empty(shape.shape)
+    kx, ky = cosine * x, cosine * y  # K p = (kx p_z, ky p_z, -kx p_x - ky p_y)
+    for n in range(len(shape)):
+        across, z = kx * shape[n, 0] + ky * shape[n, 1], shape[n, 2]
+        out[n, 0] = shape[n, 0] + kx * z - kx * across / (1.0 + cosine)
+        out[n, 1] = shape[n, 1] + ky * z - ky * across / (1.0 + cosine)
+        out[n, 2] = z - across - (kx * kx + ky * ky) * z / (1.0 + cosine)
+    return out
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _size_by_projection(uv, w, fx, fy, cx, cy):
+    """Scale s with which a shape whose origin is 1 m away projects best: f (s w_x + t_x) = (u - c)(s w_z + 1).
+
+    Least squares: the slope of u - c over f w_x - (u - c) w_z, both about their means, which the translation t takes.
+    """
+    both, square = 0.0, 0.0
+    for axis, f, c in ((0, fx, cx), (1, fy, cy)):
         d = uv[:, axis] - c
         a = f * w[:, axis] - d * w[:, 2]
-        A[0, 0] += a @ a
-        A[1 + axis, 1 + axis] = len(w) * f**2
-        A[0, 1 + axis] = A[1 + axis, 0] = f * a.sum()
-        b[0], b[1 + axis] = b[0] + a @ d, f * d.sum()
-    return float(np.linalg.solve(A, b)[0])  # well conditioned: all in metres and pixels of one hand
+        a = a - a.mean()
+        both += (a * (d - d.mean())).sum()
+        square += (a * a).sum()
+    return both / square if square > 0.0 else np.nan

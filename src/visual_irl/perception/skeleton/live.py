@@ -6,11 +6,12 @@ Nothing is bridged: what is lost in a frame is NaN in that frame, as before. Onl
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import no_type_check
 
 import numpy as np
+from numba import njit
 from numpy import ndarray
 
-from visual_irl import covariance as cov
 from visual_irl.bounds import require_within
 from visual_irl.errors import InvalidInput
 from visual_irl.perception.skeleton import motion_model
@@ -64,9 +65,7 @@ class LiveFilter:
         found = np.isfinite(frame.p_world).all(1) & np.isfinite(frame.covariance).all((1, 2)) & (frame.confidence > 0.0)
         stale = (self._seen_ns < 0) | (frame.stamp_ns - self._seen_ns > self.config.patience * 1e9)
         self._restart(found & stale, frame)
-        outlier = np.zeros(len(found), bool)
-        off = frame.p_world[found] - self._x[found, :3]
-        outlier[found] = cov.distance(off, self._P[found, :3, :3] + frame.covariance[found]) > self.config.gate
+        outlier = found & ~_expected(self._x, self._P, frame.p_world, frame.covariance, self.config.gate)
         self.rejected += int(outlier.sum())
         used = found & ~outlier
         self._x[used], self._P[used] = motion_model.updated(
@@ -91,3 +90,14 @@ class LiveFilter:
         self._x[rows, :3], self._x[rows, 3:] = frame.p_world[rows], 0.0
         self._P[rows] = np.diag([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
         self._P[rows, :3, :3] = frame.covariance[rows]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _expected(x, P, p, R, gate):
+    """Which measured positions are within so many standard deviations of where they are expected."""
+    out = np.empty(len(x), np.bool_)
+    for n in range(len(x)):
+        off = motion_model.whitened(motion_model.root(P[n, :3, :3] + R[n]), p[n] - x[n, :3])
+        out[n] = np.sqrt((off**2).sum()) <= gate
+    return out

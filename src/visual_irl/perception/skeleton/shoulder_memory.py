@@ -44,9 +44,10 @@ class ShoulderMemory:
         apart = 0.0 if self._last_ns is None else 1e-9 * (stamp_ns - self._last_ns)
         self._last_ns, p, z = stamp_ns, np.full((len(SIDES), 3), np.nan), np.full(len(SIDES), np.nan)
         for k, seen in enumerate(self._seen):
-            places = [se3.apply(T, place) for then_ns, place in seen if 0.0 <= 1e-9 * (stamp_ns - then_ns) <= LONGEST]
-            if places:
-                p[k], z[k] = places[-1], min(float(place[2]) for place in places)
+            recent = [place for then_ns, place in seen if 0.0 <= 1e-9 * (stamp_ns - then_ns) <= LONGEST]
+            if recent:
+                places = se3.apply(T, np.array(recent))
+                p[k], z[k] = places[-1], places[:, 2].min()
         return ShouldersBefore(p, z, STAYS + SPEED * min(max(apart, 0.0), SLOWEST))
 
     def remember(self, lifted: Lifted | None, stamp_ns: int, T_world_camera: Float[ndarray, "4 4"] | None) -> None:
