@@ -132,6 +132,25 @@ def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> Non
     assert landed == 6
 
 
+def test_online_looks_between_the_angles_of_joint_7_where_all_overlap_a_little_too_much() -> None:
+    """Offline reaches such hands on its way between the angles."""
+    robot, rng = load_robot("panda"), np.random.default_rng(6)
+    mapper, solver = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), solver_of(robot, OnlineConfig().margin)
+    work, landed = work_of(solver.chain), 0
+    for q in rng.uniform(solver.chain.lower, solver.chain.upper, (12000, 7)):
+        if -OVERLAP < gap_of(solver, work, q) < 0.0:
+            T = robot.fk(q)
+            gaps = [gap_of(solver, work, found) for found in solutions(solver, T)]
+            if -1.3 * OVERLAP < max(gaps, default=-np.inf) < -OVERLAP:
+                mapper.reset(robot.home)
+                assert mapper.step(T[:3, :3], T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60) == Status.TRACKING
+                assert gap_of(solver, work, mapper.q.copy()) >= -OVERLAP
+                landed += 1
+                if landed == 3:
+                    break
+    assert landed == 3
+
+
 @EVERY
 def test_a_hand_out_of_reach_is_approached_without_a_jump(name: str) -> None:
     robot = load_robot(name)

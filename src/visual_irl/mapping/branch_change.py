@@ -13,9 +13,14 @@ import numpy as np
 from numba import njit
 
 from visual_irl.mapping.branch_path import step_cost
+from visual_irl.mapping.commanded_arm import CHANGED, gap_of
 from visual_irl.robots.chain import INSIDE, LEAN, forward
+from visual_irl.robots.franka_ik import franka_solutions
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import batches, solutions_of
+
+CLOSE, PARTS = 2.0 * OVERLAP, np.int64(8)
+"""Overlap beside which one that may be is looked for [m], and in how many parts of the way to the next angle."""
 
 
 @njit(**INSIDE)
@@ -25,9 +30,10 @@ def change_branch(solver, work, state, costs, here):
 
     Of a redundant joint's angles every other one is looked at, the rest only if none of those will do: from wherever the arm
     lands it goes on along its self-motion. Where none is clear and the hand is not where it must be (`here` says that it is),
-    the best one is taken in which capsules overlap no more than they may on a branch that is kept, as offline.
+    the best one is taken in which capsules overlap no more than they may on a branch that is kept, as offline; where they
+    overlap more at every angle that is looked at, but by less than `CLOSE`, one between these angles.
     """
-    parts, touching = batches(solver), np.inf
+    parts, touching, close = batches(solver), np.inf, -CLOSE
     skip = 2 if parts > 1 else 1
     for first in range(skip):
         count = np.int64(0)  # as in `solutions_into`
@@ -37,7 +43,7 @@ def change_branch(solver, work, state, costs, here):
         for _ in range(count):
             best = np.argmin(state.ways[:count])
             forward(solver.chain, state.found[best], work.pose)
-            gap = clearance(solver.capsules, work.pose, 0.0, 0.0 if here else -OVERLAP)
+            gap = clearance(solver.capsules, work.pose, 0.0, 0.0 if here else -CLOSE)
             if gap >= 0.0:
                 land(solver, state, best)
                 return True
@@ -45,13 +51,41 @@ def change_branch(solver, work, state, costs, here):
                 touching = state.ways[best]
                 for j in range(len(state.q)):
                     state.ahead[j] = state.found[best, j]
+            elif close < gap < -OVERLAP and not here and touching == np.inf:
+                close = gap
+                for j in range(len(state.q)):
+                    state.ahead[j] = state.found[best, j]
             state.ways[best] = np.inf
     if touching == np.inf:
-        return False
+        return close > -CLOSE and len(solver.values) > 0 and _land_beside(solver, work, state)
     for j in range(len(state.q)):
         state.found[0, j] = state.ahead[j]
     land(solver, state, np.int64(0))
     return True
+
+
+@njit(**INSIDE)
+@no_type_check
+def _land_beside(solver, work, state):
+    """Land on the solution nearest to `state.ahead`, at angles of the redundant joint up to those that `change_branch` has
+    looked at, in which capsules overlap no more than they may; returns whether there is one."""
+    spacing, redundant = (solver.values[1] - solver.values[0]) / PARTS, len(state.q) - 1
+    for part in range(1, PARTS):
+        for side in range(2):
+            angle = state.ahead[redundant] + (spacing * part if side else -spacing * part)
+            if not solver.chain.lower[redundant] <= angle <= solver.chain.upper[redundant]:
+                continue
+            count = franka_solutions(
+                solver.chain, solver.rest, state.R, state.p, angle, solver.spare, state.found, np.int64(0)
+            )  # fmt: skip
+            for i in range(count):
+                far = 0.0
+                for j in range(len(state.q)):
+                    far = max(far, abs(state.found[i, j] - state.ahead[j]))
+                if far < CHANGED and gap_of(solver, work, state.found[i]) >= -OVERLAP:
+                    land(solver, state, i)
+                    return True
+    return False
 
 
 @njit(**INSIDE)
