@@ -211,7 +211,7 @@ def test_calibration_reaches_and_keeps_objects_unscaled() -> None:
     np.testing.assert_allclose(world.p, arm.Ts_world_hand[:, :3, 3])
 
 
-@pytest.mark.parametrize(("free", "seed"), [(True, 8), (False, 2)], ids=["free", "workspace"])
+@pytest.mark.parametrize(("free", "seed"), [(True, 8), (False, 0)], ids=["free", "workspace"])
 def test_a_placement_off_the_grid_is_better_in_one_way_and_worse_in_none(
     free: bool, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,9 @@ NUDGES = (1.0, 0.5, 0.25)
 """How far the winner is turned or moved in each round, as shares of half the grid's spacing, ..."""
 MOVES = 3
 """... and how often at most in a round."""
+WORTH = 0.95
+"""A place off the grid is taken if the motion costs no more than this share of what it does on the grid: a live arm may fare
+worse there as well as better."""
 STRETCHES, STRETCH = 6, 250
 """How many stretches of how many frames they are judged on."""
 UNREACHABLE_COST = 20.0
@@ -143,7 +146,7 @@ def calibrate_mount(
             best = min(better, key=lambda look: look.cost)
         progress(total - 10 * (len(NUDGES) - k - 1), total)
     unseen = [_look(arm, robot, look.placement, start, between=True) for look in (winner, best)]
-    return best.placement if unseen[1].cost <= unseen[0].cost else winner.placement
+    return best.placement if unseen[1].cost <= WORTH * unseen[0].cost else winner.placement
 
 
 def varied_placements(
