@@ -62,6 +62,6 @@ class ObjectsConfig:
         if name not in OBJECT_DETECTORS.names:
             raise UnknownName(
                 f"task '{task}': unknown object detector '{name}'; known: {', '.join(OBJECT_DETECTORS.names)} (one of another "
-                "package is its entry point `visual_irl.object_detectors`; after a new one, pip install that package again)"
+                "package is its entry point `visual_irl.object_detectors`; install that package again after adding one)"
             )
         return name
