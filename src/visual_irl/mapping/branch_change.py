@@ -19,7 +19,7 @@ from visual_irl.robots.franka_ik import franka_solutions
 from visual_irl.robots.self_collision import OVERLAP, clearance
 from visual_irl.robots.solutions import batches, solutions_of
 
-CLOSE, PARTS = 2.0 * OVERLAP, np.int64(8)
+CLOSE, PARTS = 1.25 * OVERLAP, np.int64(8)
 """Overlap beside which one that may be is looked for [m], and in how many parts of the way to the next angle."""
 
 
