@@ -113,42 +113,34 @@ def test_online_lands_on_the_most_human_solution_when_the_hand_leaps() -> None:
     assert leaps > 10
 
 
-def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> None:
-    """They are thicker than the links; a branch is kept with as much overlap, and offline takes such a solution, too."""
-    robot, rng = load_robot("panda"), np.random.default_rng(1)
+def landings_where_all_overlap(seed: int, tries: int, most: float, least: float, wanted: int) -> int:
+    """How many hands are met, of random ones whose every solution on the grid has capsules that overlap, the best one's by so
+    much [m]; each of them must be, by a posture in which they overlap no more than on a branch that is kept."""
+    robot, rng = load_robot("panda"), np.random.default_rng(seed)
     mapper, solver = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), solver_of(robot, OnlineConfig().margin)
     work, landed = work_of(solver.chain), 0
-    for q in rng.uniform(solver.chain.lower, solver.chain.upper, (4000, 7)):
+    for q in rng.uniform(solver.chain.lower, solver.chain.upper, (tries, 7)):
         if -OVERLAP < gap_of(solver, work, q) < 0.0:
             T = robot.fk(q)
             gaps = [gap_of(solver, work, found) for found in solutions(solver, T)]
-            if -OVERLAP < max(gaps, default=-np.inf) < 0.0:
+            if -most < max(gaps, default=-np.inf) < -least:
                 mapper.reset(robot.home)
                 assert mapper.step(T[:3, :3], T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60) == Status.TRACKING
                 assert gap_of(solver, work, mapper.q.copy()) >= -OVERLAP
                 landed += 1
-                if landed == 6:
+                if landed == wanted:
                     break
-    assert landed == 6
+    return landed
+
+
+def test_online_lands_on_capsules_that_touch_where_no_solution_is_clear() -> None:
+    """They are thicker than the links; a branch is kept with as much overlap, and offline takes such a solution, too."""
+    assert landings_where_all_overlap(seed=1, tries=4000, most=OVERLAP, least=0.0, wanted=6) == 6
 
 
 def test_online_looks_between_the_angles_of_joint_7_where_all_overlap_a_little_too_much() -> None:
     """Offline reaches such hands on its way between the angles."""
-    robot, rng = load_robot("panda"), np.random.default_rng(6)
-    mapper, solver = OnlineMapper(robot, OnlineConfig(speed_share=np.inf)), solver_of(robot, OnlineConfig().margin)
-    work, landed = work_of(solver.chain), 0
-    for q in rng.uniform(solver.chain.lower, solver.chain.upper, (12000, 7)):
-        if -OVERLAP < gap_of(solver, work, q) < 0.0:
-            T = robot.fk(q)
-            gaps = [gap_of(solver, work, found) for found in solutions(solver, T)]
-            if -1.25 * OVERLAP < max(gaps, default=-np.inf) < -OVERLAP:
-                mapper.reset(robot.home)
-                assert mapper.step(T[:3, :3], T[:3, 3], np.zeros(3), np.zeros(3), True, 1 / 60) == Status.TRACKING
-                assert gap_of(solver, work, mapper.q.copy()) >= -OVERLAP
-                landed += 1
-                if landed == 3:
-                    break
-    assert landed == 3
+    assert landings_where_all_overlap(seed=6, tries=12000, most=1.25 * OVERLAP, least=OVERLAP, wanted=3) == 3
 
 
 @EVERY

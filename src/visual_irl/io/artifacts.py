@@ -82,6 +82,11 @@ def code_digest() -> str:
     return h.hexdigest()
 
 
+def sidecar_of(path: Path) -> Path:
+    """Where it stands what made a result: `result.npz.json` beside `result.npz`."""
+    return Path(path).with_name(Path(path).name + ".json")
+
+
 def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
     """Write `<path>.json`: the resolved config, versions, the digest of the artefact and of what it was made from."""
     packages = ("numpy", "mediapipe", "mujoco", "pin", "torch")
@@ -99,7 +104,7 @@ def write_sidecar(path: Path, config: Any, inputs: Mapping[str, Path]) -> None:
         "versions": versions,
         "code": code_digest(),
     }
-    write_json(Path(path).with_name(Path(path).name + ".json"), content)
+    write_json(sidecar_of(path), content)
 
 
 def require_recorded(path: Path, maker: str) -> None:
@@ -110,7 +115,7 @@ def require_recorded(path: Path, maker: str) -> None:
     Raises:
         UnreadableFile: it states another digest, or is no sidecar; with the way out.
     """
-    found, record = digest(path), Path(path).with_name(Path(path).name + ".json")
+    found, record = digest(path), sidecar_of(path)
     if not record.is_file():
         return
     try:

@@ -145,6 +145,8 @@ def calibrate_mount(
                 break
             best = min(better, key=lambda look: look.cost)
         progress(total - 10 * (len(NUDGES) - k - 1), total)
+    if best is winner:
+        return winner.placement
     unseen = [_look(arm, robot, look.placement, start, between=True) for look in (winner, best)]
     return best.placement if unseen[1].cost <= WORTH * unseen[0].cost else winner.placement
 

@@ -162,7 +162,7 @@ def seal_of(skill: Path, file: Path) -> SkillSeal:
         MissingFile: the skill, or the record.
         RefusedTrajectory: the trajectory is not the one of the record, or no skill made it.
     """
-    record = Path(file).with_name(Path(file).name + ".json")
+    record = artifacts.sidecar_of(file)
     if not record.is_file():
         raise MissingFile(
             f"'{record}' is not there: it says which skill made '{file}'; make both with `visual-irl map --skill`"
